@@ -1,0 +1,43 @@
+//! The subjects: exactly `cerebros.nas.run.<event>`, `ml.run.<event>` and `cerebros.dlq.<class>.<original subject>`.
+
+use crate::FailureClass;
+
+/// Stream of both event families.
+pub const STREAM: &str = "CEREBROS";
+/// Stream of the dead letters.
+pub const DLQ_STREAM: &str = "CEREBROS_DLQ";
+/// Stream of the broker's advisories about deliveries that ran out or were terminated.
+pub const ADVISORY_STREAM: &str = "CEREBROS_ADVISORIES";
+/// What the event stream takes in.
+pub const STREAM_SUBJECTS: [&str; 2] = ["cerebros.nas.run.*", "ml.run.*"];
+/// What the dead-letter stream takes in.
+pub const DLQ_SUBJECTS: &str = "cerebros.dlq.>";
+/// Prefix of the dead letters.
+pub const DLQ_PREFIX: &str = "cerebros.dlq.";
+/// Subjects of the operations people did on dead letters (`cerebros.dlq.operation.<replayed|discarded|...>`).
+/// `operation` is no failure class, so no dead letter can have such a subject.
+pub const DLQ_OPERATION_PREFIX: &str = "cerebros.dlq.operation.";
+
+/// Where the dead letter of a message that came on `original` is kept.
+pub fn dead_letter(class: FailureClass, original: &str) -> String {
+    format!("{DLQ_PREFIX}{class}.{original}")
+}
+
+/// The class and the original subject of a dead letter's subject.
+pub fn parse_dead_letter(subject: &str) -> Option<(FailureClass, &str)> {
+    let (class, original) = subject.strip_prefix(DLQ_PREFIX)?.split_once('.')?;
+    Some((FailureClass::parse(class)?, original))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_dead_letter_s_subject_tells_its_class_and_where_it_came_from() {
+        let subject = dead_letter(FailureClass::Validation, "ml.run.trial");
+        assert_eq!(subject, "cerebros.dlq.validation.ml.run.trial");
+        assert_eq!(parse_dead_letter(&subject), Some((FailureClass::Validation, "ml.run.trial")));
+        assert_eq!(parse_dead_letter("cerebros.dlq.operation.replayed"), None);
+    }
+}
