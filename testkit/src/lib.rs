@@ -1,0 +1,31 @@
+//! The real things for tests: a broker per test, an MLflow, Python environments, a TCP proxy that fails on command,
+//! and probes for processes.
+//!
+//! ```no_run
+//! # async fn example() {
+//! let nats = testkit::Nats::start().await;
+//! let proxy = testkit::Proxy::start(&nats.url()).await;
+//! proxy.set(testkit::Fault::BlackHole);
+//! # }
+//! ```
+//!
+//! - Everything installs itself into `<workspace>/.cerebros/tools` on first use, through `local-stack`: a clean clone
+//!   needs nothing but a Rust toolchain and Python.
+//! - Everything ends with the test, and with the test *process*, also when that is killed.
+//! - A failure panics with a sentence: this crate is for tests alone, and no program depends on it.
+
+mod mlflow;
+mod nats;
+mod proxy;
+mod scratch;
+mod tools;
+mod wait;
+
+pub mod processes;
+
+pub use mlflow::{Mlflow, experiment_name};
+pub use nats::Nats;
+pub use proxy::{Fault, Proxy};
+pub use scratch::Scratch;
+pub use tools::{mlflow_python, nats_server, tests_python, tools, trainer_python, workspace};
+pub use wait::wait_until;

@@ -1,0 +1,78 @@
+//! A real MLflow server. It takes seven seconds to start: tests that do not disturb it share one per test process.
+
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use local_stack::{MlflowConfig, mlflow::Mlflow as Server};
+use tokio::sync::OnceCell;
+
+use crate::nats::started;
+use crate::processes::alive;
+use crate::{Scratch, mlflow_python};
+
+/// An MLflow server on a random port.
+#[derive(Debug)]
+pub struct Mlflow {
+    // Before the directory it writes to: fields are dropped in this order.
+    server: Server,
+    _dir: Option<Scratch>,
+}
+
+impl Mlflow {
+    /// One of this test's own, for tests that stop or restart it; ends on drop.
+    pub async fn start() -> Self {
+        let dir = Scratch::new();
+        let server = serve(dir.path()).await;
+        Self { server, _dir: Some(dir) }
+    }
+
+    /// The one all tests of this process share; ends with the process. Keep apart with [`experiment_name`].
+    pub async fn shared() -> &'static Self {
+        static SHARED: OnceCell<Mlflow> = OnceCell::const_new();
+        SHARED.get_or_init(async || Self { server: serve(&shared_dir()).await, _dir: None }).await
+    }
+
+    /// `http://127.0.0.1:PORT`, the tracking URI.
+    pub fn url(&self) -> String {
+        self.server.url()
+    }
+
+    /// Process id of the server.
+    pub fn pid(&self) -> u32 {
+        self.server.pid()
+    }
+
+    /// SIGKILL. Use [`Mlflow::restart`] to have it back with the same port and data.
+    pub async fn kill(&self) {
+        self.server.kill_now().await;
+    }
+
+    /// The same port and data again; stops it first if it still runs.
+    pub async fn restart(&mut self) {
+        started(self.server.restart().await);
+    }
+}
+
+/// An experiment name no other test uses, also not one of an earlier run on the same server.
+pub fn experiment_name(test: &str) -> String {
+    static NEXT: AtomicU32 = AtomicU32::new(1);
+    format!("{test}-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed))
+}
+
+async fn serve(dir: &Path) -> Server {
+    let config = MlflowConfig::new(mlflow_python().await, dir.join("mlflow"), dir.join("mlflow.log"));
+    started(Server::start(config).await)
+}
+
+/// Nothing runs at the end of a test process, so each one removes what those before it left.
+fn shared_dir() -> PathBuf {
+    let all = std::env::temp_dir().join("cerebros-testkit-mlflow");
+    for entry in std::fs::read_dir(&all).into_iter().flatten().flatten() {
+        let owner = entry.file_name().to_str().and_then(|name| name.parse().ok());
+        if owner.is_some_and(|pid| !alive(pid)) {
+            // Another test process may be removing the same one.
+            let _ = std::fs::remove_dir_all(entry.path());
+        }
+    }
+    all.join(std::process::id().to_string())
+}

@@ -1,0 +1,6 @@
+//! The test kit on itself: what tests rely on without looking.
+#![allow(clippy::unwrap_used, reason = "a failed unwrap fails the test and names its line")]
+
+mod mlflow;
+mod nats;
+mod python;
