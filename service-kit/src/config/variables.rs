@@ -1,0 +1,166 @@
+//! Every variable the programs read.
+
+/// What a variable holds; decides which TOML value is right in the file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Shape {
+    /// Text, a path or a list with commas.
+    Text,
+    /// A whole number.
+    Whole,
+    /// true or false.
+    Switch,
+}
+
+/// One variable.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Variable {
+    /// Its name in the environment.
+    pub name: &'static str,
+    /// Its key in `cerebros.toml`: the name in lower case, without `cerebros_`.
+    pub key: &'static str,
+    /// What it means.
+    pub help: &'static str,
+    /// What it holds.
+    pub shape: Shape,
+    /// Never to be printed.
+    pub secret: bool,
+    /// What holds when nobody sets it, as one would write it.
+    pub default: Option<&'static str>,
+    /// Another name of this variable.
+    pub alias_of: Option<&'static str>,
+}
+
+const fn text(name: &'static str, key: &'static str, help: &'static str) -> Variable {
+    Variable { name, key, help, shape: Shape::Text, secret: false, default: None, alias_of: None }
+}
+
+impl Variable {
+    const fn or(mut self, default: &'static str) -> Self {
+        self.default = Some(default);
+        self
+    }
+
+    const fn whole(mut self) -> Self {
+        self.shape = Shape::Whole;
+        self
+    }
+
+    const fn switch(mut self) -> Self {
+        self.shape = Shape::Switch;
+        self
+    }
+
+    const fn secret(mut self) -> Self {
+        self.secret = true;
+        self
+    }
+
+    const fn alias_of(mut self, name: &'static str) -> Self {
+        self.alias_of = Some(name);
+        self
+    }
+}
+
+/// Every variable, in the order of the documentation.
+pub const VARIABLES: &[Variable] = &[
+    text("NATS_URL", "nats_url", "URL of the broker; several with commas")
+        .or("nats://127.0.0.1:4222")
+        .secret(),
+    text("NATS_CREDS", "nats_creds", "credentials file for the broker"),
+    text("NATS_NKEY", "nats_nkey", "file with the nkey seed for the broker"),
+    text("NATS_USER", "nats_user", "user at the broker"),
+    text("NATS_PASSWORD", "nats_password", "password at the broker").secret(),
+    text("NATS_CA", "nats_ca", "certificates that the broker's own is checked against (PEM)"),
+    text("NATS_CERT", "nats_cert", "our certificate for the broker (PEM)"),
+    text("NATS_KEY", "nats_key", "key of our certificate (PEM)"),
+    text("NATS_CONTEXT", "nats_context", "context of the nats command line tool"),
+    text("MLFLOW_TRACKING_URI", "mlflow_tracking_uri", "URL of MLflow").secret(),
+    text("MLFLOW_TRACKING_TOKEN", "mlflow_tracking_token", "bearer token for MLflow").secret(),
+    text("MLFLOW_TRACKING_USERNAME", "mlflow_tracking_username", "user at MLflow"),
+    text("MLFLOW_TRACKING_PASSWORD", "mlflow_tracking_password", "password at MLflow").secret(),
+    text("MLFLOW_EXPERIMENT_NAME", "mlflow_experiment_name", "experiment that runs are filed under"),
+    text("CEREBROS_ENABLED", "enabled", "first gate of the worker").or("false").switch(),
+    text("TL_ENABLE_CEREBROS_BRIDGE", "tl_enable_cerebros_bridge", "another name of CEREBROS_ENABLED")
+        .switch()
+        .alias_of("CEREBROS_ENABLED"),
+    text("FEATURES", "features", "second gate of the worker: features with commas, open with ml_nas"),
+    text("CEREBROS_PYTHON", "python", "Python interpreter").or("python3"),
+    text("CEREBROS_REPO", "repo", "directory added to Python's import path"),
+    text("CEREBROS_SCRIPT", "script", "script of the subprocess invoker"),
+    text("CEREBROS_WORKDIR", "workdir", "working directory of the children"),
+    text("CEREBROS_SLOTS", "slots", "trials that run at once").whole(),
+    text("CEREBROS_TIMEOUT_MS", "timeout_ms", "limit of one attempt of a subprocess call")
+        .or("15000")
+        .whole(),
+    text("CEREBROS_MAX_RETRIES", "max_retries", "attempts after the first").or("2").whole(),
+    text("CEREBROS_RETRY_BACKOFF_MS", "retry_backoff_ms", "pause before the first retry").or("750").whole(),
+    text("CEREBROS_CACHE_ENABLED", "cache_enabled", "keep results of equal requests").or("true").switch(),
+    text("CEREBROS_CACHE_TTL_MS", "cache_ttl_ms", "how long a result is kept").or("30000").whole(),
+    text("CEREBROS_CACHE_MAX_ENTRIES", "cache_max_entries", "results kept at most").or("512").whole(),
+    text("CEREBROS_DATA_DIR", "data_dir", "directory of everything that is written here").or("./.cerebros"),
+    text("CEREBROS_DATASET_DIR", "dataset_dir", "directory that data sets given by path must lie in")
+        .or("<data dir>/datasets"),
+    text("CEREBROS_CONFIG", "config", "the configuration file").or("./cerebros.toml"),
+    text("CEREBROS_LOG_FORMAT", "log_format", "text or json"),
+    text("RUST_LOG", "rust_log", "what is logged"),
+];
+
+/// The variable of that name in the environment.
+pub fn variable(name: &str) -> Option<&'static Variable> {
+    VARIABLES.iter().find(|variable| variable.name == name)
+}
+
+/// The variable behind a key of the file; the prefix `cerebros_` may stand there.
+pub(super) fn variable_of_key(key: &str) -> Option<&'static Variable> {
+    VARIABLES
+        .iter()
+        .find(|variable| variable.key == key || variable.name.eq_ignore_ascii_case(key) && is_lower(key))
+}
+
+fn is_lower(key: &str) -> bool {
+    !key.chars().any(char::is_uppercase)
+}
+
+/// The key that `key` was probably meant to be.
+pub(super) fn nearest_key(key: &str) -> Option<&'static str> {
+    /// More mistakes than this make another word.
+    const MISTAKES: usize = 3;
+    let key = key.to_lowercase().replace('-', "_");
+    let key = key.strip_prefix("cerebros_").unwrap_or(&key);
+    let candidates =
+        VARIABLES.iter().map(|variable| (strsim::damerau_levenshtein(key, variable.key), variable.key));
+    let (mistakes, nearest) = candidates.min()?;
+    (mistakes <= MISTAKES.min(key.len() / 2)).then_some(nearest)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn every_key_follows_from_its_name() {
+        for variable in VARIABLES {
+            let name = variable.name.to_lowercase();
+            assert_eq!(variable.key, name.strip_prefix("cerebros_").unwrap_or(&name));
+        }
+        let keys: BTreeSet<_> = VARIABLES.iter().map(|variable| variable.key).collect();
+        assert_eq!(keys.len(), VARIABLES.len(), "keys are unique");
+    }
+
+    #[test]
+    fn an_alias_names_an_existing_variable() {
+        for name in VARIABLES.iter().filter_map(|variable| variable.alias_of) {
+            assert!(variable(name).is_some(), "{name}");
+        }
+    }
+
+    #[test]
+    fn a_mistyped_key_finds_its_neighbour() {
+        assert_eq!(nearest_key("nats_ulr"), Some("nats_url"));
+        assert_eq!(nearest_key("NATS-URL"), Some("nats_url"));
+        assert_eq!(nearest_key("cerebros_slot"), Some("slots"));
+        assert_eq!(nearest_key("something_else"), None);
+    }
+}

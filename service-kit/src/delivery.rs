@@ -1,0 +1,175 @@
+//! One hand-over of a message by the broker, and the duty that comes with it.
+//!
+//! A delivery is consumed by [`Delivery::ack`], [`Delivery::retry`] or [`Delivery::reject`]. One that is dropped is
+//! redelivered when its lease runs out, and the drop is logged.
+
+use std::time::Duration;
+
+use async_nats::jetstream::{self, AckKind};
+use bytes::Bytes;
+use schemas::cloudevents::Headers;
+use schemas::codec::{DecodeError, Decoded};
+use schemas::dead_letter::Place;
+use schemas::{Failure, RunId, Timestamp};
+
+use crate::broker::Broker;
+use crate::dead_letter;
+use crate::publish::{PublishFailure, from_header_map};
+
+/// Why a delivery could not be settled. Whether the broker has it is unknown; a redelivery settles it again.
+#[derive(Debug, thiserror::Error)]
+pub enum SettleError {
+    /// The confirmation did not come.
+    #[error("the broker did not confirm the {kind} of message {sequence}: {reason}")]
+    Unconfirmed {
+        /// What was tried.
+        kind: &'static str,
+        /// Sequence of the message.
+        sequence: u64,
+        /// The client's words.
+        reason: String,
+    },
+    /// The dead letter could not be published, so the message was not given up.
+    #[error("the dead letter was not published: {0}")]
+    DeadLetter(#[from] PublishFailure),
+}
+
+/// One hand-over of a message by the broker.
+#[must_use = "a delivery has to be settled: ack, retry or reject"]
+#[derive(Debug)]
+pub struct Delivery {
+    message: jetstream::Message,
+    headers: Headers,
+    place: Place,
+    is_settled: bool,
+}
+
+impl Delivery {
+    /// Takes a message of a consumer; `None` for one that carries no delivery facts (never sent by a broker).
+    pub(crate) fn new(message: jetstream::Message) -> Option<Self> {
+        let facts = message.info().ok()?;
+        let place = Place {
+            stream: facts.stream.to_owned(),
+            sequence: facts.stream_sequence,
+            consumer: facts.consumer.to_owned(),
+            subject: message.subject.to_string(),
+            deliveries: u64::try_from(facts.delivered).unwrap_or(1),
+            first_seen: facts.published.into(),
+        };
+        let headers = from_header_map(message.headers.as_ref());
+        Some(Self { message, headers, place, is_settled: false })
+    }
+
+    /// Where the message stands.
+    pub fn place(&self) -> &Place {
+        &self.place
+    }
+
+    /// Subject it came on.
+    pub fn subject(&self) -> &str {
+        &self.place.subject
+    }
+
+    /// Its sequence in the stream.
+    pub fn sequence(&self) -> u64 {
+        self.place.sequence
+    }
+
+    /// When the stream took it in.
+    pub fn published(&self) -> Timestamp {
+        self.place.first_seen
+    }
+
+    /// Its headers.
+    pub fn headers(&self) -> &Headers {
+        &self.headers
+    }
+
+    /// Its payload.
+    pub fn payload(&self) -> &Bytes {
+        &self.message.payload
+    }
+
+    /// Reads the event.
+    pub fn decode(&self) -> Result<Decoded, DecodeError> {
+        schemas::codec::decode(self.subject(), &self.headers, self.payload())
+    }
+
+    /// The run id a request without one gets: the same for every reader of this message.
+    pub fn derived_run_id(&self) -> RunId {
+        let millis = u64::try_from(self.place.first_seen.millis()).unwrap_or(0);
+        RunId::derive(&self.place.stream, self.place.sequence, millis)
+    }
+
+    /// A handle that extends the lease of this delivery.
+    pub fn lease(&self) -> Lease {
+        Lease { client: self.message.context.client(), reply: self.message.reply.clone() }
+    }
+
+    /// Done: waits until the broker confirmed the ack.
+    pub async fn ack(mut self) -> Result<(), SettleError> {
+        self.settle("ack", AckKind::Ack).await
+    }
+
+    /// Done, without waiting for the broker: for consumers whose work is idempotent and cheap to repeat.
+    pub async fn ack_unconfirmed(mut self) {
+        self.is_settled = true;
+        if let Err(error) = self.message.ack().await {
+            tracing::debug!(sequence = self.place.sequence, %error, "ack not sent; the message comes again");
+        }
+    }
+
+    /// Not now: the broker hands it over again after `delay`.
+    pub async fn retry(mut self, delay: Duration) -> Result<(), SettleError> {
+        self.settle("retry", AckKind::Nak(Some(delay))).await
+    }
+
+    /// Never: publishes the dead letter, waits for its confirmation, and only then acks.
+    pub async fn reject(mut self, broker: &Broker, failure: &Failure) -> Result<(), SettleError> {
+        dead_letter::publish(broker, &self.place, failure, &self.headers, self.message.payload.clone())
+            .await?;
+        self.settle("reject", AckKind::Ack).await
+    }
+
+    async fn settle(&mut self, kind: &'static str, ack: AckKind) -> Result<(), SettleError> {
+        self.is_settled = true;
+        self.message.double_ack_with(ack).await.map_err(|error| SettleError::Unconfirmed {
+            kind,
+            sequence: self.place.sequence,
+            reason: error.to_string(),
+        })
+    }
+}
+
+impl Drop for Delivery {
+    fn drop(&mut self) {
+        if !self.is_settled {
+            tracing::warn!(
+                sequence = self.place.sequence,
+                consumer = self.place.consumer,
+                "delivery was not settled; the broker hands it over again"
+            );
+        }
+    }
+}
+
+/// The right to keep a delivery a while longer.
+#[derive(Debug, Clone)]
+pub struct Lease {
+    client: async_nats::Client,
+    reply: Option<async_nats::Subject>,
+}
+
+impl Lease {
+    /// How often a lease is extended: a third of the ack wait, so that two lost extensions do no harm.
+    pub const PERIOD: Duration = Duration::from_secs(crate::topology::ACK_WAIT.as_secs() / 3);
+
+    /// Tells the broker that the work goes on.
+    pub async fn extend(&self) {
+        if let Some(reply) = &self.reply
+            && let Err(error) = self.client.publish(reply.clone(), "+WPI".into()).await
+        {
+            tracing::warn!(%error, "lease not extended");
+        }
+    }
+}

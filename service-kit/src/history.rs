@@ -1,0 +1,250 @@
+//! Reading a stream without consuming it: from a sequence on, to the present or for ever.
+
+use std::time::Duration;
+
+use async_nats::jetstream::ErrorCode;
+use async_nats::jetstream::consumer::{DeliverPolicy, pull};
+use async_nats::jetstream::response::Response;
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
+use bytes::Bytes;
+use futures_util::StreamExt as _;
+use schemas::Timestamp;
+use schemas::cloudevents::Headers;
+use serde::Deserialize;
+
+use crate::broker::Broker;
+use crate::error::CliError;
+use crate::exit::Exit;
+use crate::publish::from_header_map;
+
+/// A broker that holds messages and does not hand one over for this long is not well.
+const SILENCE_LIMIT: Duration = Duration::from_secs(20);
+
+/// A message of a stream.
+#[derive(Debug, Clone)]
+pub struct Kept {
+    /// Its sequence.
+    pub sequence: u64,
+    /// Subject it came on.
+    pub subject: String,
+    /// When the stream took it in.
+    pub time: Timestamp,
+    /// Its headers.
+    pub headers: Headers,
+    /// Its payload.
+    pub payload: Bytes,
+}
+
+/// Messages of a stream in order.
+pub struct History {
+    messages: Option<pull::Ordered>,
+    /// Last sequence to return; `None` goes on for ever.
+    until: Option<u64>,
+    is_over: bool,
+}
+
+impl History {
+    /// What stream `stream` holds on `filters` (all when empty) from sequence `from` to the present.
+    pub async fn to_the_present(
+        broker: &Broker,
+        stream: &str,
+        filters: &[&str],
+        from: u64,
+    ) -> Result<Self, CliError> {
+        let last = last_sequence(broker, stream, filters).await?;
+        if last.is_none_or(|last| last < from) {
+            return Ok(Self { messages: None, until: None, is_over: true });
+        }
+        let messages =
+            open(broker, stream, filters, DeliverPolicy::ByStartSequence { start_sequence: from.max(1) })
+                .await?;
+        Ok(Self { messages: Some(messages), until: last, is_over: false })
+    }
+
+    /// The same, going on with what is yet to come.
+    pub async fn following(
+        broker: &Broker,
+        stream: &str,
+        filters: &[&str],
+        from: u64,
+    ) -> Result<Self, CliError> {
+        let messages =
+            open(broker, stream, filters, DeliverPolicy::ByStartSequence { start_sequence: from.max(1) })
+                .await?;
+        Ok(Self { messages: Some(messages), until: None, is_over: false })
+    }
+
+    /// Only what is yet to come.
+    pub async fn from_now(broker: &Broker, stream: &str, filters: &[&str]) -> Result<Self, CliError> {
+        let messages = open(broker, stream, filters, DeliverPolicy::New).await?;
+        Ok(Self { messages: Some(messages), until: None, is_over: false })
+    }
+
+    /// The next message; `None` when the present is reached.
+    pub async fn next(&mut self) -> Result<Option<Kept>, CliError> {
+        if self.is_over {
+            return Ok(None);
+        }
+        let Some(messages) = self.messages.as_mut() else { return Ok(None) };
+        let next = messages.next();
+        let next = match self.until {
+            Some(_) => tokio::time::timeout(SILENCE_LIMIT, next).await.map_err(|_| silent())?,
+            None => next.await,
+        };
+        let message = match next {
+            Some(Ok(message)) => message,
+            Some(Err(error)) => return Err(broken(&error)),
+            None => return Ok(None),
+        };
+        let Ok(facts) = message.info() else { return Ok(None) };
+        let kept = Kept {
+            sequence: facts.stream_sequence,
+            subject: message.subject.to_string(),
+            time: facts.published.into(),
+            headers: from_header_map(message.headers.as_ref()),
+            payload: message.payload.clone(),
+        };
+        self.is_over = self.until.is_some_and(|until| kept.sequence >= until || facts.pending == 0);
+        Ok(Some(kept))
+    }
+}
+
+/// A message as the stream keeps it, whatever its headers are.
+#[derive(Debug, Clone)]
+pub struct Raw {
+    /// Subject; what is not UTF-8 in it is replaced.
+    pub subject: String,
+    /// Its sequence.
+    pub sequence: u64,
+    /// When the stream took it in.
+    pub time: Timestamp,
+    /// Its header block, `NATS/1.0` and all; empty when there is none.
+    pub header_block: Vec<u8>,
+    /// Its payload.
+    pub payload: Bytes,
+}
+
+/// The message at a sequence of a stream; `None` when it is gone. Read through the broker's JSON API, which hands out
+/// headers in base64, so that headers which break the protocol break nothing here.
+pub async fn raw(broker: &Broker, stream: &str, sequence: u64) -> Result<Option<Raw>, CliError> {
+    let subject = format!("STREAM.MSG.GET.{stream}");
+    let request = serde_json::json!({ "seq": sequence });
+    let answer: Response<Answer> =
+        broker.jetstream.request(subject, &request).await.map_err(|error| broken(&error))?;
+    let message = match answer {
+        Response::Ok(answer) => answer.message,
+        Response::Err { error } if error.error_code() == ErrorCode::NO_MESSAGE_FOUND => return Ok(None),
+        Response::Err { error } => return Err(broken(&error)),
+    };
+    let decode = |text: &str| BASE64_STANDARD.decode(text).map_err(|error| broken(&error));
+    Ok(Some(Raw {
+        subject: message.subject,
+        sequence: message.seq,
+        time: message.time,
+        header_block: decode(&message.hdrs)?,
+        payload: decode(&message.data)?.into(),
+    }))
+}
+
+/// The message at a sequence of a stream; `None` when it is gone. What is no header in its header block is left out.
+pub async fn at(broker: &Broker, stream: &str, sequence: u64) -> Result<Option<Kept>, CliError> {
+    let raw = raw(broker, stream, sequence).await?;
+    Ok(raw.map(|raw| Kept {
+        sequence: raw.sequence,
+        subject: raw.subject,
+        time: raw.time,
+        headers: headers_of(&raw.header_block),
+        payload: raw.payload,
+    }))
+}
+
+/// The headers in a block, all values of each, in the order every reader gives them.
+fn headers_of(block: &[u8]) -> Headers {
+    let text = String::from_utf8_lossy(block);
+    let mut headers = Headers::default();
+    for line in text.lines().skip(1) {
+        match (line.starts_with(char::is_whitespace), headers.0.last_mut(), line.split_once(':')) {
+            (true, Some((_, value)), _) => value.push_str(line.trim_end()),
+            (false, _, Some((name, value))) => headers.push(name, value.trim()),
+            (true, None, _) | (false, _, None) => {}
+        }
+    }
+    headers.0.sort();
+    headers
+}
+
+#[derive(Deserialize)]
+struct Answer {
+    message: Message,
+}
+
+#[derive(Deserialize)]
+struct Message {
+    subject: String,
+    seq: u64,
+    #[serde(default)]
+    hdrs: String,
+    #[serde(default)]
+    data: String,
+    time: Timestamp,
+}
+
+/// Sequence of the last message on `filters`; `None` when there is none.
+async fn last_sequence(broker: &Broker, stream: &str, filters: &[&str]) -> Result<Option<u64>, CliError> {
+    let handle = broker.jetstream.get_stream(stream).await.map_err(|error| broken(&error))?;
+    if filters.is_empty() {
+        let state = &handle.cached_info().state;
+        return Ok((state.messages > 0).then_some(state.last_sequence));
+    }
+    let mut last = None;
+    for filter in filters {
+        match handle.get_last_raw_message_by_subject(filter).await {
+            Ok(message) => last = last.max(Some(message.sequence)),
+            Err(error) if error.kind() == async_nats::jetstream::stream::LastRawMessageErrorKind::NoMessageFound => {}
+            Err(error) => return Err(broken(&error)),
+        }
+    }
+    Ok(last)
+}
+
+async fn open(
+    broker: &Broker,
+    stream: &str,
+    filters: &[&str],
+    from: DeliverPolicy,
+) -> Result<pull::Ordered, CliError> {
+    let handle = broker.jetstream.get_stream_no_info(stream).await.map_err(|error| broken(&error))?;
+    let config = pull::OrderedConfig {
+        deliver_policy: from,
+        filter_subjects: filters.iter().map(|filter| (*filter).to_owned()).collect(),
+        ..pull::OrderedConfig::default()
+    };
+    let consumer = handle.create_consumer(config).await.map_err(|error| broken(&error))?;
+    consumer.messages().await.map_err(|error| broken(&error))
+}
+
+fn silent() -> CliError {
+    CliError::new("stream-silent", Exit::Unreachable, "the stream stopped in the middle of being read")
+        .because(format!("nothing came for {} s", SILENCE_LIMIT.as_secs()))
+        .help("is the broker up? `cerebros doctor` tells")
+}
+
+fn broken(error: &dyn std::error::Error) -> CliError {
+    CliError::new("stream-unreadable", Exit::Unreachable, "the stream cannot be read")
+        .because(error)
+        .help("is the broker up, and were the streams created? `cerebros doctor` tells")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_header_block_is_read_whole_and_what_is_no_header_is_left_out() {
+        let block = b"NATS/1.0\r\nB: 2\r\nA: one\r\nnonsense\r\nA: two\r\n more\r\n\r\n";
+        let expected = [("A", "one"), ("A", "two more"), ("B", "2")];
+        assert_eq!(headers_of(block).0, expected.map(|(name, value)| (name.to_owned(), value.to_owned())));
+        assert!(headers_of(b"").0.is_empty());
+    }
+}

@@ -1,0 +1,105 @@
+//! Taking messages from a durable consumer, for as long as it takes.
+//!
+//! The stream of the client can end, stall or repeat an error for ever when the consumer vanishes; any error but a
+//! missed heartbeat therefore drops it, makes sure of the topology and opens a new one, with growing pauses.
+
+use std::time::Duration;
+
+use async_nats::jetstream::consumer::{PullConsumer, pull};
+use futures_util::StreamExt as _;
+use schemas::subject::STREAM;
+
+use crate::broker::Broker;
+use crate::delivery::Delivery;
+use crate::topology;
+
+/// How long one pull waits at the broker.
+const EXPIRES: Duration = Duration::from_secs(15);
+/// How often an idle broker says that it is there.
+const HEARTBEAT: Duration = Duration::from_secs(5);
+/// Longest pause between two tries to open the consumer.
+const MAX_PAUSE: Duration = Duration::from_secs(2);
+
+/// The messages of one durable consumer.
+pub struct Intake {
+    broker: Broker,
+    stream: &'static str,
+    consumer: &'static str,
+    batch: usize,
+    open: Option<pull::Stream>,
+    pause: Duration,
+}
+
+impl Intake {
+    /// Messages of a consumer of the event stream, at most `batch` of them on the way at once.
+    pub fn new(broker: &Broker, consumer: &'static str, batch: usize) -> Self {
+        Self::of_stream(broker, STREAM, consumer, batch)
+    }
+
+    /// The same for a consumer of another stream.
+    pub fn of_stream(broker: &Broker, stream: &'static str, consumer: &'static str, batch: usize) -> Self {
+        Self {
+            broker: broker.clone(),
+            stream,
+            consumer,
+            batch: batch.max(1),
+            open: None,
+            pause: Duration::ZERO,
+        }
+    }
+
+    /// The next message. Never ends and never fails: it waits until the broker has one. Cancel safe: a message that
+    /// was not returned is not lost.
+    pub async fn next(&mut self) -> Delivery {
+        loop {
+            let Some(open) = self.open.as_mut() else {
+                self.reopen().await;
+                continue;
+            };
+            match open.next().await {
+                Some(Ok(message)) => {
+                    self.pause = Duration::ZERO;
+                    if let Some(delivery) = Delivery::new(message) {
+                        return delivery;
+                    }
+                }
+                Some(Err(error)) => {
+                    tracing::warn!(consumer = self.consumer, %error, "intake interrupted, reopening");
+                    self.open = None;
+                }
+                None => self.open = None,
+            }
+        }
+    }
+
+    async fn reopen(&mut self) {
+        tokio::time::sleep(self.pause).await;
+        self.pause = (self.pause * 2).clamp(Duration::from_millis(50), MAX_PAUSE);
+        match self.try_open().await {
+            Ok(stream) => self.open = Some(stream),
+            Err(reason) => {
+                tracing::warn!(consumer = self.consumer, reason, "consumer cannot be opened yet");
+                if let Err(error) = topology::ensure(&self.broker).await {
+                    tracing::debug!(error = %error.what, "topology cannot be checked yet");
+                }
+            }
+        }
+    }
+
+    async fn try_open(&self) -> Result<pull::Stream, String> {
+        let consumer: PullConsumer = self
+            .broker
+            .jetstream
+            .get_consumer_from_stream(self.consumer, self.stream)
+            .await
+            .map_err(|error| error.to_string())?;
+        consumer
+            .stream()
+            .max_messages_per_batch(self.batch)
+            .expires(EXPIRES)
+            .heartbeat(HEARTBEAT)
+            .messages()
+            .await
+            .map_err(|error| error.to_string())
+    }
+}

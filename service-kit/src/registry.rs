@@ -1,0 +1,155 @@
+//! The run registry: one key per run, changed by compare-and-set only.
+//!
+//! The attempt number handed out by a claim is the fence: whoever holds an older one finds its next change refused
+//! and stops. What may be claimed is decided in [`record`], without a broker.
+
+pub mod record;
+
+use async_nats::jetstream::kv;
+use schemas::RunId;
+
+pub use record::{Claim, RunRecord};
+
+use crate::broker::Broker;
+use crate::error::CliError;
+use crate::exit::Exit;
+use crate::history::History;
+use crate::topology::RUNS_BUCKET;
+
+/// Compare-and-set races lost in a row before a claim gives up; each loss means somebody else made progress.
+const MAX_RACES: usize = 16;
+
+/// Why the registry could not be read or changed.
+#[derive(Debug, thiserror::Error)]
+pub enum RegistryError {
+    /// Somebody else changed the run since it was read: this attempt is stale.
+    #[error("the run {0} was changed by another attempt")]
+    Stale(RunId),
+    /// The broker did not do it.
+    #[error("the run registry is not available: {0}")]
+    Unavailable(String),
+}
+
+/// A record and the revision it was read at.
+#[derive(Debug, Clone)]
+pub struct Held {
+    /// The record.
+    pub record: RunRecord,
+    revision: u64,
+}
+
+/// The run registry.
+#[derive(Debug, Clone)]
+pub struct Registry {
+    broker: Broker,
+    bucket: kv::Store,
+}
+
+impl Registry {
+    /// Opens the registry; [`crate::topology::ensure`] has created it.
+    pub async fn open(broker: &Broker) -> Result<Self, CliError> {
+        let bucket = broker.jetstream.get_key_value(RUNS_BUCKET).await.map_err(|error| {
+            CliError::new("registry-missing", Exit::Unreachable, "the run registry is not there")
+                .because(error)
+                .help("start a worker once, or run `cerebros topology apply`, to create it")
+        })?;
+        Ok(Self { broker: broker.clone(), bucket })
+    }
+
+    /// Reads one run.
+    pub async fn get(&self, run: &RunId) -> Result<Option<Held>, RegistryError> {
+        let entry = self.bucket.entry(run.as_str()).await.map_err(unavailable)?;
+        Ok(entry.and_then(|entry| read(&entry)))
+    }
+
+    /// Reads every run, in the order of their last change.
+    pub async fn all(&self) -> Result<Vec<RunRecord>, RegistryError> {
+        // The bucket keeps one value a key, so its stream is the list; counting keys first would go by stale numbers.
+        let mut values = History::to_the_present(&self.broker, &format!("KV_{RUNS_BUCKET}"), &[], 1)
+            .await
+            .map_err(|error| unavailable(&error))?;
+        let mut records = Vec::new();
+        while let Some(value) = values.next().await.map_err(|error| unavailable(&error))? {
+            if value.headers.get("KV-Operation").is_none() {
+                records.extend(parse(&value.subject, &value.payload));
+            }
+        }
+        Ok(records)
+    }
+
+    /// Changes to one run, the present state first.
+    pub async fn watch(&self, run: &RunId) -> Result<kv::Watch, RegistryError> {
+        self.bucket.watch_with_history(run.as_str()).await.map_err(unavailable)
+    }
+
+    /// Decides and records a change in one step. `decide` may be called again when somebody else was faster; it
+    /// returns the record to write and what to tell the caller, or only the latter.
+    pub async fn change<T>(
+        &self,
+        run: &RunId,
+        mut decide: impl FnMut(Option<&RunRecord>) -> (Option<RunRecord>, T),
+    ) -> Result<(Option<Held>, T), RegistryError> {
+        for _ in 0..MAX_RACES {
+            let held = self.get(run).await?;
+            let (next, told) = decide(held.as_ref().map(|held| &held.record));
+            let Some(next) = next else { return Ok((held, told)) };
+            match self.write(run, held.as_ref().map(|held| held.revision), next).await {
+                Ok(held) => return Ok((Some(held), told)),
+                Err(RegistryError::Stale(_)) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Err(RegistryError::Stale(run.clone()))
+    }
+
+    /// Writes a record over the one that was read; refused when somebody else wrote since.
+    pub async fn update(&self, held: &Held, record: RunRecord) -> Result<Held, RegistryError> {
+        let run = record.run_id.clone();
+        self.write(&run, Some(held.revision), record).await
+    }
+
+    async fn write(
+        &self,
+        run: &RunId,
+        revision: Option<u64>,
+        record: RunRecord,
+    ) -> Result<Held, RegistryError> {
+        let value = serde_json::to_vec(&record).expect("a run record is plain data").into();
+        let revision = match revision {
+            Some(revision) => {
+                self.bucket.update(run.as_str(), value, revision).await.map_err(|error| match error.kind() {
+                    kv::UpdateErrorKind::WrongLastRevision => RegistryError::Stale(run.clone()),
+                    kv::UpdateErrorKind::InvalidKey
+                    | kv::UpdateErrorKind::TimedOut
+                    | kv::UpdateErrorKind::Other => unavailable(error),
+                })
+            }
+            None => self.bucket.create(run.as_str(), value).await.map_err(|error| match error.kind() {
+                kv::CreateErrorKind::AlreadyExists => RegistryError::Stale(run.clone()),
+                kv::CreateErrorKind::InvalidKey
+                | kv::CreateErrorKind::Publish
+                | kv::CreateErrorKind::Ack
+                | kv::CreateErrorKind::Other => unavailable(error),
+            }),
+        }?;
+        Ok(Held { record, revision })
+    }
+}
+
+/// The record in an entry; one that cannot be read (written by a stranger) counts as absent, and is said.
+pub fn read(entry: &kv::Entry) -> Option<Held> {
+    if entry.operation != kv::Operation::Put {
+        return None;
+    }
+    parse(&entry.key, &entry.value).map(|record| Held { record, revision: entry.revision })
+}
+
+fn parse(key: &str, value: &[u8]) -> Option<RunRecord> {
+    serde_json::from_slice(value)
+        .inspect_err(|error| tracing::error!(key, %error, "run registry holds a record that cannot be read"))
+        .ok()
+}
+
+fn unavailable(error: impl std::fmt::Display) -> RegistryError {
+    RegistryError::Unavailable(error.to_string())
+}

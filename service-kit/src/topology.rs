@@ -1,0 +1,191 @@
+//! Streams, consumers, buckets: as data, created idempotently.
+//!
+//! Every service makes sure of all of it at its start, so that none depends on another having run first. What exists
+//! with other limits is left as it is: an operator's change is not undone.
+
+use std::time::Duration;
+
+use async_nats::jetstream::consumer::{AckPolicy, DeliverPolicy, pull};
+use async_nats::jetstream::{kv, object_store, stream};
+use schemas::subject::{ADVISORY_STREAM, DLQ_STREAM, DLQ_SUBJECTS, STREAM, STREAM_SUBJECTS};
+
+use crate::broker::Broker;
+use crate::error::CliError;
+use crate::exit::Exit;
+
+/// Bucket of the run registry.
+pub const RUNS_BUCKET: &str = "cerebros_runs";
+/// Bucket of the schemas.
+pub const SCHEMAS_BUCKET: &str = "cerebros_schemas";
+/// Bucket of the files trials leave behind.
+pub const ARTIFACTS_BUCKET: &str = "cerebros_artifacts";
+
+/// Consumer of the run requests, shared by all workers.
+pub const WORKER_CONSUMER: &str = "bridge-worker";
+/// Consumer of the cancel requests, shared by all workers.
+pub const CANCEL_CONSUMER: &str = "bridge-worker-cancel";
+/// Consumer of the MLflow sink.
+pub const SINK_CONSUMER: &str = "mlflow-sink";
+/// Consumer of the classifier.
+pub const CLASSIFIER_CONSUMER: &str = "dlq-classifier";
+/// Consumer of the advisories about deliveries that ran out, on the stream of advisories.
+pub const ADVISORY_CONSUMER: &str = "dlq-classifier-advisories";
+
+/// Largest message, headers included, the event stream takes in: an event of the largest size with room for headers,
+/// and small enough that its dead letter, which has more headers, stays under the broker's default limit of 1 MiB.
+const MAX_MESSAGE_BYTES: i32 = 640 * 1024;
+/// How long events are kept.
+const EVENT_AGE: Duration = Duration::from_secs(30 * 24 * 3600);
+/// How long dead letters are kept.
+const DLQ_AGE: Duration = Duration::from_secs(30 * 24 * 3600);
+/// Window in which the broker drops a second message with the same id.
+const DUPLICATE_WINDOW: Duration = Duration::from_secs(120);
+/// A delivery that is neither settled nor extended comes back after this long.
+pub const ACK_WAIT: Duration = Duration::from_secs(30);
+
+/// The streams.
+pub fn streams() -> Vec<stream::Config> {
+    let events = stream::Config {
+        name: STREAM.to_owned(),
+        description: Some("runs and their machine-learning records".to_owned()),
+        subjects: STREAM_SUBJECTS.map(str::to_owned).to_vec(),
+        max_age: EVENT_AGE,
+        max_message_size: MAX_MESSAGE_BYTES,
+        duplicate_window: DUPLICATE_WINDOW,
+        allow_atomic_publish: true,
+        allow_direct: true,
+        ..stream::Config::default()
+    };
+    let dead_letters = stream::Config {
+        name: DLQ_STREAM.to_owned(),
+        description: Some("messages that could not be handled, untouched, with their verdicts".to_owned()),
+        subjects: vec![DLQ_SUBJECTS.to_owned()],
+        max_age: DLQ_AGE,
+        max_bytes: 4 << 30,
+        duplicate_window: DUPLICATE_WINDOW,
+        allow_direct: true,
+        ..stream::Config::default()
+    };
+    let advisories = stream::Config {
+        name: ADVISORY_STREAM.to_owned(),
+        description: Some("the broker's word that deliveries ran out or were terminated".to_owned()),
+        subjects: vec![
+            "$JS.EVENT.ADVISORY.CONSUMER.MAX_DELIVERIES.>".to_owned(),
+            "$JS.EVENT.ADVISORY.CONSUMER.MSG_TERMINATED.>".to_owned(),
+        ],
+        max_age: DLQ_AGE,
+        max_bytes: 256 << 20,
+        ..stream::Config::default()
+    };
+    vec![events, dead_letters, advisories]
+}
+
+/// The durable consumers of the event stream.
+pub fn consumers() -> Vec<pull::Config> {
+    let consumer = |name: &str, about: &str, filters: &[&str], ack_pending: i64| pull::Config {
+        durable_name: Some(name.to_owned()),
+        description: Some(about.to_owned()),
+        deliver_policy: DeliverPolicy::All,
+        ack_policy: AckPolicy::Explicit,
+        ack_wait: ACK_WAIT,
+        max_deliver: -1,
+        filter_subjects: filters.iter().map(|filter| (*filter).to_owned()).collect(),
+        max_ack_pending: ack_pending,
+        ..pull::Config::default()
+    };
+    vec![
+        consumer(
+            WORKER_CONSUMER,
+            "run requests, one per free capacity",
+            &["cerebros.nas.run.requested"],
+            10_000,
+        ),
+        consumer(CANCEL_CONSUMER, "cancel requests", &["cerebros.nas.run.cancel_requested"], 1000),
+        consumer(
+            SINK_CONSUMER,
+            "runs and trials on their way into MLflow",
+            &[
+                "ml.run.*",
+                "cerebros.nas.run.completed",
+                "cerebros.nas.run.failed",
+                "cerebros.nas.run.cancelled",
+            ],
+            2000,
+        ),
+        consumer(CLASSIFIER_CONSUMER, "every event, once, for validation", &[], 5000),
+    ]
+}
+
+/// The durable consumer of the advisory stream: only deliveries that ran out, only on the event stream. Whoever
+/// terminates a message has published its dead letter before.
+pub fn advisory_consumer() -> pull::Config {
+    pull::Config {
+        durable_name: Some(ADVISORY_CONSUMER.to_owned()),
+        description: Some("deliveries that ran out, on their way into the dead-letter stream".to_owned()),
+        deliver_policy: DeliverPolicy::All,
+        ack_policy: AckPolicy::Explicit,
+        ack_wait: ACK_WAIT,
+        max_deliver: -1,
+        filter_subject: format!("$JS.EVENT.ADVISORY.CONSUMER.MAX_DELIVERIES.{STREAM}.>"),
+        max_ack_pending: 1000,
+        ..pull::Config::default()
+    }
+}
+
+/// The key-value buckets.
+pub fn buckets() -> Vec<kv::Config> {
+    let bucket = |name: &str, about: &str| kv::Config {
+        bucket: name.to_owned(),
+        description: about.to_owned(),
+        history: 1,
+        ..kv::Config::default()
+    };
+    vec![bucket(RUNS_BUCKET, "run registry"), bucket(SCHEMAS_BUCKET, "schemas by fingerprint and by record")]
+}
+
+/// Creates what is missing.
+pub async fn ensure(broker: &Broker) -> Result<(), CliError> {
+    let jetstream = &broker.jetstream;
+    for config in streams() {
+        let name = config.name.clone();
+        jetstream
+            .get_or_create_stream(config)
+            .await
+            .map_err(|error| failed(&format!("stream {name}"), &error))?;
+    }
+    for config in buckets() {
+        let name = config.bucket.clone();
+        if jetstream.get_key_value(&name).await.is_err() {
+            jetstream
+                .create_key_value(config)
+                .await
+                .map_err(|error| failed(&format!("bucket {name}"), &error))?;
+        }
+    }
+    if jetstream.get_object_store(ARTIFACTS_BUCKET).await.is_err() {
+        let config =
+            object_store::Config { bucket: ARTIFACTS_BUCKET.to_owned(), ..object_store::Config::default() };
+        jetstream.create_object_store(config).await.map_err(|error| failed("object store", &error))?;
+    }
+    let stream = jetstream.get_stream_no_info(STREAM).await.map_err(|error| failed("stream", &error))?;
+    for config in consumers() {
+        let name = config.durable_name.clone().unwrap_or_default();
+        stream
+            .get_or_create_consumer(&name, config)
+            .await
+            .map_err(|error| failed(&format!("consumer {name}"), &error))?;
+    }
+    let stream =
+        jetstream.get_stream_no_info(ADVISORY_STREAM).await.map_err(|error| failed("stream", &error))?;
+    stream
+        .get_or_create_consumer(ADVISORY_CONSUMER, advisory_consumer())
+        .await
+        .map_err(|error| failed(&format!("consumer {ADVISORY_CONSUMER}"), &error))?;
+    Ok(())
+}
+
+fn failed(what: &str, error: &dyn std::error::Error) -> CliError {
+    CliError::new("topology", Exit::Unreachable, format!("cannot create the {what}")).because(error).help(
+        "the broker must be nats-server 2.12 or later with JetStream on, and allow us its JetStream API",
+    )
+}

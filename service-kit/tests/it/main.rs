@@ -1,0 +1,6 @@
+//! What the kit promises, on the real thing.
+#![allow(clippy::unwrap_used, reason = "the helpers of a test may fail where they stand")]
+
+mod health;
+mod program;
+mod registry;

@@ -1,0 +1,54 @@
+//! The run registry on a real broker.
+
+use std::time::Duration;
+
+use schemas::RunId;
+use service_kit::broker::Broker;
+use service_kit::config::BrokerTarget;
+use service_kit::registry::{Registry, RunRecord, record};
+use service_kit::{clock, topology};
+use testkit::Nats;
+
+async fn registry(nats: &Nats) -> Registry {
+    let target = BrokerTarget::at(&nats.url()).unwrap();
+    let broker = Broker::connect(&target, "test", Duration::from_secs(10)).await.unwrap();
+    topology::ensure(&broker).await.unwrap();
+    Registry::open(&broker).await.unwrap()
+}
+
+async fn put(registry: &Registry, run: &str) {
+    let run = RunId::parse(run).unwrap();
+    let add = |known: Option<&RunRecord>| (record::request_cancel(known, &run, "why", clock::now()), ());
+    registry.change(&run, add).await.unwrap();
+}
+
+#[tokio::test]
+async fn all_runs_are_read_whether_there_are_none_one_or_many() {
+    let nats = Nats::start().await;
+    let registry = registry(&nats).await;
+    let all = async || tokio::time::timeout(Duration::from_secs(10), registry.all()).await.unwrap().unwrap();
+    assert!(all().await.is_empty());
+    put(&registry, "one").await;
+    assert_eq!(all().await.len(), 1);
+    for number in 0..300 {
+        put(&registry, &format!("run-{number}")).await;
+    }
+    assert_eq!(all().await.len(), 301);
+}
+
+#[tokio::test]
+async fn of_many_who_change_a_run_at_once_each_builds_on_the_last() {
+    let nats = Nats::start().await;
+    let registry = registry(&nats).await;
+    put(&registry, "contended").await;
+    let run = RunId::parse("contended").unwrap();
+    let add_one = async || {
+        let change = |known: Option<&RunRecord>| {
+            let known = known.expect("the run is there");
+            (Some(RunRecord { attempt: known.attempt + 1, ..known.clone() }), ())
+        };
+        registry.change(&run, change).await.unwrap();
+    };
+    futures_util::future::join_all((0..6).map(|_| add_one())).await;
+    assert_eq!(registry.get(&run).await.unwrap().unwrap().record.attempt, 6);
+}
