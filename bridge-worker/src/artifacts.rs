@@ -1,0 +1,101 @@
+//! Files a trial leaves behind, on their way into the object store.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use async_nats::jetstream::object_store::{ObjectMetadata, ObjectStore};
+use schemas::event::ArtifactRef;
+use schemas::{RunId, TrialId};
+use service_kit::broker::Broker;
+use service_kit::topology::ARTIFACTS_BUCKET;
+use sha2::{Digest, Sha256};
+
+/// Largest file that is kept.
+const MAX_BYTES: u64 = 256 << 20;
+/// Most files of one trial that are kept.
+pub const MAX_FILES: usize = 32;
+/// Deadline of one upload.
+const UPLOAD_LIMIT: Duration = Duration::from_secs(120);
+
+/// A file as its trial announced it.
+#[derive(Debug, Clone)]
+pub struct Announced {
+    /// Its name in the store.
+    pub name: String,
+    /// Where it lies.
+    pub path: PathBuf,
+    /// Hex SHA-256 of its content.
+    pub sha256: String,
+    /// Its media type.
+    pub media_type: String,
+}
+
+/// Why a file was not kept. The trial's result stands all the same; the reason becomes a warning of it.
+#[derive(Debug, thiserror::Error)]
+#[error("artefact \"{name}\" was not kept: {reason}")]
+pub struct NotKept {
+    name: String,
+    reason: String,
+}
+
+/// The object store of all trials.
+#[derive(Clone)]
+pub struct Artifacts {
+    store: ObjectStore,
+}
+
+impl Artifacts {
+    /// Opens the store; [`service_kit::topology::ensure`] has created it.
+    pub async fn open(broker: &Broker) -> Result<Self, String> {
+        let store =
+            broker.jetstream.get_object_store(ARTIFACTS_BUCKET).await.map_err(|error| error.to_string())?;
+        Ok(Self { store })
+    }
+
+    /// Uploads a file of a trial under `<run>/<trial>/<name>` after checking that it lies in the trial's directory and
+    /// is what was announced.
+    pub async fn keep(
+        &self,
+        run: &RunId,
+        trial: &TrialId,
+        workdir: &Path,
+        file: &Announced,
+    ) -> Result<ArtifactRef, NotKept> {
+        let not_kept = |reason: String| NotKept { name: file.name.clone(), reason };
+        let content = read_checked(workdir, file).await.map_err(not_kept)?;
+        let bytes = content.len();
+        let object = format!("{run}/{trial}/{}", file.name);
+        let metadata = ObjectMetadata { name: object.clone(), ..ObjectMetadata::default() };
+        let mut reader = content.as_slice();
+        let upload = self.store.put(metadata, &mut reader);
+        match tokio::time::timeout(UPLOAD_LIMIT, upload).await {
+            Ok(Ok(_)) => Ok(ArtifactRef {
+                uri: format!("nats://{ARTIFACTS_BUCKET}/{object}"),
+                checksum: Some(format!("sha256:{}", file.sha256)),
+                bytes: i64::try_from(bytes).ok(),
+                media_type: Some(file.media_type.clone()),
+            }),
+            Ok(Err(error)) => Err(not_kept(error.to_string())),
+            Err(_) => Err(not_kept(format!("the upload took longer than {} s", UPLOAD_LIMIT.as_secs()))),
+        }
+    }
+}
+
+async fn read_checked(workdir: &Path, file: &Announced) -> Result<Vec<u8>, String> {
+    let describe = |error: std::io::Error| format!("{}: {error}", file.path.display());
+    let real = tokio::fs::canonicalize(&file.path).await.map_err(describe)?;
+    let home = tokio::fs::canonicalize(workdir).await.map_err(describe)?;
+    if !real.starts_with(&home) {
+        return Err("it lies outside the trial's directory".to_owned());
+    }
+    let size = tokio::fs::metadata(&real).await.map_err(describe)?.len();
+    if size > MAX_BYTES {
+        return Err(format!("{size} bytes are over the limit of {MAX_BYTES}"));
+    }
+    let content = tokio::fs::read(&real).await.map_err(describe)?;
+    let found: String = Sha256::digest(&content).iter().map(|byte| format!("{byte:02x}")).collect();
+    if found != file.sha256 {
+        return Err("its content is not what was announced (SHA-256 differs)".to_owned());
+    }
+    Ok(content)
+}

@@ -1,0 +1,306 @@
+//! One warm Python process: started, spoken to, killed.
+//!
+//! The process leads a group of its own; frames travel on descriptors 3 and 4; standard input is held open and says
+//! by its end that the worker is gone; standard output and error belong to user code and are captured, bounded.
+//! Killing always means the whole group, and is waited for.
+
+pub mod output;
+pub mod protocol;
+
+use std::os::fd::OwnedFd;
+use std::path::PathBuf;
+use std::process::{ExitStatus, Stdio};
+use std::time::Duration;
+
+use command_fds::{CommandFdExt as _, FdMapping};
+use futures_util::StreamExt as _;
+use nix::sys::signal::{Signal, killpg};
+use nix::unistd::Pid;
+use tokio::io::AsyncWriteExt as _;
+use tokio::net::unix::pipe;
+use tokio::process::{Child as Process, ChildStdin, Command};
+use tokio_util::codec::{FramedRead, LengthDelimitedCodec};
+
+use output::Tail;
+use protocol::{FromChild, MAX_FRAME_BYTES, PROTOCOL, ToChild};
+
+/// How often a child shows life.
+const HEARTBEAT: Duration = Duration::from_secs(1);
+/// Silence after which a child counts as lost.
+pub const SILENCE_LIMIT: Duration = Duration::from_secs(15);
+/// Deadline from spawn to ready: importing scikit-learn on a busy machine takes seconds.
+const START_LIMIT: Duration = Duration::from_secs(120);
+/// Deadline for the kernel to hand over a killed process.
+const REAP_LIMIT: Duration = Duration::from_secs(5);
+/// Variables of our environment a child sees; everything else, credentials first of all, stays with the worker.
+const ENVIRONMENT: [&str; 12] = [
+    "PATH",
+    "HOME",
+    "USER",
+    "LANG",
+    "LC_ALL",
+    "LC_CTYPE",
+    "TZ",
+    "TMPDIR",
+    "LD_LIBRARY_PATH",
+    "DYLD_LIBRARY_PATH",
+    "VIRTUAL_ENV",
+    "CUDA_VISIBLE_DEVICES",
+];
+/// Variables by which numeric libraries take their number of threads, read at import.
+const THREADS: [&str; 5] = [
+    "OMP_NUM_THREADS",
+    "OPENBLAS_NUM_THREADS",
+    "MKL_NUM_THREADS",
+    "NUMEXPR_NUM_THREADS",
+    "VECLIB_MAXIMUM_THREADS",
+];
+
+/// How children are started.
+#[derive(Debug, Clone)]
+pub struct ChildSettings {
+    /// The interpreter.
+    pub python: PathBuf,
+    /// Directory that holds the package `cerebros_worker`.
+    pub runtime: PathBuf,
+    /// Trainers to import at start.
+    pub preload: Vec<String>,
+    /// Directory data set paths are allowed under.
+    pub dataset_dir: Option<PathBuf>,
+    /// Directories to look for modules in.
+    pub extra_paths: Vec<PathBuf>,
+    /// Threads a numeric library may use.
+    pub threads: usize,
+}
+
+/// Why a child could not be started.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The operating system refused.
+    #[error("cannot start {}: {error}", python.display())]
+    Spawn {
+        /// The interpreter.
+        python: PathBuf,
+        /// The system's words.
+        error: std::io::Error,
+    },
+    /// It started and could not get ready.
+    #[error("the Python child did not get ready: {reason}{}", tail(stderr))]
+    NotReady {
+        /// Why.
+        reason: String,
+        /// What it printed.
+        stderr: String,
+    },
+}
+
+fn tail(stderr: &str) -> String {
+    let last: Vec<&str> = stderr.lines().rev().take(3).collect();
+    if last.is_empty() {
+        String::new()
+    } else {
+        format!(" ({})", last.into_iter().rev().collect::<Vec<_>>().join(" | "))
+    }
+}
+
+/// Why nothing more comes from a child.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Lost {
+    /// Its pipe ended: the process is gone or about to be.
+    #[error("the process ended")]
+    Ended,
+    /// It was silent for too long.
+    #[error("no sign of life for {} s", SILENCE_LIMIT.as_secs())]
+    Silent,
+    /// It said something that is no message.
+    #[error("it broke the protocol: {0}")]
+    Broken(String),
+}
+
+/// A Python process.
+pub struct Child {
+    process: Process,
+    group: Pid,
+    frames: FramedRead<pipe::Receiver, LengthDelimitedCodec>,
+    orders: pipe::Sender,
+    /// Held open: its end tells the child that we are gone.
+    _lifeline: ChildStdin,
+    stdout: Tail,
+    stderr: Tail,
+    next_call: u64,
+}
+
+impl Child {
+    /// Starts a child and waits until it has imported everything.
+    pub async fn start(settings: &ChildSettings) -> Result<Self, StartError> {
+        let spawn_error = |error| StartError::Spawn { python: settings.python.clone(), error };
+        let mut child = Self::spawn(settings).map_err(spawn_error)?;
+        let greeting = tokio::time::timeout(START_LIMIT, child.greet(settings)).await;
+        let reason = match greeting {
+            Ok(Ok(())) => return Ok(child),
+            Ok(Err(reason)) => reason,
+            Err(_) => format!("nothing within {} s", START_LIMIT.as_secs()),
+        };
+        let stderr = child.stderr.clone();
+        child.kill().await;
+        Err(StartError::NotReady { reason, stderr: stderr.text() })
+    }
+
+    fn spawn(settings: &ChildSettings) -> std::io::Result<Self> {
+        let (orders, child_in) = pipe::pipe()?;
+        let (child_out, frames) = pipe::pipe()?;
+        let mut command = Command::new(&settings.python);
+        command
+            .args(["-m", "cerebros_worker"])
+            .current_dir(&settings.runtime)
+            .env_clear()
+            .envs(ENVIRONMENT.iter().filter_map(|name| std::env::var_os(name).map(|value| (name, value))))
+            .envs(THREADS.iter().map(|name| (name, settings.threads.to_string())))
+            .env("PYTHONPATH", &settings.runtime)
+            .env("PYTHONSAFEPATH", "1")
+            .env("PYTHONUNBUFFERED", "1")
+            .env("PYTHONIOENCODING", "utf-8")
+            .env("CEREBROS_FRAMES_IN", "3")
+            .env("CEREBROS_FRAMES_OUT", "4")
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .process_group(0)
+            .kill_on_drop(true);
+        let ends: [(OwnedFd, i32); 2] =
+            [(child_in.into_blocking_fd()?, 3), (child_out.into_blocking_fd()?, 4)];
+        let mappings =
+            ends.into_iter().map(|(parent_fd, child_fd)| FdMapping { parent_fd, child_fd }).collect();
+        command.fd_mappings(mappings).map_err(std::io::Error::other)?;
+        let mut process = command.spawn()?;
+        let pid = process
+            .id()
+            .and_then(|pid| i32::try_from(pid).ok())
+            .ok_or_else(|| std::io::Error::other("no pid"))?;
+        let missing = || std::io::Error::other("a standard stream is missing");
+        Ok(Self {
+            group: Pid::from_raw(pid),
+            frames: LengthDelimitedCodec::builder().max_frame_length(MAX_FRAME_BYTES).new_read(frames),
+            orders,
+            _lifeline: process.stdin.take().ok_or_else(missing)?,
+            stdout: Tail::follow(process.stdout.take().ok_or_else(missing)?),
+            stderr: Tail::follow(process.stderr.take().ok_or_else(missing)?),
+            process,
+            next_call: 1,
+        })
+    }
+
+    async fn greet(&mut self, settings: &ChildSettings) -> Result<(), String> {
+        let init = ToChild::Init {
+            protocol: PROTOCOL,
+            preload: &settings.preload,
+            dataset_dir: settings.dataset_dir.as_deref(),
+            heartbeat_ms: u64::try_from(HEARTBEAT.as_millis()).unwrap_or(1000),
+            extra_paths: &settings.extra_paths,
+        };
+        self.send(&init).await.map_err(|error| {
+            format!(
+                "its pipe is closed ({error}); is {} a Python of 3.9 or later?",
+                settings.python.display()
+            )
+        })?;
+        loop {
+            match self.receive_within(START_LIMIT).await.map_err(|lost| lost.to_string())? {
+                FromChild::Hello { protocol: PROTOCOL, .. } | FromChild::Heartbeat => {}
+                FromChild::Hello { protocol, .. } => {
+                    return Err(format!("it speaks protocol {protocol}, not {PROTOCOL}"));
+                }
+                FromChild::Ready { import_ms, python } => {
+                    tracing::debug!(pid = self.group.as_raw(), python, import_ms, "child ready");
+                    return Ok(());
+                }
+                FromChild::Fatal { failure } => return Err(failure.message),
+                other @ (FromChild::Report { .. }
+                | FromChild::Artifact { .. }
+                | FromChild::Result(_)
+                | FromChild::Trial {}) => return Err(format!("it spoke out of turn: {other:?}")),
+            }
+        }
+    }
+
+    /// A number for the next call.
+    pub fn next_call(&mut self) -> u64 {
+        self.next_call += 1;
+        self.next_call
+    }
+
+    /// The process id, which is also that of its group.
+    pub fn pid(&self) -> i32 {
+        self.group.as_raw()
+    }
+
+    /// Sends one message.
+    pub async fn send(&mut self, message: &ToChild<'_>) -> std::io::Result<()> {
+        let mut frame = vec![0; 4];
+        serde_json::to_writer(&mut frame, message)?;
+        let length = u32::try_from(frame.len() - 4).map_err(std::io::Error::other)?;
+        if frame.len() - 4 > MAX_FRAME_BYTES {
+            return Err(std::io::Error::other(format!(
+                "a message of {length} bytes is over the limit of {MAX_FRAME_BYTES}"
+            )));
+        }
+        frame[..4].copy_from_slice(&length.to_be_bytes());
+        self.orders.write_all(&frame).await
+    }
+
+    /// The next message within [`SILENCE_LIMIT`]. Cancel safe.
+    pub async fn receive(&mut self) -> Result<FromChild, Lost> {
+        self.receive_within(SILENCE_LIMIT).await
+    }
+
+    async fn receive_within(&mut self, limit: Duration) -> Result<FromChild, Lost> {
+        match tokio::time::timeout(limit, self.frames.next()).await {
+            Err(_) => Err(Lost::Silent),
+            Ok(None) => Err(Lost::Ended),
+            Ok(Some(Err(error))) => Err(Lost::Broken(error.to_string())),
+            Ok(Some(Ok(frame))) => serde_json::from_slice(&frame)
+                .map_err(|error| Lost::Broken(format!("a frame is no message: {error}"))),
+        }
+    }
+
+    /// Forgets what was printed before this call.
+    pub fn clear_output(&self) {
+        self.stdout.clear();
+        self.stderr.clear();
+    }
+
+    /// The end of what was printed on standard output and standard error.
+    pub fn output(&self) -> (String, String) {
+        (self.stdout.text(), self.stderr.text())
+    }
+
+    /// True when processes started by user code are still there (Linux; elsewhere not known and false).
+    pub fn has_descendants(&self) -> bool {
+        let pid = self.group.as_raw();
+        std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/children"))
+            .is_ok_and(|children| !children.trim().is_empty())
+    }
+
+    /// Kills the whole group and waits for the end. Returns how the process ended.
+    pub async fn kill(mut self) -> Option<ExitStatus> {
+        // A process that is already gone but not reaped keeps its group id taken, so no stranger is hit.
+        let earlier = self.process.try_wait().ok().flatten();
+        if let Err(error) = killpg(self.group, Signal::SIGKILL)
+            && error != nix::errno::Errno::ESRCH
+        {
+            tracing::warn!(pid = self.group.as_raw(), %error, "process group not killed");
+        }
+        match earlier {
+            Some(status) => Some(status),
+            None => tokio::time::timeout(REAP_LIMIT, self.process.wait()).await.ok().and_then(Result::ok),
+        }
+    }
+
+    /// Waits a moment for a process whose pipe has ended, so that its own exit status is seen, then kills what is left.
+    pub async fn bury(mut self) -> Option<ExitStatus> {
+        let grace = Duration::from_millis(500);
+        let status = tokio::time::timeout(grace, self.process.wait()).await.ok().and_then(Result::ok);
+        let killed = self.kill().await;
+        status.or(killed)
+    }
+}

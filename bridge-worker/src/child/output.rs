@@ -1,0 +1,64 @@
+//! What user code prints: read to the end so that it never blocks, and only the last part kept.
+
+use std::sync::{Arc, Mutex};
+
+use schemas::failure::EXCERPT_BYTES;
+use tokio::io::{AsyncRead, AsyncReadExt as _};
+
+/// The last [`EXCERPT_BYTES`] of one standard stream.
+#[derive(Debug, Clone, Default)]
+pub struct Tail(Arc<Mutex<Vec<u8>>>);
+
+impl Tail {
+    /// Follows a stream until it ends.
+    pub fn follow(source: impl AsyncRead + Unpin + Send + 'static) -> Self {
+        let tail = Self::default();
+        let kept = tail.clone();
+        tokio::spawn(async move {
+            let mut source = source;
+            let mut buffer = vec![0; 16 * 1024];
+            while let Ok(read @ 1..) = source.read(&mut buffer).await {
+                kept.push(&buffer[..read]);
+            }
+        });
+        tail
+    }
+
+    /// What is kept, as text; bytes that are none become a replacement character.
+    pub fn text(&self) -> String {
+        let kept = self.0.lock().expect("nobody panics while holding the tail");
+        String::from_utf8_lossy(&kept).into_owned()
+    }
+
+    /// Forgets what was printed before.
+    pub fn clear(&self) {
+        self.0.lock().expect("nobody panics while holding the tail").clear();
+    }
+
+    fn push(&self, bytes: &[u8]) {
+        let mut kept = self.0.lock().expect("nobody panics while holding the tail");
+        let fresh = &bytes[bytes.len().saturating_sub(EXCERPT_BYTES)..];
+        let surplus = (kept.len() + fresh.len()).saturating_sub(EXCERPT_BYTES);
+        let surplus = surplus.min(kept.len());
+        kept.drain(..surplus);
+        kept.extend_from_slice(fresh);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_end_is_kept() {
+        let tail = Tail::default();
+        tail.push(&vec![b'a'; EXCERPT_BYTES]);
+        tail.push(b"end");
+        assert_eq!(tail.text().len(), EXCERPT_BYTES);
+        assert!(tail.text().ends_with("aend"));
+        tail.push(&vec![b'b'; 3 * EXCERPT_BYTES]);
+        assert_eq!(tail.text(), "b".repeat(EXCERPT_BYTES));
+        tail.clear();
+        assert!(tail.text().is_empty());
+    }
+}

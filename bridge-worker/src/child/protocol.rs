@@ -1,0 +1,164 @@
+//! What the worker and a child say to each other: JSON objects in length-prefixed frames.
+//!
+//! The other side is `python/src/cerebros_worker`. Whatever arrives is checked: a frame over the limit, a message
+//! that does not parse or an answer to another call ends the child, not the worker.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use schemas::event::TrialStatus;
+use schemas::{FailureClass, Json, Real};
+use serde::{Deserialize, Serialize};
+
+/// Version of the protocol; both sides say theirs.
+pub const PROTOCOL: u32 = 1;
+/// Largest frame in either direction; the child has the same limit.
+pub const MAX_FRAME_BYTES: usize = 8 << 20;
+
+/// What a child is told.
+#[derive(Debug, Serialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+pub enum ToChild<'a> {
+    /// Import this, then say ready.
+    Init {
+        /// [`PROTOCOL`].
+        protocol: u32,
+        /// Trainers to import now.
+        preload: &'a [String],
+        /// Directory data set paths are allowed under.
+        dataset_dir: Option<&'a Path>,
+        /// How often to show life.
+        heartbeat_ms: u64,
+        /// Directories to look for modules in.
+        extra_paths: &'a [std::path::PathBuf],
+    },
+    /// Do this.
+    Call(&'a Call),
+    /// End the call at its next report.
+    Stop {
+        /// The call.
+        id: u64,
+        /// `cancelled` or `pruned`.
+        reason: &'static str,
+    },
+}
+
+/// One call.
+#[derive(Debug, Clone, Serialize)]
+pub struct Call {
+    /// Unique on this child.
+    pub id: u64,
+    /// `train` or `echo`.
+    pub op: &'static str,
+    /// Trainer by name, or `module:function`.
+    pub entry: String,
+    /// The candidate.
+    pub params: serde_json::Value,
+    /// What the trainer may know.
+    pub trial: TrialContext,
+}
+
+/// What a trainer may know about its trial.
+#[derive(Debug, Clone, Default, Serialize)]
+#[expect(missing_docs, reason = "the names are those of the trial's event")]
+pub struct TrialContext {
+    pub run_id: String,
+    pub trial_id: String,
+    pub number: u64,
+    pub attempt: u32,
+    pub seed: u32,
+    pub objective: String,
+    pub direction: &'static str,
+    pub dataset_id: String,
+    /// A directory of the trial's own, removed afterwards.
+    pub workdir: std::path::PathBuf,
+    pub budget: serde_json::Value,
+}
+
+/// What a child says.
+#[derive(Debug, Deserialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+#[expect(missing_docs, reason = "the names say it")]
+pub enum FromChild {
+    Hello {
+        protocol: u32,
+        python: String,
+    },
+    Ready {
+        import_ms: u64,
+        python: String,
+    },
+    Fatal {
+        failure: ChildFailure,
+    },
+    Heartbeat,
+    Report {
+        id: u64,
+        metrics: BTreeMap<String, Real>,
+        step: i64,
+    },
+    Artifact {
+        id: u64,
+        name: String,
+        path: std::path::PathBuf,
+        bytes: u64,
+        sha256: String,
+        media_type: String,
+    },
+    Result(Box<CallResult>),
+    /// A trial of an opaque run; a later version of the worker takes them.
+    Trial {},
+}
+
+/// What a call came to.
+#[derive(Debug, Clone, Deserialize)]
+#[expect(missing_docs, reason = "the names are those of the trial's event")]
+pub struct CallResult {
+    pub id: u64,
+    pub status: TrialStatus,
+    #[serde(default)]
+    pub metrics: BTreeMap<String, Real>,
+    #[serde(default)]
+    pub spectral_norm: bool,
+    #[serde(default)]
+    pub spectral_norm_value: Option<Real>,
+    #[serde(default)]
+    pub warnings: Vec<String>,
+    #[serde(default)]
+    pub parameters: Option<Json>,
+    #[serde(default)]
+    pub failure: Option<ChildFailure>,
+    #[serde(default)]
+    pub duration_ms: Option<i64>,
+    #[serde(default)]
+    pub max_rss_bytes: Option<u64>,
+}
+
+/// A failure as a child words it.
+#[derive(Debug, Clone, Deserialize)]
+#[expect(missing_docs, reason = "the names are those of a failure")]
+pub struct ChildFailure {
+    pub class: String,
+    pub message: String,
+    #[serde(default)]
+    pub traceback: Option<String>,
+    #[serde(default)]
+    pub retryable: bool,
+}
+
+impl ChildFailure {
+    /// The class, as far as a child may name one: it speaks for user code, not for the worker.
+    pub fn class(&self) -> FailureClass {
+        match FailureClass::parse(&self.class) {
+            Some(
+                class @ (FailureClass::UserCode
+                | FailureClass::NanObjective
+                | FailureClass::Validation
+                | FailureClass::Dependency
+                | FailureClass::Oom
+                | FailureClass::ParseError),
+            ) => class,
+            _ => FailureClass::UserCode,
+        }
+    }
+}

@@ -1,0 +1,116 @@
+//! The command line of the worker.
+
+use std::path::PathBuf;
+
+use service_kit::config::{BrokerArgs, GateArgs};
+use service_kit::health::HealthArgs;
+use service_kit::program::{self, Kind};
+
+/// Takes run requests, trains candidates in warm Python processes, and emits every trial as an event.
+#[derive(Debug, clap::Parser)]
+#[command(name = "bridge-worker", version, propagate_version = true)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What a worker can do.
+#[derive(Debug, clap::Subcommand)]
+pub enum Command {
+    /// Serve run requests until told to stop (two signals: drain, then now)
+    Serve(Box<ServeArgs>),
+    /// Ask a running worker for its health, for container health checks: exit 0 when ready
+    Probe(ProbeArgs),
+}
+
+/// How events are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum EncodingArg {
+    /// JSON.
+    Json,
+    /// Avro single-object encoding.
+    Avro,
+}
+
+/// Flags of `serve`.
+#[derive(Debug, Clone, clap::Args)]
+pub struct ServeArgs {
+    /// The broker.
+    #[command(flatten)]
+    pub broker: BrokerArgs,
+    /// The gates.
+    #[command(flatten)]
+    pub gates: GateArgs,
+    /// The health endpoint.
+    #[command(flatten)]
+    pub health: HealthArgs,
+    /// Trials trained at once [default: one per core]
+    #[arg(long, env = "CEREBROS_SLOTS", value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    pub slots: Option<u16>,
+    /// Interpreter of the children
+    #[arg(long, env = "CEREBROS_PYTHON", value_name = "PATH", default_value = "python3")]
+    pub python: PathBuf,
+    /// Trainers to import when a child starts
+    #[arg(long, value_name = "NAME", value_delimiter = ',', default_value = "mlp")]
+    pub preload: Vec<String>,
+    /// Directory to put on the children's import path
+    #[arg(long, env = "CEREBROS_REPO", value_name = "DIR")]
+    pub repo: Vec<PathBuf>,
+    /// Directory that data set paths are looked for under [default: <data dir>/datasets]
+    #[arg(long, env = "CEREBROS_DATASET_DIR", value_name = "DIR")]
+    pub dataset_dir: Option<PathBuf>,
+    /// Directory under which every trial gets one of its own [default: <data dir>/work]
+    #[arg(long, env = "CEREBROS_WORKDIR", value_name = "DIR")]
+    pub workdir: Option<PathBuf>,
+    /// Functions requests may name, such as `mypackage.*:train`; `*` stands for any text
+    #[arg(long, value_name = "PATTERN")]
+    pub allow_entrypoint: Vec<String>,
+    /// How events are written
+    #[arg(long, value_enum, default_value_t = EncodingArg::Json)]
+    pub encoding: EncodingArg,
+}
+
+impl ServeArgs {
+    /// How many slots there are.
+    pub fn slots(&self) -> usize {
+        let cores = || std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+        self.slots.map_or_else(cores, usize::from)
+    }
+
+    /// Directory under which every trial gets one of its own, absolute because children run elsewhere.
+    pub fn workdir(&self) -> PathBuf {
+        let chosen = self.workdir.clone().unwrap_or_else(|| self.broker.data_dir.join("work"));
+        std::path::absolute(&chosen).unwrap_or(chosen)
+    }
+
+    /// A name for this process in events: unique on one machine and, by its random part, everywhere.
+    pub fn worker_id(&self) -> String {
+        let random = uuid::Uuid::now_v7().simple().to_string();
+        format!("worker-{}-{}", std::process::id(), &random[random.len() - 6..])
+    }
+}
+
+/// Flags of `probe`.
+#[derive(Debug, Clone, clap::Args)]
+pub struct ProbeArgs {
+    /// Address of the health endpoint
+    #[arg(long = "http", value_name = "ADDR", default_value = "127.0.0.1:8000")]
+    pub http: std::net::SocketAddr,
+}
+
+impl program::Cli for Cli {
+    fn kind(&self) -> Kind {
+        self.command.kind()
+    }
+}
+
+impl Command {
+    /// How the command lives.
+    pub fn kind(&self) -> Kind {
+        match self {
+            Self::Serve(_) => Kind::Service,
+            Self::Probe(_) => Kind::Client,
+        }
+    }
+}

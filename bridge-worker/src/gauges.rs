@@ -1,0 +1,30 @@
+//! What a worker counts and shows on /metrics.
+
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::gauge::Gauge;
+use service_kit::metrics::Metrics;
+
+/// The numbers of one worker.
+#[derive(Debug, Clone)]
+pub struct Gauges {
+    /// Runs claimed, every attempt counted.
+    pub claims: Counter,
+    /// Requests that can never be executed.
+    pub rejected: Counter,
+    /// Runs in hand.
+    pub runs: Gauge,
+    /// Slots in use.
+    pub busy_slots: Gauge,
+}
+
+impl Gauges {
+    /// Registers the numbers.
+    pub fn new(metrics: &Metrics) -> Self {
+        Self {
+            claims: metrics.counter("run_claims", "Attempts of runs that were claimed"),
+            rejected: metrics.counter("requests_rejected", "Requests that can never be executed"),
+            runs: metrics.gauge("runs_active", "Runs in hand"),
+            busy_slots: metrics.gauge("slots_busy", "Slots in use"),
+        }
+    }
+}

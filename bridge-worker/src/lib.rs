@@ -1,0 +1,44 @@
+//! Takes run requests, drives Python processes that train candidates, and emits every trial as an event.
+//!
+//! ```text
+//! serve -> worker (claim, check, settle) -> run (shell) <-> supervisor (decides) -> trial -> child (Python)
+//!             |                              |                                        |
+//!          registry                       announce  ------------ events ------------ '
+//! ```
+//! - [`plan`] and [`supervisor`] decide, without clock, task or broker; the rest carries out.
+//! - The stream is the checkpoint: a trial's result reaches the search only after the broker has confirmed its event,
+//!   and [`resume`] rebuilds a search from these events.
+//! - User code runs in processes of its own ([`child`]); nothing it does ends the worker.
+
+pub mod announce;
+pub mod artifacts;
+pub mod child;
+mod cli;
+pub mod control;
+pub mod gauges;
+pub mod plan;
+pub mod resume;
+pub mod run;
+pub mod runtime;
+mod serve;
+pub mod slots;
+pub mod supervisor;
+pub mod trial;
+pub mod worker;
+
+pub use cli::{Cli, Command, EncodingArg, ProbeArgs, ServeArgs};
+
+use service_kit::error::CliError;
+use service_kit::exit::Exit;
+use service_kit::shutdown::Shutdown;
+
+/// Runs a command to its exit code.
+///
+/// # Errors
+/// What stopped it, for a person.
+pub async fn run(command: Command, shutdown: Shutdown) -> Result<Exit, CliError> {
+    match command {
+        Command::Serve(args) => serve::serve(*args, shutdown).await,
+        Command::Probe(args) => service_kit::health::probe(args.http, "/readyz").await.map(|_| Exit::Done),
+    }
+}

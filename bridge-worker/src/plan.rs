@@ -1,0 +1,193 @@
+//! From a request to a plan that can be executed here, or the reason why it never can.
+//!
+//! Pure. What is refused here is refused for good: the same request on the same worker will never run.
+
+use schemas::dataset::DatasetRef;
+use schemas::event::{Direction, RunRequested};
+use schemas::{Failure, FailureClass, RunId, Stage};
+use search::{Plan, SearchSpace, Settings};
+
+/// Trials of a run that may be under way at once when the request does not say. Fixed, not taken from the slots at
+/// hand: candidates depend on it, and the same request has to give the same trials on any worker.
+pub const DEFAULT_PARALLELISM: u32 = 4;
+/// Limit of one trial when the request sets none; a run of days may have it, a hang must not be endless.
+pub const DEFAULT_MAX_TRIAL_SECONDS: f64 = 24.0 * 3600.0;
+
+/// A request, understood.
+#[derive(Debug, Clone)]
+pub struct RunPlan {
+    /// The run.
+    pub run_id: RunId,
+    /// The request as it came, with every default filled in.
+    pub request: RunRequested,
+    /// Which way the objective is better.
+    pub direction: Direction,
+    /// Seed of the search.
+    pub seed: u64,
+    /// What the search is a function of.
+    pub search: Plan,
+    /// Limit of one trial in seconds.
+    pub max_trial_seconds: f64,
+}
+
+/// What the operator of this worker allows.
+#[derive(Debug, Clone, Default)]
+pub struct Allowed {
+    /// Patterns of `module:function` that requests may name; `*` stands for any text.
+    pub entrypoints: Vec<String>,
+}
+
+impl Allowed {
+    /// True when a request may name this function.
+    pub fn permits(&self, entry: &str) -> bool {
+        self.entrypoints.iter().any(|pattern| matches(pattern, entry))
+    }
+}
+
+/// Reads a request as a plan.
+///
+/// # Errors
+/// A failure of stage validate that names the path and what there is.
+pub fn plan(run_id: &RunId, request: &RunRequested, allowed: &Allowed) -> Result<RunPlan, Failure> {
+    check_dataset(&request.dataset_id)?;
+    check_entry(request, allowed)?;
+    let space = SearchSpace::parse(&request.search_space.0, &request.trainer)
+        .map_err(|error| invalid(error.to_string()))?;
+    let direction = request.direction.unwrap_or_else(|| match search::direction_of(&request.objective) {
+        search::Direction::Maximize => Direction::Maximize,
+        search::Direction::Minimize => Direction::Minimize,
+    });
+    let seed = request.seed.map_or_else(|| search::seed_from_run_id(run_id.as_str()), i64::unsigned_abs);
+    let settings = Settings::from_request(
+        seed,
+        match direction {
+            Direction::Maximize => search::Direction::Maximize,
+            Direction::Minimize => search::Direction::Minimize,
+        },
+        Some(request.budget.population_size.into()),
+        &request.parameters.0,
+        Some(request.tau.0),
+    )
+    .map_err(|error| invalid(error.to_string()))?;
+    let search = Plan {
+        space,
+        strategy: request.strategy.clone(),
+        settings,
+        max_trials: request.budget.max_trials.into(),
+        lag: request.budget.parallelism.unwrap_or(DEFAULT_PARALLELISM).into(),
+    };
+    search::Search::new(search.clone())
+        .map_err(|error| invalid(format!("at `{}`: {error}", error.path())))?;
+    let max_trial_seconds =
+        request.budget.max_trial_seconds.map_or(DEFAULT_MAX_TRIAL_SECONDS, |limit| limit.0);
+    Ok(RunPlan {
+        run_id: run_id.clone(),
+        request: request.clone(),
+        direction,
+        seed,
+        search,
+        max_trial_seconds,
+    })
+}
+
+fn check_dataset(name: &str) -> Result<(), Failure> {
+    DatasetRef::parse(name).map(drop).map_err(|error| invalid(format!("at `dataset_id`: {error}")))
+}
+
+fn check_entry(request: &RunRequested, allowed: &Allowed) -> Result<(), Failure> {
+    if let Some(entry) = &request.entrypoint {
+        return Err(refused(format!(
+            "at `entrypoint`: opaque runs such as \"{entry}\" are not executed by this version of the worker; give a trainer"
+        )));
+    }
+    let trainer = &request.trainer;
+    if search::TRAINERS.contains(&trainer.as_str()) || allowed.permits(trainer) {
+        return Ok(());
+    }
+    if trainer.contains(':') {
+        return Err(refused(format!(
+            "at `trainer`: this worker does not allow \"{trainer}\"; its operator can with --allow-entrypoint"
+        )));
+    }
+    Err(invalid(format!(
+        "at `trainer`: unknown trainer \"{trainer}\"; there are {}, or `module:function` where the operator allows it",
+        search::TRAINERS.join(", ")
+    )))
+}
+
+fn invalid(message: impl Into<String>) -> Failure {
+    Failure::new(FailureClass::Validation, Stage::Validate, message)
+}
+
+fn refused(message: impl Into<String>) -> Failure {
+    Failure::new(FailureClass::EntrypointRefused, Stage::Validate, message)
+}
+
+/// Matches a pattern in which `*` stands for any text.
+fn matches(pattern: &str, text: &str) -> bool {
+    let mut parts = pattern.split('*');
+    let first = parts.next().unwrap_or_default();
+    let Some(mut rest) = text.strip_prefix(first) else { return false };
+    let mut parts: Vec<&str> = parts.collect();
+    let Some(last) = parts.pop() else { return rest.is_empty() };
+    for part in parts {
+        match rest.find(part) {
+            Some(at) => rest = &rest[at + part.len()..],
+            None => return false,
+        }
+    }
+    rest.ends_with(last)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn planned(body: serde_json::Value) -> Result<RunPlan, Failure> {
+        let request: RunRequested = serde_json::from_value(body).unwrap();
+        let allowed = Allowed { entrypoints: vec!["trusted.*:train".into()] };
+        plan(&RunId::parse("r").unwrap(), &request, &allowed)
+    }
+
+    #[test]
+    fn a_bare_data_set_becomes_a_plan() {
+        let plan = planned(json!({"dataset_id": "digits"})).unwrap();
+        assert_eq!((plan.search.max_trials, plan.search.lag, plan.direction), (10, 4, Direction::Maximize));
+        assert_eq!(plan.seed, planned(json!({"dataset_id": "digits"})).unwrap().seed);
+    }
+
+    #[test]
+    fn what_can_never_run_is_refused_with_its_path() {
+        for (body, path) in [
+            (json!({"dataset_id": "mnist"}), "dataset_id"),
+            (json!({"dataset_id": "../x.csv"}), "dataset_id"),
+            (json!({"dataset_id": "digits", "strategy": "gaa"}), "strategy"),
+            (json!({"dataset_id": "digits", "trainer": "keras"}), "trainer"),
+            (json!({"dataset_id": "digits", "search_space": {"layers": []}}), "search_space.layers"),
+            (json!({"dataset_id": "digits", "parameters": {"mutation_rate": 7}}), "parameters.mutation_rate"),
+        ] {
+            let failure = planned(body).unwrap_err();
+            assert_eq!((failure.class, failure.stage), (FailureClass::Validation, Stage::Validate));
+            assert!(failure.message.contains(path), "{}", failure.message);
+        }
+    }
+
+    #[test]
+    fn code_named_in_a_request_needs_the_operator_s_word() {
+        let space = json!({"x": [1, 2]});
+        let failure = planned(json!({"dataset_id": "iris", "trainer": "os:system", "search_space": space}))
+            .unwrap_err();
+        assert_eq!(failure.class, FailureClass::EntrypointRefused);
+        planned(json!({"dataset_id": "iris", "trainer": "trusted.net:train", "search_space": space}))
+            .unwrap();
+    }
+
+    #[test]
+    fn a_star_stands_for_any_text_and_nothing_else_is_special() {
+        assert!(matches("a:b", "a:b") && !matches("a:b", "a:bc") && !matches("a:b", "xa:b"));
+        assert!(matches("a.*:t", "a.b.c:t") && !matches("a.*:t", "a:t") && matches("*", "anything"));
+        assert!(!matches("a*bc*d", "abd") && matches("a*b*d", "axbyd"));
+    }
+}

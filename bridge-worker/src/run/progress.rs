@@ -1,0 +1,92 @@
+//! Progress of a run into the registry, for displays: the latest state, at most a few times a second.
+
+use std::time::Duration;
+
+use schemas::{Real, TrialId};
+use service_kit::registry::{Registry, RegistryError, RunRecord};
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+use crate::supervisor::Supervisor;
+
+/// Least time between two writes.
+const PERIOD: Duration = Duration::from_millis(250);
+
+#[derive(Debug, Clone, Default, PartialEq)]
+struct Progress {
+    completed: u32,
+    failed: u32,
+    running: u32,
+    best: Option<(u64, f64)>,
+}
+
+/// Writes the progress of one attempt in the background.
+pub(super) struct Reporter {
+    latest: watch::Sender<Progress>,
+    task: JoinHandle<()>,
+}
+
+impl Reporter {
+    /// Begins; `silenced` is cancelled when the registry says that another attempt owns the run.
+    pub(super) fn start(registry: Registry, record: RunRecord, silenced: CancellationToken) -> Self {
+        let (latest, updates) = watch::channel(Progress::default());
+        Self { latest, task: tokio::spawn(write(registry, record, updates, silenced)) }
+    }
+
+    /// Notes where the run stands.
+    pub(super) fn tell(&self, supervisor: &Supervisor) {
+        let (completed, failed) = supervisor.counts();
+        let running = u32::try_from(supervisor.under_way()).unwrap_or(u32::MAX);
+        let best = supervisor.best().map(|best| (best.number, best.objective));
+        let progress = Progress { completed, failed, running, best };
+        self.latest.send_if_modified(|latest| {
+            let is_new = *latest != progress;
+            *latest = progress;
+            is_new
+        });
+    }
+
+    /// Stops; the end of the run is written by whoever announces it.
+    pub(super) async fn finish(self) {
+        drop(self.latest);
+        self.task.abort();
+        let _ = self.task.await;
+    }
+}
+
+async fn write(
+    registry: Registry,
+    record: RunRecord,
+    mut updates: watch::Receiver<Progress>,
+    silenced: CancellationToken,
+) {
+    // A run that is over at once needs no progress.
+    tokio::time::sleep(PERIOD).await;
+    while updates.changed().await.is_ok() {
+        let progress = updates.borrow_and_update().clone();
+        let apply = |known: Option<&RunRecord>| match known {
+            Some(known) if known.attempt == record.attempt => (Some(applied(known, &progress)), true),
+            Some(_) | None => (None, false),
+        };
+        match registry.change(&record.run_id, apply).await {
+            Ok((_, true)) => {}
+            Ok((_, false)) => return silenced.cancel(),
+            Err(error @ (RegistryError::Stale(_) | RegistryError::Unavailable(_))) => {
+                tracing::debug!(run = %record.run_id, %error, "progress not written");
+            }
+        }
+        tokio::time::sleep(PERIOD).await;
+    }
+}
+
+fn applied(known: &RunRecord, progress: &Progress) -> RunRecord {
+    RunRecord {
+        completed_trials: progress.completed,
+        failed_trials: progress.failed,
+        running_trials: progress.running,
+        best_metric: progress.best.map(|(_, objective)| Real(objective)),
+        best_trial_id: progress.best.map(|(number, _)| TrialId::numbered(&known.run_id, number).to_string()),
+        ..known.clone()
+    }
+}

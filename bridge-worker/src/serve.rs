@@ -1,0 +1,184 @@
+//! The worker as a service: connect, warm up, take one request per free capacity, drain.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use schemas::Encoding;
+use service_kit::broker::Broker;
+use service_kit::error::CliError;
+use service_kit::exit::Exit;
+use service_kit::health::Health;
+use service_kit::intake::Intake;
+use service_kit::metrics::Metrics;
+use service_kit::publish::Publisher;
+use service_kit::registry::Registry;
+use service_kit::shutdown::Shutdown;
+use service_kit::topology::{self, WORKER_CONSUMER};
+use tokio::task::JoinSet;
+
+use crate::artifacts::Artifacts;
+use crate::child::{ChildSettings, StartError};
+use crate::cli::{EncodingArg, ServeArgs};
+use crate::control::{Switchboard, take_cancel_requests};
+use crate::gauges::Gauges;
+use crate::plan::Allowed;
+use crate::runtime;
+use crate::slots::Slots;
+use crate::worker::Worker;
+
+/// How long a service waits for its broker at the start.
+const BROKER_PATIENCE: Duration = Duration::from_secs(30);
+/// Runs in hand per slot: while one run's events are being confirmed, another trains.
+const RUNS_PER_SLOT: usize = 4;
+/// How often it is looked whether a slot has become free for another run.
+const CAPACITY_POLL: Duration = Duration::from_millis(5);
+/// Port of the health endpoint.
+const HEALTH_PORT: u16 = 8000;
+
+/// Serves until told to stop.
+///
+/// # Errors
+/// When the broker, the data directory or the interpreter cannot be used.
+pub(crate) async fn serve(args: ServeArgs, shutdown: Shutdown) -> Result<Exit, CliError> {
+    let metrics = Metrics::new();
+    let health = Health::new("bridge-worker");
+    let (broker_up, python_up) = (health.component("broker"), health.component("python"));
+    broker_up.not_ready("connecting");
+    python_up.not_ready("starting");
+    let address = args.health.serve(HEALTH_PORT, health, metrics.clone(), shutdown.clone()).await?;
+    let settings = child_settings(&args)?;
+    let slots = Slots::new(args.slots(), settings);
+    let warming = tokio::spawn(warm(slots.clone(), python_up));
+    let target = args.broker.resolve()?;
+    let broker = Broker::connect(&target, "bridge-worker", BROKER_PATIENCE).await?;
+    topology::ensure(&broker).await?;
+    broker_up.ready();
+    let worker = Arc::new(assemble(&args, broker, slots, &metrics).await?);
+    tracing::info!(worker = &*worker.id, slots = worker.slots.count(), http = %address, "worker ready");
+    let helpers = [
+        tokio::spawn(worker.switchboard.clone().watch(worker.broker.clone())),
+        tokio::spawn(take_cancel_requests(worker.broker.clone(), worker.registry.clone())),
+        tokio::spawn(watch_broker(worker.broker.clone(), broker_up)),
+    ];
+    take_requests(&worker, &shutdown).await;
+    for helper in helpers {
+        helper.abort();
+    }
+    warming.abort();
+    worker.slots.close().await;
+    worker.broker.flush().await;
+    Ok(Exit::Done)
+}
+
+async fn assemble(
+    args: &ServeArgs,
+    broker: Broker,
+    slots: Arc<Slots>,
+    metrics: &Metrics,
+) -> Result<Worker, CliError> {
+    let encoding = match args.encoding {
+        EncodingArg::Json => Encoding::Json,
+        EncodingArg::Avro => Encoding::Avro,
+    };
+    let artifacts = Artifacts::open(&broker).await.map_err(|reason| {
+        CliError::new("artifacts-missing", Exit::Unreachable, "the artefact store cannot be opened")
+            .because(reason)
+    })?;
+    Ok(Worker {
+        id: args.worker_id().into(),
+        publisher: Publisher::new(&broker, encoding),
+        registry: Registry::open(&broker).await?,
+        slots,
+        artifacts,
+        workdir: args.workdir().into(),
+        allowed: Allowed { entrypoints: args.allow_entrypoint.clone() },
+        gates: args.gates.gates()?,
+        switchboard: Switchboard::default(),
+        gauges: Gauges::new(metrics),
+        broker,
+    })
+}
+
+fn child_settings(args: &ServeArgs) -> Result<ChildSettings, CliError> {
+    let data_dir = &args.broker.data_dir;
+    let runtime =
+        runtime::lay_out(&data_dir.join("runtime")).map_err(|error| unwritable(data_dir, &error))?;
+    let runtime = std::path::absolute(&runtime).map_err(|error| unwritable(&runtime, &error))?;
+    let dataset_dir = args.dataset_dir.clone().unwrap_or_else(|| data_dir.join("datasets"));
+    let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    Ok(ChildSettings {
+        python: args.python.clone(),
+        runtime,
+        preload: args.preload.clone(),
+        dataset_dir: std::path::absolute(&dataset_dir).ok(),
+        extra_paths: args
+            .repo
+            .iter()
+            .map(|path| std::path::absolute(path).unwrap_or_else(|_| path.clone()))
+            .collect::<Vec<PathBuf>>(),
+        threads: (cores / args.slots()).max(1),
+    })
+}
+
+fn unwritable(path: &Path, error: &std::io::Error) -> CliError {
+    CliError::new("data-dir-unwritable", Exit::LocalResource, format!("cannot write to {}", path.display()))
+        .because(error)
+        .help("choose another directory with --data-dir or CEREBROS_DATA_DIR")
+}
+
+/// Warms the slots until it works: an interpreter that is being installed is waited for, and said.
+async fn warm(slots: Arc<Slots>, python_up: service_kit::health::ComponentHandle) {
+    let mut pause = Duration::from_millis(500);
+    loop {
+        match slots.warm().await {
+            Ok(()) => return python_up.ready(),
+            Err(error @ (StartError::Spawn { .. } | StartError::NotReady { .. })) => {
+                tracing::error!(%error, "Python children do not start");
+                python_up.not_ready(error);
+            }
+        }
+        tokio::time::sleep(pause).await;
+        pause = (pause * 2).min(Duration::from_secs(30));
+    }
+}
+
+async fn watch_broker(broker: Broker, broker_up: service_kit::health::ComponentHandle) {
+    let mut tick = tokio::time::interval(Duration::from_millis(500));
+    loop {
+        tick.tick().await;
+        if broker.is_connected() { broker_up.ready() } else { broker_up.not_ready("connection lost") }
+    }
+}
+
+/// Takes a request whenever a slot is free, until the worker is told to stop; then waits for the runs in hand.
+async fn take_requests(worker: &Arc<Worker>, shutdown: &Shutdown) {
+    let mut intake = Intake::new(&worker.broker, WORKER_CONSUMER, 1);
+    let mut runs: JoinSet<()> = JoinSet::new();
+    let limit = worker.slots.count() * RUNS_PER_SLOT;
+    loop {
+        while runs.try_join_next().is_some() {}
+        note_load(worker, runs.len());
+        let has_capacity = runs.len() < limit && worker.slots.free() > 0;
+        tokio::select! {
+            biased;
+            () = shutdown.drain() => break,
+            delivery = intake.next(), if has_capacity => {
+                runs.spawn(worker.clone().take(delivery, shutdown.clone()));
+            }
+            Some(_) = runs.join_next(), if !has_capacity => {}
+            () = tokio::time::sleep(CAPACITY_POLL), if !has_capacity => {}
+        }
+    }
+    drop(intake);
+    let hold = (!runs.is_empty())
+        .then(|| shutdown.hold(format!("{} runs to stop or finish their trials", runs.len())));
+    while runs.join_next().await.is_some() {}
+    drop(hold);
+}
+
+fn note_load(worker: &Worker, runs: usize) {
+    let count = |number: usize| i64::try_from(number).unwrap_or(i64::MAX);
+    worker.gauges.runs.set(count(runs));
+    worker.gauges.busy_slots.set(count(worker.slots.count() - worker.slots.free()));
+}

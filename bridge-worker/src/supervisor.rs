@@ -1,0 +1,292 @@
+//! One run, decided: which trial to start, when to stop, how it ends.
+//!
+//! Pure: results and time come in as [`Input`], what to do goes out as [`Command`]. The shell executes commands in
+//! order and reports what became of them. Invariants:
+//! - exactly one [`Command::Finish`], and nothing after it;
+//! - a trial is started at most once, and never after the run began to stop;
+//! - a run that was interrupted says nothing about trials it did not finish, so that the next attempt trains them.
+
+use schemas::event::TrialStatus;
+use schemas::{Failure, FailureClass, Stage};
+use search::{Best, Evaluation, Generation, Proposal, Search};
+
+/// What happened.
+#[derive(Debug, Clone)]
+pub enum Input {
+    /// A trial ended and its event is durable.
+    Ended {
+        /// Its number.
+        number: u64,
+        /// What the search learns.
+        evaluation: Evaluation,
+        /// Why it failed.
+        failure: Option<Failure>,
+    },
+    /// A trial was stopped by an interruption; it is not over.
+    Dropped {
+        /// Its number.
+        number: u64,
+    },
+    /// Somebody asked for the end.
+    Cancel {
+        /// Why.
+        reason: Option<String>,
+    },
+    /// The worker takes no more work; trials under way may finish.
+    Drain,
+    /// The worker ends now.
+    Interrupt,
+    /// The time of the run is up.
+    OutOfTime,
+    /// Another attempt owns the run.
+    Stale,
+    /// The run cannot go on for a reason that lies outside the search.
+    Abort(Failure),
+}
+
+/// Why trials are stopped.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stop {
+    /// They end with an event of status cancelled.
+    Cancelled,
+    /// They end without an event.
+    Dropped,
+}
+
+/// What to do.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Command {
+    /// Train a candidate.
+    Train(Proposal),
+    /// Stop every trial under way.
+    StopTrials(Stop),
+    /// Announce the end; nothing follows.
+    Finish(Ending),
+}
+
+/// How a run ends.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Ending {
+    /// With a best trial.
+    Completed {
+        /// `succeeded`, or the budget that ended it early.
+        status: &'static str,
+    },
+    /// Without.
+    Failed(Box<Failure>),
+    /// On request.
+    Cancelled {
+        /// Why.
+        reason: Option<String>,
+    },
+    /// With its machine; a later attempt goes on.
+    Interrupted,
+    /// Somebody else owns it; nothing is announced.
+    Stale,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+enum Phase {
+    Searching,
+    /// Waiting for the trials under way, then ending so.
+    Ending(Ending),
+    /// Waiting for the trials under way, which may still finish the search.
+    Draining,
+    Over,
+}
+
+/// The limits the supervisor watches; the number of trials is the search's own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Limits {
+    /// Failed trials after which the run fails.
+    pub max_failed_trials: Option<u32>,
+}
+
+/// One run.
+pub struct Supervisor {
+    search: Search,
+    limits: Limits,
+    phase: Phase,
+    under_way: u64,
+    failed: u32,
+    completed: u32,
+    last_failure: Option<Failure>,
+}
+
+impl Supervisor {
+    /// A run with nothing trained yet.
+    pub fn new(search: Search, limits: Limits) -> Self {
+        Self {
+            search,
+            limits,
+            phase: Phase::Searching,
+            under_way: 0,
+            failed: 0,
+            completed: 0,
+            last_failure: None,
+        }
+    }
+
+    /// Takes a trial of an earlier attempt, before the first command. True when it was new.
+    pub fn resume(&mut self, number: u64, evaluation: Evaluation, failure: Option<Failure>) -> bool {
+        self.learn(number, evaluation, failure)
+    }
+
+    /// Takes what happened and says what to do.
+    pub fn handle(&mut self, input: Input) -> Vec<Command> {
+        let mut commands = Vec::new();
+        match input {
+            Input::Ended { number, evaluation, failure } => {
+                self.under_way = self.under_way.saturating_sub(1);
+                self.learn(number, evaluation, failure);
+            }
+            Input::Dropped { .. } => self.under_way = self.under_way.saturating_sub(1),
+            Input::Cancel { reason } => {
+                self.stop(Ending::Cancelled { reason }, Stop::Cancelled, &mut commands)
+            }
+            Input::Drain => {
+                if self.phase == Phase::Searching {
+                    self.phase = Phase::Draining;
+                }
+            }
+            Input::Interrupt => self.stop(Ending::Interrupted, Stop::Dropped, &mut commands),
+            Input::Stale => self.stop(Ending::Stale, Stop::Dropped, &mut commands),
+            Input::OutOfTime => {
+                let ending = match self.search.best() {
+                    Some(_) => Ending::Completed { status: "max_seconds" },
+                    None => Ending::Failed(Box::new(Failure::new(
+                        FailureClass::TimeoutRun,
+                        Stage::Execute,
+                        "the run's time (budget.max_seconds) was up before any trial succeeded",
+                    ))),
+                };
+                self.stop(ending, Stop::Cancelled, &mut commands);
+            }
+            Input::Abort(failure) => {
+                self.stop(Ending::Failed(Box::new(failure)), Stop::Dropped, &mut commands)
+            }
+        }
+        self.check_failures(&mut commands);
+        self.advance(&mut commands);
+        commands
+    }
+
+    /// The first commands of a run.
+    pub fn start(&mut self) -> Vec<Command> {
+        let mut commands = Vec::new();
+        self.check_failures(&mut commands);
+        self.advance(&mut commands);
+        commands
+    }
+
+    /// The best trial so far.
+    pub fn best(&self) -> Option<&Best> {
+        self.search.best()
+    }
+
+    /// Trials that ended, and how many of them failed.
+    pub fn counts(&self) -> (u32, u32) {
+        (self.completed, self.failed)
+    }
+
+    /// Trials under way.
+    pub fn under_way(&self) -> u64 {
+        self.under_way
+    }
+
+    /// The generations so far.
+    pub fn history(&self) -> Vec<Generation> {
+        self.search.history()
+    }
+
+    fn learn(&mut self, number: u64, evaluation: Evaluation, failure: Option<Failure>) -> bool {
+        let is_failed = evaluation.status == search::Status::Failed;
+        match self.search.record(number, evaluation) {
+            Ok(search::Recorded::New) => {}
+            Ok(search::Recorded::Duplicate) | Err(_) => return false,
+        }
+        self.completed += 1;
+        if is_failed {
+            self.failed += 1;
+            self.last_failure = failure.or(self.last_failure.take());
+        }
+        true
+    }
+
+    fn check_failures(&mut self, commands: &mut Vec<Command>) {
+        let Some(limit) = self.limits.max_failed_trials else { return };
+        if self.failed < limit || self.phase != Phase::Searching {
+            return;
+        }
+        let mut failure = self.last_failure.clone().unwrap_or_else(|| unexplained(self.failed));
+        failure.message = format!(
+            "{} trials failed (budget.max_failed_trials); the last: {}",
+            self.failed, failure.message
+        );
+        self.stop(Ending::Failed(Box::new(failure)), Stop::Cancelled, commands);
+    }
+
+    /// Begins to stop. A run that already stops keeps its ending, except that a stale or interrupted one has no
+    /// time left for another.
+    fn stop(&mut self, ending: Ending, how: Stop, commands: &mut Vec<Command>) {
+        let overrules = matches!(ending, Ending::Stale | Ending::Interrupted);
+        match &self.phase {
+            Phase::Over => return,
+            Phase::Ending(Ending::Stale) => return,
+            Phase::Ending(_) if !overrules => return,
+            Phase::Ending(_) | Phase::Searching | Phase::Draining => {}
+        }
+        self.phase = Phase::Ending(ending);
+        if self.under_way > 0 {
+            commands.push(Command::StopTrials(how));
+        }
+    }
+
+    fn advance(&mut self, commands: &mut Vec<Command>) {
+        if self.phase == Phase::Searching {
+            while let Some(proposal) = self.search.propose() {
+                self.under_way += 1;
+                commands.push(Command::Train(proposal));
+            }
+        }
+        if self.under_way > 0 {
+            return;
+        }
+        let ending = match std::mem::replace(&mut self.phase, Phase::Over) {
+            Phase::Over => return,
+            Phase::Ending(ending) => ending,
+            Phase::Searching => self.natural_ending(),
+            Phase::Draining if self.search.is_finished() => self.natural_ending(),
+            Phase::Draining => Ending::Interrupted,
+        };
+        commands.push(Command::Finish(ending));
+    }
+
+    fn natural_ending(&self) -> Ending {
+        if self.search.best().is_some() {
+            return Ending::Completed { status: "succeeded" };
+        }
+        let mut failure = self.last_failure.clone().unwrap_or_else(|| unexplained(self.failed));
+        failure.message =
+            format!("none of {} trials succeeded; the last: {}", self.completed, failure.message);
+        Ending::Failed(Box::new(failure))
+    }
+}
+
+fn unexplained(failed: u32) -> Failure {
+    Failure::new(FailureClass::Unknown, Stage::Execute, format!("{failed} trials failed"))
+}
+
+/// A trial's status as the search knows it.
+pub fn search_status(status: TrialStatus) -> search::Status {
+    match status {
+        TrialStatus::Succeeded => search::Status::Succeeded,
+        TrialStatus::Failed => search::Status::Failed,
+        TrialStatus::Skipped => search::Status::Skipped,
+        TrialStatus::Cancelled => search::Status::Cancelled,
+        TrialStatus::Pruned => search::Status::Pruned,
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,176 @@
+//! A broker, workers, and an eye on the stream.
+
+use std::process::Stdio;
+use std::time::Duration;
+
+use bytes::Bytes;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use schemas::event::TrialReported;
+use schemas::subject::STREAM;
+use schemas::{Event, RunId};
+use service_kit::broker::Broker;
+use service_kit::config::BrokerTarget;
+use service_kit::history::History;
+use service_kit::registry::{Registry, RunRecord};
+use service_kit::topology;
+use testkit::{Nats, Scratch, wait_until};
+use tokio::process::{Child, Command};
+
+/// Longest wait for anything in these tests; a busy machine with two cores imports scikit-learn in seconds.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(90);
+
+/// A broker of this test's own.
+pub(crate) struct House {
+    pub(crate) nats: Nats,
+    pub(crate) broker: Broker,
+    pub(crate) registry: Registry,
+    pub(crate) scratch: Scratch,
+}
+
+/// A worker process; killed with the test.
+pub(crate) struct WorkerProcess {
+    pub(crate) child: Child,
+}
+
+impl House {
+    pub(crate) async fn open() -> Self {
+        let nats = Nats::start().await;
+        let target = BrokerTarget::at(&nats.url()).unwrap();
+        let broker = Broker::connect(&target, "test", Duration::from_secs(10)).await.unwrap();
+        topology::ensure(&broker).await.unwrap();
+        let registry = Registry::open(&broker).await.unwrap();
+        Self { nats, broker, registry, scratch: Scratch::new() }
+    }
+
+    /// Starts a worker with open gates.
+    pub(crate) async fn worker(&self, arguments: &[&str]) -> WorkerProcess {
+        self.worker_with(arguments, &[("CEREBROS_ENABLED", "true"), ("FEATURES", "ml_nas")]).await
+    }
+
+    /// Starts a worker with exactly these gates.
+    pub(crate) async fn worker_with(&self, arguments: &[&str], gates: &[(&str, &str)]) -> WorkerProcess {
+        let python = testkit::trainer_python().await;
+        let fixtures = testkit::workspace().join("python/tests/fixtures");
+        let log =
+            std::fs::File::options().create(true).append(true).open(self.scratch.join("worker.log")).unwrap();
+        let child = Command::new(env!("CARGO_BIN_EXE_bridge-worker"))
+            .arg("serve")
+            .args(["--http", "127.0.0.1:0"])
+            .args(arguments)
+            .env_remove("CEREBROS_ENABLED")
+            .env_remove("FEATURES")
+            .envs(gates.iter().copied())
+            .env("NATS_URL", self.nats.url())
+            .env("CEREBROS_DATA_DIR", self.scratch.path())
+            .env("CEREBROS_PYTHON", python)
+            .env("CEREBROS_REPO", fixtures)
+            .env("RUST_LOG", "info")
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(log)
+            .kill_on_drop(true)
+            .spawn()
+            .unwrap();
+        WorkerProcess { child }
+    }
+
+    /// Publishes bytes as any NATS client would: no headers, no acknowledgement asked for.
+    pub(crate) async fn publish_plain(&self, subject: &'static str, payload: impl Into<Bytes>) {
+        self.broker.client.publish(subject, payload.into()).await.unwrap();
+        self.broker.client.flush().await.unwrap();
+    }
+
+    pub(crate) async fn request(&self, body: serde_json::Value) {
+        self.publish_plain("cerebros.nas.run.requested", body.to_string()).await;
+    }
+
+    /// Every event of a run so far.
+    pub(crate) async fn events(&self, run: &str) -> Vec<Event> {
+        let run = RunId::parse(run).unwrap();
+        let mut history = History::to_the_present(&self.broker, STREAM, &[], 1).await.unwrap();
+        let mut events = Vec::new();
+        while let Some(kept) = history.next().await.unwrap() {
+            let Ok(decoded) = schemas::codec::decode(&kept.subject, &kept.headers, &kept.payload) else {
+                continue;
+            };
+            if decoded.event.run_id() == Some(&run) {
+                events.push(decoded.event);
+            }
+        }
+        events
+    }
+
+    pub(crate) async fn trials(&self, run: &str) -> Vec<TrialReported> {
+        let trial = |event| if let Event::TrialReported(trial) = event { Some(trial) } else { None };
+        let mut trials: Vec<_> = self.events(run).await.into_iter().filter_map(trial).collect();
+        trials.sort_by_key(|trial| trial.number);
+        trials
+    }
+
+    pub(crate) async fn record(&self, run: &str) -> Option<RunRecord> {
+        self.registry.get(&RunId::parse(run).unwrap()).await.unwrap().map(|held| held.record)
+    }
+
+    /// Waits for the end of a run in the registry, which is written last.
+    pub(crate) async fn ended(&self, run: &str) -> RunRecord {
+        let log = self.scratch.join("worker.log");
+        wait_until(&format!("run {run} ended; see {}", log.display()), PATIENCE, async || {
+            self.record(run).await.filter(|record| record.state.is_final())
+        })
+        .await
+    }
+
+    /// Waits until a run has reported so many trials.
+    pub(crate) async fn trained(&self, run: &str, count: usize) {
+        wait_until(&format!("{count} trials of {run}"), PATIENCE, async || {
+            (self.trials(run).await.len() >= count).then_some(())
+        })
+        .await;
+    }
+
+    /// Messages the worker consumer has not settled.
+    pub(crate) async fn unsettled(&self) -> usize {
+        let stream = self.broker.jetstream.get_stream(STREAM).await.unwrap();
+        let info = stream.consumer_info(topology::WORKER_CONSUMER).await.unwrap();
+        info.num_ack_pending + usize::try_from(info.num_pending).unwrap()
+    }
+
+    pub(crate) async fn dead_letters(&self) -> Vec<service_kit::history::Kept> {
+        let mut history = History::to_the_present(&self.broker, "CEREBROS_DLQ", &[], 1).await.unwrap();
+        let mut letters = Vec::new();
+        while let Some(kept) = history.next().await.unwrap() {
+            letters.push(kept);
+        }
+        letters
+    }
+}
+
+impl WorkerProcess {
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id().expect("the worker has not been waited for")
+    }
+
+    pub(crate) fn signal(&self, signal: Signal) {
+        kill(Pid::from_raw(self.pid().cast_signed()), signal).unwrap();
+    }
+
+    /// SIGKILL, and the proof that no child outlives it.
+    pub(crate) async fn kill_hard(mut self) {
+        let family = testkit::processes::descendants(self.pid());
+        self.signal(Signal::SIGKILL);
+        self.child.wait().await.unwrap();
+        testkit::processes::wait_until_gone("the killed worker's children", &family, Duration::from_secs(5))
+            .await;
+    }
+
+    /// SIGTERM, and the proof that it ends well and leaves nothing.
+    pub(crate) async fn stop(mut self) {
+        let family = testkit::processes::descendants(self.pid());
+        self.signal(Signal::SIGTERM);
+        let status = tokio::time::timeout(Duration::from_secs(40), self.child.wait()).await.unwrap().unwrap();
+        assert!(status.success(), "{status}");
+        testkit::processes::wait_until_gone("the stopped worker's children", &family, Duration::from_secs(5))
+            .await;
+    }
+}

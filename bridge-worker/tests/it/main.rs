@@ -1,0 +1,9 @@
+//! The worker as a program, on a real broker, with real Python children.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on says so by panicking")]
+
+mod faults;
+mod house;
+mod python;
+mod refusals;
+mod runs;
+mod takeover;
