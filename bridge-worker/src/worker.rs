@@ -117,28 +117,28 @@ impl Worker {
         let checkpoint = self.checkpoint(&held.record).await.map_err(Unfinished::History)?;
         if let Some(state) = checkpoint.ended {
             tracing::info!(run = %run_id, %state, "the run had ended; its end is written down now");
-            self.record_end(&held.record, state, |record| record).await;
+            self.record_end(&held, state, |record| record).await;
             return Ok(delivery.ack().await?);
         }
         match claim {
             Claim::Cancelled { .. } => {
-                return self.cancel_unstarted(delivery, &held.record, &announcer).await;
+                return self.cancel_unstarted(delivery, &held, &announcer).await;
             }
             Claim::GiveUp { .. } => {
                 let message = format!("{MAX_WORKER_LOSSES} workers were lost over this run; it is given up");
                 let failure = Failure::new(FailureClass::WorkerLost, Stage::Execute, message);
-                return self.reject(delivery, &held.record, failure, &announcer).await;
+                return self.reject(delivery, &held, failure, &announcer).await;
             }
             Claim::Granted { .. } | Claim::AlreadyOver | Claim::Duplicate => {}
         }
         if let Some(gate) = self.gates.closed() {
             let failure = Failure::new(FailureClass::Dependency, Stage::Execute, gate.to_string());
-            self.fail(&held.record, failure, &announcer).await?;
+            self.fail(&held, failure, &announcer).await?;
             return Ok(delivery.ack().await?);
         }
         let plan = match plan(&run_id, &request, &self.allowed) {
             Ok(plan) => Arc::new(plan),
-            Err(failure) => return self.reject(delivery, &held.record, failure, &announcer).await,
+            Err(failure) => return self.reject(delivery, &held, failure, &announcer).await,
         };
         let attempt = Attempt { worker: self.clone(), plan, held, announcer, signals, silenced };
         match attempt.execute(checkpoint, shutdown).await? {
@@ -162,7 +162,12 @@ impl Worker {
             worker_id: &self.id,
         };
         let now = clock::now();
-        self.registry.change(run_id, |known| claim(known, &claimant, now)).await
+        let decide = |known: Option<&RunRecord>| claim(known, &claimant, now);
+        // A request that was never handed over before is most likely the first of its run.
+        if delivery.place().deliveries == 1 {
+            return self.registry.change_from(run_id, None, decide).await;
+        }
+        self.registry.change(run_id, decide).await
     }
 
     fn voice(
@@ -193,12 +198,8 @@ impl Worker {
     }
 
     /// The run failed before it started: the terminal event, then the registry.
-    async fn fail(
-        &self,
-        record: &RunRecord,
-        failure: Failure,
-        announcer: &Announcer,
-    ) -> Result<(), Unfinished> {
+    async fn fail(&self, held: &Held, failure: Failure, announcer: &Announcer) -> Result<(), Unfinished> {
+        let record = &held.record;
         tracing::warn!(run = %record.run_id, class = %failure.class, reason = failure.message, "run refused");
         let event = RunFailed {
             run_id: record.run_id.clone(),
@@ -208,7 +209,7 @@ impl Worker {
             duration_ms: 0,
         };
         announcer.say(&[event.into()]).await?;
-        self.record_end(record, RunState::Failed, |record| RunRecord {
+        self.record_end(held, RunState::Failed, |record| RunRecord {
             ended_by: Some(failure.class.to_string()),
             failure: Some(failure.clone()),
             ..record
@@ -221,11 +222,11 @@ impl Worker {
     async fn reject(
         &self,
         delivery: Delivery,
-        record: &RunRecord,
+        held: &Held,
         failure: Failure,
         announcer: &Announcer,
     ) -> Result<(), Unfinished> {
-        self.fail(record, failure.clone(), announcer).await?;
+        self.fail(held, failure.clone(), announcer).await?;
         self.gauges.rejected.inc();
         Ok(delivery.reject(&self.broker, &failure).await?)
     }
@@ -233,9 +234,10 @@ impl Worker {
     async fn cancel_unstarted(
         &self,
         delivery: Delivery,
-        record: &RunRecord,
+        held: &Held,
         announcer: &Announcer,
     ) -> Result<(), Unfinished> {
+        let record = &held.record;
         let event = RunCancelled {
             run_id: record.run_id.clone(),
             attempt: record.attempt,
@@ -245,7 +247,7 @@ impl Worker {
         };
         announcer.say(&[event.into()]).await?;
         let ended_by = Some("cancelled".to_owned());
-        self.record_end(record, RunState::Cancelled, |record| RunRecord {
+        self.record_end(held, RunState::Cancelled, |record| RunRecord {
             ended_by: ended_by.clone(),
             ..record
         })

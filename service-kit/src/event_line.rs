@@ -46,8 +46,15 @@ impl EventLine {
             Err(error) => (None, undecoded(&kept.payload), Some(error.to_string()), None),
         };
         let kind = Record::of_subject(&kept.subject).map(Record::ce_type);
-        let line =
-            Self { seq: kept.sequence, subject: kept.subject.clone(), time: kept.time, run_id, kind, data, error };
+        let line = Self {
+            seq: kept.sequence,
+            subject: kept.subject.clone(),
+            time: kept.time,
+            run_id,
+            kind,
+            data,
+            error,
+        };
         (line, event)
     }
 }

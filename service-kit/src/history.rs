@@ -201,7 +201,9 @@ async fn last_sequence(broker: &Broker, stream: &str, filters: &[&str]) -> Resul
     for filter in filters {
         match handle.get_last_raw_message_by_subject(filter).await {
             Ok(message) => last = last.max(Some(message.sequence)),
-            Err(error) if error.kind() == async_nats::jetstream::stream::LastRawMessageErrorKind::NoMessageFound => {}
+            Err(error)
+                if error.kind() == async_nats::jetstream::stream::LastRawMessageErrorKind::NoMessageFound => {
+            }
             Err(error) => return Err(broken(&error)),
         }
     }

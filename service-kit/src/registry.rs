@@ -87,25 +87,31 @@ impl Registry {
     pub async fn change<T>(
         &self,
         run: &RunId,
+        decide: impl FnMut(Option<&RunRecord>) -> (Option<RunRecord>, T),
+    ) -> Result<(Option<Held>, T), RegistryError> {
+        let held = self.get(run).await?;
+        self.change_from(run, held, decide).await
+    }
+
+    /// The same, beginning with what is believed to be there instead of reading it first. A wrong belief costs one
+    /// refused write, never a wrong record: the broker compares revisions.
+    pub async fn change_from<T>(
+        &self,
+        run: &RunId,
+        believed: Option<Held>,
         mut decide: impl FnMut(Option<&RunRecord>) -> (Option<RunRecord>, T),
     ) -> Result<(Option<Held>, T), RegistryError> {
+        let mut held = believed;
         for _ in 0..MAX_RACES {
-            let held = self.get(run).await?;
             let (next, told) = decide(held.as_ref().map(|held| &held.record));
             let Some(next) = next else { return Ok((held, told)) };
             match self.write(run, held.as_ref().map(|held| held.revision), next).await {
                 Ok(held) => return Ok((Some(held), told)),
-                Err(RegistryError::Stale(_)) => {}
-                Err(error) => return Err(error),
+                Err(RegistryError::Stale(_)) => held = self.get(run).await?,
+                Err(error @ RegistryError::Unavailable(_)) => return Err(error),
             }
         }
         Err(RegistryError::Stale(run.clone()))
-    }
-
-    /// Writes a record over the one that was read; refused when somebody else wrote since.
-    pub async fn update(&self, held: &Held, record: RunRecord) -> Result<Held, RegistryError> {
-        let run = record.run_id.clone();
-        self.write(&run, Some(held.revision), record).await
     }
 
     async fn write(

@@ -7,7 +7,7 @@ use schemas::event::{FinalStatus, MlRunFinalized, RunCancelled, RunCompleted, Ru
 use schemas::lifecycle::RunState;
 use schemas::{Event, Failure, FailureClass, Json, Real, TrialId};
 use service_kit::clock;
-use service_kit::registry::{RegistryError, RunRecord};
+use service_kit::registry::{Held, RegistryError, RunRecord};
 
 use super::{Attempt, BestSoFar};
 use crate::announce::Unsaid;
@@ -116,7 +116,7 @@ impl Attempt {
         };
         self.announcer.say(&events).await?;
         self.worker
-            .record_end(&self.held.record, state, |record| RunRecord {
+            .record_end(&self.held, state, |record| RunRecord {
                 completed_trials,
                 failed_trials,
                 best_metric: best_trial.map(|best| Real(best.objective)),
@@ -149,12 +149,12 @@ impl crate::worker::Worker {
     /// answer is not waited for: the stream has the end, and the next claim finds it there.
     pub(crate) async fn record_end(
         &self,
-        record: &RunRecord,
+        held: &Held,
         state: RunState,
         fill: impl Fn(RunRecord) -> RunRecord,
     ) {
         let change = |known: Option<&RunRecord>| match known {
-            Some(known) if known.attempt == record.attempt => {
+            Some(known) if known.attempt == held.record.attempt => {
                 let ended = RunRecord {
                     state,
                     ended_at: state.is_final().then(clock::now),
@@ -167,10 +167,10 @@ impl crate::worker::Worker {
             }
             Some(_) | None => (None, ()),
         };
-        match self.registry.change(&record.run_id, change).await {
+        match self.registry.change_from(&held.record.run_id, Some(held.clone()), change).await {
             Ok(_) => {}
             Err(error @ (RegistryError::Stale(_) | RegistryError::Unavailable(_))) => {
-                tracing::warn!(run = %record.run_id, %error, "the end of the run is on the stream but not in the registry");
+                tracing::warn!(run = %held.record.run_id, %error, "the end of the run is on the stream but not in the registry");
             }
         }
     }

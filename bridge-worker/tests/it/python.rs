@@ -17,7 +17,8 @@ async fn the_python_package_s_own_tests_pass() {
         .unwrap();
     let told = String::from_utf8_lossy(&tests.stderr);
     assert!(tests.status.success(), "{told}");
-    let ran = told.lines().find_map(|line| line.strip_prefix("Ran ")).expect("unittest says how many tests ran");
+    let ran =
+        told.lines().find_map(|line| line.strip_prefix("Ran ")).expect("unittest says how many tests ran");
     let count: usize = ran.split(' ').next().unwrap().parse().unwrap();
     assert!(count >= 100, "only {count} tests were found");
 }

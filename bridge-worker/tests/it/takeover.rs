@@ -62,7 +62,9 @@ async fn a_stopped_worker_interrupts_its_run_at_no_cost_and_the_next_goes_on_at_
         .events("drained")
         .await
         .iter()
-        .filter_map(|event| if let Event::RunStarted(started) = event { Some(started.resumed_trials) } else { None })
+        .filter_map(
+            |event| if let Event::RunStarted(started) = event { Some(started.resumed_trials) } else { None },
+        )
         .collect();
     assert!(started[0] == 0 && started[1] >= 4, "{started:?}");
     second.stop().await;
