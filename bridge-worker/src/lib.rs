@@ -1,7 +1,7 @@
 //! Takes run requests, drives Python processes that train candidates, and emits every trial as an event.
 //!
 //! ```text
-//! serve -> worker (claim, check, settle) -> run (shell) <-> supervisor (decides) -> trial -> child (Python)
+//! serve -> request (claim, check, settle) -> run (shell) <-> supervisor (decides) -> trial -> child (Python)
 //!             |                              |                                        |
 //!          registry                       announce  ------------ events ------------ '
 //! ```
@@ -12,11 +12,13 @@
 
 pub mod announce;
 pub mod artifacts;
+pub mod best;
 pub mod child;
 mod cli;
 pub mod control;
 pub mod gauges;
 pub mod plan;
+pub mod request;
 pub mod resume;
 pub mod run;
 pub mod runtime;

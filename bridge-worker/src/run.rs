@@ -1,6 +1,5 @@
 //! One run from claim to end: the thin shell around the supervisor.
 
-mod best;
 mod ending;
 mod progress;
 
@@ -18,10 +17,10 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-pub use best::BestSoFar;
 pub use ending::Outcome;
 
 use crate::announce::{Announcer, Unsaid};
+use crate::best::BestSoFar;
 use crate::control::Signals;
 use crate::plan::RunPlan;
 use crate::resume::{Checkpoint, evaluation_of};

@@ -13,10 +13,10 @@ use tokio::sync::watch;
 
 use crate::announce::{Announcer, Unsaid};
 use crate::artifacts::{Announced, Artifacts};
+use crate::best::BestSoFar;
 use crate::child::protocol::CallResult;
 use crate::plan::RunPlan;
 use crate::resume::evaluation_of;
-use crate::run::BestSoFar;
 use crate::slots::Slots;
 use crate::supervisor::{Input, Stop};
 

@@ -6,11 +6,12 @@
 //! that names its path.
 
 pub(crate) mod avro;
+mod content;
 pub(crate) mod json;
 
 use std::fmt;
 
-use crate::cloudevents::{self, Headers};
+use crate::headers::Headers;
 use crate::record::Fingerprint;
 use crate::{Event, Failure, FailureClass, Record, Stage};
 
@@ -75,7 +76,9 @@ impl DecodeError {
 
     /// The failure as events and dead letters carry it.
     pub fn to_failure(&self) -> Failure {
-        let tried = self.record.map_or(String::new(), |record| format!("{} v{}: ", record.name(), crate::record::VERSION));
+        let tried = self
+            .record
+            .map_or(String::new(), |record| format!("{} v{}: ", record.name(), crate::record::VERSION));
         Failure::new(self.class, self.stage, format!("{tried}{}", self.reason))
     }
 }
@@ -133,7 +136,7 @@ pub fn decode(subject: &str, headers: &Headers, payload: &[u8]) -> Result<Decode
         let reason = format!("payload of {} bytes is over the limit of {MAX_EVENT_BYTES}", payload.len());
         return Err(DecodeError::new(FailureClass::Validation, Stage::Decode, reason).of(record));
     }
-    let content = cloudevents::content(headers, payload).map_err(|error| error.of(record))?;
+    let content = content::content(headers, payload).map_err(|error| error.of(record))?;
     check_type(record, content.ce_type.as_deref())?;
     let mut unknown_fields = Vec::new();
     let event = match content.encoding {
@@ -150,11 +153,16 @@ pub fn decode(subject: &str, headers: &Headers, payload: &[u8]) -> Result<Decode
 /// The type a publisher claims must be the one the subject carries.
 fn check_type(record: Record, claimed: Option<&str>) -> Result<(), DecodeError> {
     let Some(claimed) = claimed else { return Ok(()) };
-    let is_ours = claimed.strip_prefix(record.subject()).is_some_and(|rest| rest.is_empty() || rest.starts_with(".v"));
+    let is_ours =
+        claimed.strip_prefix(record.subject()).is_some_and(|rest| rest.is_empty() || rest.starts_with(".v"));
     if is_ours {
         return Ok(());
     }
-    let reason = format!("ce-type \"{claimed}\" does not belong on {}; expected {}", record.subject(), record.ce_type());
+    let reason = format!(
+        "ce-type \"{claimed}\" does not belong on {}; expected {}",
+        record.subject(),
+        record.ce_type()
+    );
     Err(DecodeError::new(FailureClass::SchemaMismatch, Stage::Decode, reason).of(record))
 }
 

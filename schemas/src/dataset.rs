@@ -24,7 +24,9 @@ pub enum DatasetError {
         name: String,
     },
     /// A path that leaves the allowed directory.
-    #[error("the data set path \"{name}\" leaves the data set directory; use a path relative to it without \"..\"")]
+    #[error(
+        "the data set path \"{name}\" leaves the data set directory; use a path relative to it without \"..\""
+    )]
     Outside {
         /// What was asked.
         name: String,

@@ -5,8 +5,8 @@
 
 use sha2::{Digest, Sha256};
 
-use crate::cloudevents::{Headers, header};
 use crate::failure::bounded_head;
+use crate::headers::{Headers, header};
 use crate::{FailureClass, Stage, Timestamp, subject};
 
 /// Prefix of the verdict's headers.
@@ -118,7 +118,11 @@ impl Verdict {
         let is_verdict = |name: &str| starts_with_ignoring_case(name, PREFIX);
         let mut headers = Headers::default();
         for (name, value) in original.0.iter().filter(|(name, _)| !is_verdict(name)) {
-            let kept = if starts_with_ignoring_case(name, "Nats-") { format!("{ORIGINAL_PREFIX}{name}") } else { name.clone() };
+            let kept = if starts_with_ignoring_case(name, "Nats-") {
+                format!("{ORIGINAL_PREFIX}{name}")
+            } else {
+                name.clone()
+            };
             headers.push(&kept, value.clone());
         }
         headers.push(header::MESSAGE_ID, message_id);
@@ -212,7 +216,8 @@ mod tests {
             (REPLAYS.into(), "2".into()),
         ]);
         let failure = Failure::new(FailureClass::Decode, Stage::Decode, "line one\r\nline two");
-        let verdict = Verdict::new(&place(), &failure, Timestamp::from_micros(1_700_000_001_000_000), &original);
+        let verdict =
+            Verdict::new(&place(), &failure, Timestamp::from_micros(1_700_000_001_000_000), &original);
         let headers = verdict.headers(&original, &place().message_id());
         let read = Verdict::read(&headers).unwrap();
         assert_eq!(read.reason, "line one  line two");

@@ -4,10 +4,12 @@ mod ml;
 mod run;
 mod validate;
 
-pub use ml::{FinalStatus, MetricReported, MlRunFinalized, MlRunStarted, RunException, TrialReported, TrialStatus};
+pub use ml::{
+    FinalStatus, MetricReported, MlRunFinalized, MlRunStarted, RunException, TrialReported, TrialStatus,
+};
 pub use run::{
-    ArtifactRef, Budget, Direction, RunCancelRequested, RunCancelled, RunCompleted, RunFailed, RunInterrupted,
-    RunRequested, RunStarted,
+    ArtifactRef, Budget, Direction, RunCancelRequested, RunCancelled, RunCompleted, RunFailed,
+    RunInterrupted, RunRequested, RunStarted,
 };
 pub use validate::Invalid;
 

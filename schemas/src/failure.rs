@@ -13,7 +13,10 @@ pub const MESSAGE_BYTES: usize = 2048;
 /// The closed set of failure classes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-#[expect(missing_docs, reason = "the classes are documented as a table in docs/reference and explained by `about`")]
+#[expect(
+    missing_docs,
+    reason = "the classes are documented as a table in docs/reference and explained by `about`"
+)]
 pub enum FailureClass {
     Decode,
     SchemaUnknown,
@@ -112,9 +115,11 @@ impl FailureClass {
             | Self::NanObjective
             | Self::EntrypointRefused
             | Self::Cancelled => Origin::User,
-            Self::TimeoutTrial | Self::TimeoutRun | Self::Oom | Self::SubprocessExit | Self::HeartbeatLost => {
-                Origin::User
-            }
+            Self::TimeoutTrial
+            | Self::TimeoutRun
+            | Self::Oom
+            | Self::SubprocessExit
+            | Self::HeartbeatLost => Origin::User,
             Self::Dependency | Self::SinkRefused => Origin::External,
             Self::WorkerLost => Origin::Infrastructure,
             Self::Expired | Self::StaleAttempt | Self::ReplayLoop | Self::Unknown => Origin::System,
@@ -271,7 +276,8 @@ fn shape_of(message: &str) -> String {
         if is_quoted {
             shape.push('?');
         } else {
-            for word in part.split_inclusive(|c: char| !c.is_alphanumeric() && !matches!(c, '-' | '_' | '.')) {
+            for word in part.split_inclusive(|c: char| !c.is_alphanumeric() && !matches!(c, '-' | '_' | '.'))
+            {
                 if word.chars().any(|c| c.is_ascii_digit()) { shape.push('#') } else { shape.push_str(word) }
             }
         }

@@ -20,7 +20,9 @@ pub struct TrialId(String);
 
 /// Why a text is no identity.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("an id is 1 to {MAX_ID_BYTES} characters of A-Z a-z 0-9 . _ - and does not begin or end with a dot, found {0:?}")]
+#[error(
+    "an id is 1 to {MAX_ID_BYTES} characters of A-Z a-z 0-9 . _ - and does not begin or end with a dot, found {0:?}"
+)]
 pub struct InvalidId(String);
 
 impl RunId {

@@ -50,6 +50,8 @@ impl<'de> Deserialize<'de> for Json {
             return serde_json::Value::deserialize(deserializer).map(Self);
         }
         let text = String::deserialize(deserializer)?;
-        serde_json::from_str(&text).map(Self).map_err(|error| de::Error::custom(format!("not JSON text: {error}")))
+        serde_json::from_str(&text)
+            .map(Self)
+            .map_err(|error| de::Error::custom(format!("not JSON text: {error}")))
     }
 }

@@ -15,10 +15,11 @@
 
 pub mod cloudevents;
 pub mod codec;
-pub mod dead_letter;
 pub mod dataset;
+pub mod dead_letter;
 pub mod event;
 pub mod failure;
+mod headers;
 pub mod ids;
 mod json_text;
 pub mod lifecycle;

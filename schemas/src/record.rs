@@ -120,7 +120,8 @@ impl Record {
 
 static COMPILED: LazyLock<Vec<(Schema, Fingerprint)>> = LazyLock::new(|| {
     let compile = |record: Record| {
-        let schema = Schema::parse_str(record.schema_text()).expect("the embedded schemas are parsed by a test");
+        let schema =
+            Schema::parse_str(record.schema_text()).expect("the embedded schemas are parsed by a test");
         let bytes = schema.fingerprint::<Rabin>().bytes;
         let fingerprint = Fingerprint(bytes.try_into().expect("CRC-64 has eight bytes"));
         (schema, fingerprint)

@@ -59,7 +59,11 @@ impl fmt::Display for Timestamp {
 
 impl Serialize for Timestamp {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        if serializer.is_human_readable() { serializer.collect_str(self) } else { serializer.serialize_i64(self.0) }
+        if serializer.is_human_readable() {
+            serializer.collect_str(self)
+        } else {
+            serializer.serialize_i64(self.0)
+        }
     }
 }
 
@@ -70,7 +74,10 @@ impl<'de> Deserialize<'de> for Timestamp {
         }
         let text = std::borrow::Cow::<str>::deserialize(deserializer)?;
         Self::parse(&text).map_err(|_| {
-            de::Error::invalid_value(de::Unexpected::Str(&text), &"a UTC time in ISO-8601, such as 2026-01-31T12:00:00Z")
+            de::Error::invalid_value(
+                de::Unexpected::Str(&text),
+                &"a UTC time in ISO-8601, such as 2026-01-31T12:00:00Z",
+            )
         })
     }
 }

@@ -7,10 +7,11 @@ use schemas::event::{FinalStatus, MlRunFinalized, RunCancelled, RunCompleted, Ru
 use schemas::lifecycle::RunState;
 use schemas::{Event, Failure, FailureClass, Json, Real, TrialId};
 use service_kit::clock;
-use service_kit::registry::{Held, RegistryError, RunRecord};
+use service_kit::registry::RunRecord;
 
-use super::{Attempt, BestSoFar};
+use super::Attempt;
 use crate::announce::Unsaid;
+use crate::best::BestSoFar;
 use crate::supervisor::{Ending, Supervisor};
 
 /// Generations told in the terminal event; more are thinned out, so that the event stays within its limit.
@@ -142,36 +143,4 @@ fn history(supervisor: &Supervisor) -> serde_json::Value {
     let told = generations.into_iter().enumerate().filter(|(index, _)| index % step == 0 || *index == last);
     let told: Vec<_> = told.map(|(_, generation)| generation).collect();
     serde_json::to_value(told).expect("generations are plain data")
-}
-
-impl crate::worker::Worker {
-    /// Writes the end of an attempt into the registry, unless another attempt owns the run. A registry that does not
-    /// answer is not waited for: the stream has the end, and the next claim finds it there.
-    pub(crate) async fn record_end(
-        &self,
-        held: &Held,
-        state: RunState,
-        fill: impl Fn(RunRecord) -> RunRecord,
-    ) {
-        let change = |known: Option<&RunRecord>| match known {
-            Some(known) if known.attempt == held.record.attempt => {
-                let ended = RunRecord {
-                    state,
-                    ended_at: state.is_final().then(clock::now),
-                    running_trials: 0,
-                    failures: known.failures + u32::from(state == RunState::Failed),
-                    interruptions: known.interruptions + u32::from(state == RunState::Interrupted),
-                    ..known.clone()
-                };
-                (Some(fill(ended)), ())
-            }
-            Some(_) | None => (None, ()),
-        };
-        match self.registry.change_from(&held.record.run_id, Some(held.clone()), change).await {
-            Ok(_) => {}
-            Err(error @ (RegistryError::Stale(_) | RegistryError::Unavailable(_))) => {
-                tracing::warn!(run = %held.record.run_id, %error, "the end of the run is on the stream but not in the registry");
-            }
-        }
-    }
 }

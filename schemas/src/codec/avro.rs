@@ -63,7 +63,11 @@ pub(crate) fn read<T: DeserializeOwned>(record: Record, datum: &[u8]) -> Result<
     let mut rest = datum;
     let value = CODECS[record as usize].reader.read_deser(&mut rest).map_err(|error| {
         let at = datum.len() - rest.len() + HEADER_BYTES;
-        DecodeError::new(FailureClass::Decode, Stage::Decode, format!("Avro value broken near byte {at}: {error}"))
+        DecodeError::new(
+            FailureClass::Decode,
+            Stage::Decode,
+            format!("Avro value broken near byte {at}: {error}"),
+        )
     })?;
     if rest.is_empty() {
         return Ok(value);

@@ -11,7 +11,11 @@ pub(crate) const MAX_UNKNOWN: usize = 32;
 /// Reads one record. Fields the type does not know are listed in `unknown`.
 pub(crate) fn read<T: DeserializeOwned>(payload: &[u8], unknown: &mut Vec<String>) -> Result<T, DecodeError> {
     if payload.is_empty() {
-        return Err(DecodeError::new(FailureClass::Decode, Stage::Decode, "the payload is empty; expected a JSON object"));
+        return Err(DecodeError::new(
+            FailureClass::Decode,
+            Stage::Decode,
+            "the payload is empty; expected a JSON object",
+        ));
     }
     let text = std::str::from_utf8(payload).map_err(|error| {
         let marker = if payload.starts_with(&super::avro::MARKER) {

@@ -5,9 +5,9 @@ use proptest::prelude::*;
 use super::*;
 use crate::cloudevents::header;
 use crate::event::{
-    ArtifactRef, Budget, Direction, FinalStatus, MetricReported, MlRunFinalized, MlRunStarted, RunCancelRequested,
-    RunCancelled, RunCompleted, RunException, RunFailed, RunInterrupted, RunRequested, RunStarted, TrialReported,
-    TrialStatus,
+    ArtifactRef, Budget, Direction, FinalStatus, MetricReported, MlRunFinalized, MlRunStarted,
+    RunCancelRequested, RunCancelled, RunCompleted, RunException, RunFailed, RunInterrupted, RunRequested,
+    RunStarted, TrialReported, TrialStatus,
 };
 use crate::{Json, Real, RunId, Timestamp, TrialId};
 
@@ -53,7 +53,8 @@ fn an_error_names_path_expectation_and_finding() {
 
 #[test]
 fn garbage_is_refused_as_garbage() {
-    for garbage in [&b""[..], b"{", b"hello", b"\xff\xfe", b"\xc3\x01", b"{\"dataset_id\":\"a\"} x", b"null"] {
+    for garbage in [&b""[..], b"{", b"hello", b"\xff\xfe", b"\xc3\x01", b"{\"dataset_id\":\"a\"} x", b"null"]
+    {
         plain(garbage).unwrap_err();
     }
     assert_eq!(reason("{").0, FailureClass::Decode);
@@ -102,12 +103,19 @@ fn avro_with_a_hostile_length_or_trailing_bytes_is_refused() {
     let mut foreign = good.clone();
     foreign[3] ^= 1;
     assert_eq!(decode(REQUESTED, &headers, &foreign).unwrap_err().class, FailureClass::SchemaUnknown);
-    let cancel = encode(&RunCancelRequested { run_id: RunId::parse("r").unwrap(), reason: None }.into(), Encoding::Avro);
-    assert_eq!(decode(REQUESTED, &headers, &cancel.unwrap()).unwrap_err().class, FailureClass::SchemaMismatch);
+    let cancel = encode(
+        &RunCancelRequested { run_id: RunId::parse("r").unwrap(), reason: None }.into(),
+        Encoding::Avro,
+    );
+    assert_eq!(
+        decode(REQUESTED, &headers, &cancel.unwrap()).unwrap_err().class,
+        FailureClass::SchemaMismatch
+    );
 }
 
 fn real() -> impl Strategy<Value = Real> {
-    prop_oneof![any::<f64>(), Just(f64::NAN), Just(f64::INFINITY), Just(f64::NEG_INFINITY), Just(0.1)].prop_map(Real)
+    prop_oneof![any::<f64>(), Just(f64::NAN), Just(f64::INFINITY), Just(f64::NEG_INFINITY), Just(0.1)]
+        .prop_map(Real)
 }
 
 fn word() -> impl Strategy<Value = String> {
@@ -146,64 +154,183 @@ fn metrics() -> impl Strategy<Value = BTreeMap<String, Real>> {
 }
 
 fn failure() -> impl Strategy<Value = Failure> {
-    (0..FailureClass::ALL.len(), word(), any::<bool>(), prop::option::of(any::<i32>()), prop::option::of(word())).prop_map(
-        |(class, message, retryable, code, text)| {
+    (
+        0..FailureClass::ALL.len(),
+        word(),
+        any::<bool>(),
+        prop::option::of(any::<i32>()),
+        prop::option::of(word()),
+    )
+        .prop_map(|(class, message, retryable, code, text)| {
             let mut failure = Failure::new(FailureClass::ALL[class], Stage::Execute, message);
             failure.retryable = retryable;
             failure.exit_code = code;
             failure.traceback = text;
             failure
-        },
-    )
+        })
 }
 
 fn request() -> impl Strategy<Value = Event> {
     let head = (prop::option::of(run_id()), word(), word(), any::<Option<bool>>(), object());
-    let tail = (1..1000_u32, prop::option::of(0.1..1e9_f64), prop::option::of(0..i64::MAX), 0.001..1e3_f64, object());
-    (head, tail, prop::collection::btree_map(key(), word(), 0..3)).prop_map(|((run_id, dataset, objective, up, space), (trials, seconds, seed, tau, extra), tags)| {
-        let budget = Budget { max_trials: trials, max_seconds: seconds.map(Real), parallelism: Some(trials), ..Budget::default() };
-        let direction = up.map(|up| if up { Direction::Maximize } else { Direction::Minimize });
-        RunRequested { run_id, objective, direction, search_space: space, budget, seed, tau: Real(tau), tags, extra, ..RunRequested::new(dataset) }.into()
-    })
+    let tail = (
+        1..1000_u32,
+        prop::option::of(0.1..1e9_f64),
+        prop::option::of(0..i64::MAX),
+        0.001..1e3_f64,
+        object(),
+    );
+    (head, tail, prop::collection::btree_map(key(), word(), 0..3)).prop_map(
+        |((run_id, dataset, objective, up, space), (trials, seconds, seed, tau, extra), tags)| {
+            let budget = Budget {
+                max_trials: trials,
+                max_seconds: seconds.map(Real),
+                parallelism: Some(trials),
+                ..Budget::default()
+            };
+            let direction = up.map(|up| if up { Direction::Maximize } else { Direction::Minimize });
+            RunRequested {
+                run_id,
+                objective,
+                direction,
+                search_space: space,
+                budget,
+                seed,
+                tau: Real(tau),
+                tags,
+                extra,
+                ..RunRequested::new(dataset)
+            }
+            .into()
+        },
+    )
 }
 
 fn trial() -> impl Strategy<Value = Event> {
     let statuses = prop::sample::select(vec![
-        TrialStatus::Succeeded, TrialStatus::Failed, TrialStatus::Skipped, TrialStatus::Cancelled, TrialStatus::Pruned,
+        TrialStatus::Succeeded,
+        TrialStatus::Failed,
+        TrialStatus::Skipped,
+        TrialStatus::Cancelled,
+        TrialStatus::Pruned,
     ]);
     let one = (run_id(), trial_id(), statuses, metrics(), object());
-    let two = (any::<bool>(), prop::option::of(real()), prop::option::of(failure()), prop::option::of(time()), prop::collection::vec(word(), 0..3));
-    (one, two).prop_map(|((run, trial, status, metrics, parameters), (spectral, value, failure, at, words))| {
-        TrialReported {
-            metrics, parameters, failure, number: Some(3), attempt: Some(1), spectral_norm: spectral, spectral_norm_value: value,
-            started_at: at, finished_at: at, warnings: words.clone(), parent_ids: words, duration_ms: Some(7), ..TrialReported::new(run, trial, status)
-        }.into()
-    })
+    let two = (
+        any::<bool>(),
+        prop::option::of(real()),
+        prop::option::of(failure()),
+        prop::option::of(time()),
+        prop::collection::vec(word(), 0..3),
+    );
+    (one, two).prop_map(
+        |((run, trial, status, metrics, parameters), (spectral, value, failure, at, words))| {
+            TrialReported {
+                metrics,
+                parameters,
+                failure,
+                number: Some(3),
+                attempt: Some(1),
+                spectral_norm: spectral,
+                spectral_norm_value: value,
+                started_at: at,
+                finished_at: at,
+                warnings: words.clone(),
+                parent_ids: words,
+                duration_ms: Some(7),
+                ..TrialReported::new(run, trial, status)
+            }
+            .into()
+        },
+    )
 }
 
 fn others() -> impl Strategy<Value = Event> {
     (run_id(), trial_id(), real(), time(), failure(), metrics(), object(), 0..12_u8).prop_map(
         |(run_id, trial_id, value, at, failure, metrics, json, which)| match which {
             0 => RunCancelRequested { run_id, reason: Some("x".into()) }.into(),
-            1 => RunStarted { run_id, attempt: 2, worker_id: "w".into(), dataset_id: "d".into(), objective: "o".into(), resumed_trials: 4 }.into(),
+            1 => RunStarted {
+                run_id,
+                attempt: 2,
+                worker_id: "w".into(),
+                dataset_id: "d".into(),
+                objective: "o".into(),
+                resumed_trials: 4,
+            }
+            .into(),
             2 => RunCompleted {
-                run_id, attempt: 1, status: "succeeded".into(), completed_trials: 4, failed_trials: 1, best_trial_id: Some("t".into()), best_metric: Some(value),
-                best_model: json, population_history: Json::list(), duration_ms: 9,
-                artifact_refs: vec![ArtifactRef { uri: "nats://b/x".into(), checksum: None, bytes: Some(1 << 40), media_type: None }],
-            }.into(),
+                run_id,
+                attempt: 1,
+                status: "succeeded".into(),
+                completed_trials: 4,
+                failed_trials: 1,
+                best_trial_id: Some("t".into()),
+                best_metric: Some(value),
+                best_model: json,
+                population_history: Json::list(),
+                duration_ms: 9,
+                artifact_refs: vec![ArtifactRef {
+                    uri: "nats://b/x".into(),
+                    checksum: None,
+                    bytes: Some(1 << 40),
+                    media_type: None,
+                }],
+            }
+            .into(),
             3 => RunFailed { run_id, attempt: 1, failure, completed_trials: 0, duration_ms: 0 }.into(),
-            4 => RunCancelled { run_id, attempt: 1, reason: None, completed_trials: 0, duration_ms: 0 }.into(),
-            5 => RunInterrupted { run_id, attempt: 1, reason: None, completed_trials: 0, duration_ms: 0 }.into(),
+            4 => {
+                RunCancelled { run_id, attempt: 1, reason: None, completed_trials: 0, duration_ms: 0 }.into()
+            }
+            5 => RunInterrupted { run_id, attempt: 1, reason: None, completed_trials: 0, duration_ms: 0 }
+                .into(),
             6 => MlRunStarted {
-                run_id, timestamp: at, dataset_id: None, search_space: json.clone(), objective: "o".into(), pulse_id: None, budget: json.clone(),
-                parameters: json.clone(), tau: Some(value), correlation_id: None, extra: json,
-            }.into(),
-            7 => MetricReported { run_id, trial_id, name: "loss".into(), value, step: 3, recorded_at: at, attempt: None }.into(),
+                run_id,
+                timestamp: at,
+                dataset_id: None,
+                search_space: json.clone(),
+                objective: "o".into(),
+                pulse_id: None,
+                budget: json.clone(),
+                parameters: json.clone(),
+                tau: Some(value),
+                correlation_id: None,
+                extra: json,
+            }
+            .into(),
+            7 => MetricReported {
+                run_id,
+                trial_id,
+                name: "loss".into(),
+                value,
+                step: 3,
+                recorded_at: at,
+                attempt: None,
+            }
+            .into(),
             8 => MlRunFinalized {
-                run_id, status: FinalStatus::Timeout, timestamp: at, pulse_id: None, correlation_id: None, metrics, best_trial_id: None,
-                duration_ms: Some(1), returncode: Some(-9), artifact_refs: vec![], warnings: vec![], stdout_excerpt: None, payload: json,
-            }.into(),
-            _ => RunException { run_id, attempt: 1, trial_id: Some(trial_id), op: None, failure, will_retry: true, next_attempt_in_ms: Some(5) }.into(),
+                run_id,
+                status: FinalStatus::Timeout,
+                timestamp: at,
+                pulse_id: None,
+                correlation_id: None,
+                metrics,
+                best_trial_id: None,
+                duration_ms: Some(1),
+                returncode: Some(-9),
+                artifact_refs: vec![],
+                warnings: vec![],
+                stdout_excerpt: None,
+                payload: json,
+            }
+            .into(),
+            _ => RunException {
+                run_id,
+                attempt: 1,
+                trial_id: Some(trial_id),
+                op: None,
+                failure,
+                will_retry: true,
+                next_attempt_in_ms: Some(5),
+            }
+            .into(),
         },
     )
 }

@@ -6,8 +6,8 @@
 use std::collections::BTreeMap;
 
 use super::{
-    Budget, MetricReported, MlRunFinalized, MlRunStarted, RunCancelRequested, RunCancelled, RunCompleted, RunException,
-    RunFailed, RunInterrupted, RunRequested, RunStarted, TrialReported,
+    Budget, MetricReported, MlRunFinalized, MlRunStarted, RunCancelRequested, RunCancelled, RunCompleted,
+    RunException, RunFailed, RunInterrupted, RunRequested, RunStarted, TrialReported,
 };
 use crate::{Json, Real, RunId, ids};
 
@@ -56,7 +56,11 @@ fn name(path: &str, text: &str) -> Check {
     if is_name {
         return Ok(());
     }
-    Err(Invalid::new(path, format!("a text of 1 to {MAX_NAME_BYTES} bytes without control characters"), format_args!("{text:?}")))
+    Err(Invalid::new(
+        path,
+        format!("a text of 1 to {MAX_NAME_BYTES} bytes without control characters"),
+        format_args!("{text:?}"),
+    ))
 }
 
 fn optional_name(path: &str, text: Option<&String>) -> Check {

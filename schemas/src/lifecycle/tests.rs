@@ -1,5 +1,7 @@
 use super::*;
-use crate::event::{RunCancelled, RunCompleted, RunFailed, RunInterrupted, RunStarted, TrialReported, TrialStatus};
+use crate::event::{
+    RunCancelled, RunCompleted, RunFailed, RunInterrupted, RunStarted, TrialReported, TrialStatus,
+};
 use crate::{Failure, FailureClass, Json, RunId, Stage, TrialId};
 
 fn run() -> RunId {

@@ -1,0 +1,82 @@
+//! Which bytes of a message are the event, and how they are written: binary mode, structured mode, or no envelope.
+
+use std::borrow::Cow;
+
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+use super::{DecodeError, Encoding};
+use crate::headers::{Headers, header};
+use crate::{FailureClass, Stage};
+
+/// What a message carries, whatever its mode.
+pub(crate) struct Content<'a> {
+    pub(crate) payload: Cow<'a, [u8]>,
+    pub(crate) encoding: Encoding,
+    pub(crate) ce_type: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct Structured<'a> {
+    specversion: String,
+    #[serde(rename = "type")]
+    ce_type: String,
+    datacontenttype: Option<String>,
+    #[serde(borrow)]
+    data: Option<&'a RawValue>,
+    data_base64: Option<String>,
+}
+
+/// Finds payload and encoding of a message.
+pub(crate) fn content<'a>(headers: &Headers, payload: &'a [u8]) -> Result<Content<'a>, DecodeError> {
+    let media_type = headers.get(header::CONTENT_TYPE).map(essence);
+    if media_type.as_deref() == Some("application/cloudevents+json") {
+        return structured(payload);
+    }
+    let encoding = encoding_of(media_type.as_deref())?;
+    let ce_type = headers.get("ce-type").map(str::to_owned);
+    Ok(Content { payload: Cow::Borrowed(payload), encoding, ce_type })
+}
+
+fn structured(payload: &[u8]) -> Result<Content<'_>, DecodeError> {
+    let envelope: Structured<'_> = serde_json::from_slice(payload)
+        .map_err(|error| fault(format!("not a CloudEvent in structured mode: {error}")))?;
+    if envelope.specversion != "1.0" {
+        return Err(fault(format!("CloudEvents specversion \"{}\", expected \"1.0\"", envelope.specversion)));
+    }
+    let encoding = encoding_of(envelope.datacontenttype.as_deref().map(essence).as_deref())?;
+    let data = match (envelope.data, envelope.data_base64) {
+        (Some(data), None) => data.get().as_bytes().into(),
+        (None, Some(text)) => BASE64_STANDARD
+            .decode(text)
+            .map_err(|error| fault(format!("data_base64 is not base64: {error}")))?
+            .into(),
+        (Some(_), Some(_)) => {
+            return Err(fault("both data and data_base64 are given; expected one".to_owned()));
+        }
+        (None, None) => return Err(fault("the CloudEvent has neither data nor data_base64".to_owned())),
+    };
+    Ok(Content { payload: data, encoding, ce_type: Some(envelope.ce_type) })
+}
+
+fn fault(reason: String) -> DecodeError {
+    DecodeError::new(FailureClass::Decode, Stage::Decode, reason)
+}
+
+/// The media type without parameters, in lower case.
+fn essence(media_type: &str) -> String {
+    media_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase()
+}
+
+fn encoding_of(media_type: Option<&str>) -> Result<Encoding, DecodeError> {
+    match media_type {
+        None | Some("" | "application/json" | "text/json" | "text/plain") => Ok(Encoding::Json),
+        Some("application/avro" | "avro/binary" | "application/vnd.apache.avro") => Ok(Encoding::Avro),
+        Some(other) if other.starts_with("application/") && other.ends_with("+json") => Ok(Encoding::Json),
+        Some(other) => Err(fault(format!(
+            "Content-Type \"{other}\" is not understood; expected application/json, application/avro or application/cloudevents+json"
+        ))),
+    }
+}

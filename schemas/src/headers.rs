@@ -1,0 +1,48 @@
+//! Headers of a message.
+
+/// Header names of our own.
+#[expect(missing_docs, reason = "the names are the documentation")]
+pub mod header {
+    pub const MESSAGE_ID: &str = "Nats-Msg-Id";
+    pub const CONTENT_TYPE: &str = "Content-Type";
+    pub const RUN_ID: &str = "Cerebros-Run-Id";
+    pub const ATTEMPT: &str = "Cerebros-Attempt";
+    pub const CAUSATION_ID: &str = "Cerebros-Causation-Id";
+    pub const CORRELATION_ID: &str = "Cerebros-Correlation-Id";
+    pub const TRACEPARENT: &str = "traceparent";
+}
+
+/// Headers of a message, in order. Names are compared without case, as HTTP does and NATS clients expect.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Headers(pub Vec<(String, String)>);
+
+impl Headers {
+    /// The first value of a header.
+    pub fn get(&self, name: &str) -> Option<&str> {
+        self.0.iter().find(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, value)| value.as_str())
+    }
+
+    /// Adds a header.
+    pub fn push(&mut self, name: &str, value: impl Into<String>) {
+        self.0.push((name.to_owned(), value.into()));
+    }
+
+    /// Adds a header when there is a value.
+    pub fn push_some(&mut self, name: &str, value: Option<impl Into<String>>) {
+        if let Some(value) = value {
+            self.push(name, value);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn header_names_are_compared_without_case() {
+        let headers = Headers(vec![("CE-Type".to_owned(), "x".to_owned())]);
+        assert_eq!(headers.get("ce-type"), Some("x"));
+        assert_eq!(headers.get("ce-id"), None);
+    }
+}
