@@ -20,6 +20,8 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
 /// Publishes that may wait for their ack at once; more make the publisher wait.
 const MAX_ACKS_IN_FLIGHT: usize = 4096;
+/// How often it is looked whether the client is dead.
+const GONE_POLL: Duration = Duration::from_millis(500);
 /// Longest pause between two attempts to reconnect.
 const MAX_RECONNECT_DELAY: Duration = Duration::from_secs(1);
 
@@ -82,6 +84,14 @@ impl Broker {
     /// its connection task panic. Whoever holds such a broker has to connect anew.
     pub async fn is_gone(&self) -> bool {
         matches!(tokio::time::timeout(Duration::from_secs(2), self.client.flush()).await, Ok(Err(_)))
+    }
+
+    /// Resolves when the client is dead for good; see [`Broker::is_gone`].
+    pub async fn gone(&self) {
+        let mut tick = tokio::time::interval(GONE_POLL);
+        while !self.is_gone().await {
+            tick.tick().await;
+        }
     }
 
     /// Sends what is still buffered, waiting at most two seconds.

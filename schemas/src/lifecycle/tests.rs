@@ -93,6 +93,16 @@ fn a_rejected_or_queued_run_may_fail_or_be_cancelled_without_a_start() {
 }
 
 #[test]
+fn a_failed_or_cancelled_run_may_be_restarted_by_a_later_attempt_only() {
+    let mut life =
+        after(&[started(1), failed(1), started(2), trial(2), cancelled(2), started(3), completed(3)]);
+    assert!(matches!(life.apply(&started(4)), Err(OrderError::AfterEnd { .. })));
+    let mut life = after(&[started(1), failed(1)]);
+    assert!(matches!(life.apply(&started(1)), Err(OrderError::AfterEnd { .. })));
+    assert!(matches!(life.apply(&trial(1)), Err(OrderError::AfterEnd { .. })));
+}
+
+#[test]
 fn nothing_is_reported_before_a_start() {
     let mut life = Lifecycle::default();
     assert!(matches!(life.apply(&trial(1)), Err(OrderError::NotStarted { .. })));

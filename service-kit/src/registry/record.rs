@@ -26,7 +26,7 @@ pub struct RunRecord {
     pub objective: String,
     /// Hard limits, for progress displays.
     pub budget: Budget,
-    /// The request, without the fields above.
+    /// The request as it came, with every default filled in.
     pub spec: Json,
     /// Stream sequence of the request that is being served.
     pub request_sequence: u64,

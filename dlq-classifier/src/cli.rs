@@ -1,0 +1,204 @@
+//! The command line, and which command does what.
+
+use std::path::PathBuf;
+
+use service_kit::config::BrokerArgs;
+use service_kit::error::CliError;
+use service_kit::exit::Exit;
+use service_kit::output::{Format, OutputArgs};
+use service_kit::program::{self, Kind};
+use service_kit::shutdown::Shutdown;
+
+use crate::filter::Filter;
+use crate::queue::Queue;
+use crate::replay::Rate;
+use crate::selection::Selection;
+use crate::serve::ServeArgs;
+use crate::{discard, entry, replay, serve, show};
+
+/// Finds malformed events, keeps them untouched with a verdict, and brings them back.
+#[derive(Debug, clap::Parser)]
+#[command(name = "dlq-classifier")]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What the program can do.
+#[derive(Debug, clap::Subcommand)]
+#[expect(clippy::large_enum_variant, reason = "made once per process")]
+pub enum Command {
+    /// The service.
+    #[command(flatten)]
+    Service(Service),
+    /// The commands for people.
+    #[command(flatten)]
+    Operator(Operator),
+}
+
+/// The service.
+#[derive(Debug, clap::Subcommand)]
+pub enum Service {
+    /// Validate every event and dead-letter what is malformed
+    Serve(ServeArgs),
+}
+
+/// The commands for people. They need the broker, not the service.
+#[derive(Debug, clap::Subcommand)]
+pub enum Operator {
+    /// List dead letters, oldest first
+    List(ListArgs),
+    /// Group dead letters by fault
+    Groups(GroupsArgs),
+    /// Show one dead letter: verdict, headers, payload
+    Show(ShowArgs),
+    /// Publish dead messages again, repaired or as they were
+    Replay(ReplayArgs),
+    /// Mark dead letters as not needed
+    Discard(DiscardArgs),
+}
+
+/// The flags of every command for people.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Common {
+    #[command(flatten)]
+    pub(crate) broker: BrokerArgs,
+    #[command(flatten)]
+    pub(crate) output: OutputArgs,
+}
+
+/// Flags of `list`.
+#[derive(Debug, clap::Args)]
+pub struct ListArgs {
+    #[command(flatten)]
+    filter: Filter,
+    #[command(flatten)]
+    common: Common,
+}
+
+/// Flags of `groups`.
+#[derive(Debug, clap::Args)]
+pub struct GroupsArgs {
+    #[command(flatten)]
+    filter: Filter,
+    #[command(flatten)]
+    common: Common,
+}
+
+/// Flags of `show`.
+#[derive(Debug, clap::Args)]
+pub struct ShowArgs {
+    /// Id of the entry, or its first characters
+    #[arg(value_name = "ID")]
+    id: String,
+    /// Write the original payload, untouched, and nothing else
+    #[arg(long)]
+    raw: bool,
+    #[command(flatten)]
+    common: Common,
+}
+
+/// Flags of `replay`.
+#[derive(Debug, clap::Args)]
+pub struct ReplayArgs {
+    #[command(flatten)]
+    pub(crate) selection: Selection,
+    /// Publish nothing; predict what would happen to each
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+    /// At most so many a second, such as 50 or 50/s
+    #[arg(long, value_name = "N/s")]
+    pub(crate) rate: Option<Rate>,
+    /// Publish to another subject
+    #[arg(long, value_name = "SUBJECT")]
+    pub(crate) to: Option<String>,
+    /// Change each payload by a jq expression, such as '.budget.max_trials = 6'
+    #[arg(long, value_name = "JQ", conflicts_with = "patch")]
+    pub(crate) edit: Option<String>,
+    /// Change each payload by a merge patch (RFC 7386) in a file
+    #[arg(long, value_name = "FILE")]
+    pub(crate) patch: Option<PathBuf>,
+    /// Why, for the record
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) reason: Option<String>,
+    #[command(flatten)]
+    pub(crate) common: Common,
+}
+
+/// Flags of `discard`.
+#[derive(Debug, clap::Args)]
+pub struct DiscardArgs {
+    #[command(flatten)]
+    pub(crate) selection: Selection,
+    /// Why, for the record
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) reason: Option<String>,
+    /// Change nothing; list what would be discarded
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+    #[command(flatten)]
+    pub(crate) common: Common,
+}
+
+impl Operator {
+    fn common(&self) -> &Common {
+        match self {
+            Self::List(args) => &args.common,
+            Self::Groups(args) => &args.common,
+            Self::Show(args) => &args.common,
+            Self::Replay(args) => &args.common,
+            Self::Discard(args) => &args.common,
+        }
+    }
+
+    /// The output format that was asked for.
+    pub fn output(&self) -> Option<Format> {
+        self.common().output.output
+    }
+}
+
+impl program::Cli for Cli {
+    fn output(&self) -> Option<Format> {
+        match &self.command {
+            Command::Service(_) => None,
+            Command::Operator(operator) => operator.output(),
+        }
+    }
+
+    fn kind(&self) -> Kind {
+        match &self.command {
+            Command::Service(_) => Kind::Service,
+            Command::Operator(_) => Kind::Client,
+        }
+    }
+}
+
+/// Does what was asked for.
+pub async fn run(command: Command, shutdown: Shutdown) -> Result<Exit, CliError> {
+    match command {
+        Command::Service(Service::Serve(args)) => serve::run(args, shutdown).await,
+        Command::Operator(Operator::List(args)) => list(args).await,
+        Command::Operator(Operator::Groups(args)) => groups(args).await,
+        Command::Operator(Operator::Show(args)) => show::run(&args.id, args.raw, &args.common).await,
+        Command::Operator(Operator::Replay(args)) => replay::run(args, shutdown).await,
+        Command::Operator(Operator::Discard(args)) => discard::run(args).await,
+    }
+}
+
+async fn list(args: ListArgs) -> Result<Exit, CliError> {
+    let book = Queue::open(&args.common.broker).await?.read().await?;
+    let now = service_kit::clock::now();
+    let entries: Vec<_> =
+        book.entries().iter().filter(|entry| args.filter.takes(entry, now)).cloned().collect();
+    args.common.output.printer().rows(&entries)?;
+    Ok(Exit::Done)
+}
+
+async fn groups(args: GroupsArgs) -> Result<Exit, CliError> {
+    let book = Queue::open(&args.common.broker).await?.read().await?;
+    let now = service_kit::clock::now();
+    let groups = entry::groups(book.entries().iter().filter(|entry| args.filter.takes(entry, now)));
+    args.common.output.printer().rows(&groups)?;
+    Ok(Exit::Done)
+}

@@ -1,0 +1,226 @@
+//! An entry of the dead-letter queue as people see it: the verdict, and what became of it since.
+//!
+//! Pure. An entry does not hold its payload: a queue of gigabytes is listed in a few megabytes, and the bytes are
+//! fetched by [`Entry::kept_at`] when somebody wants them.
+
+use schemas::cloudevents::{Headers, header};
+use schemas::dead_letter::{Verdict, original_headers};
+use schemas::{FailureClass, RunId, Stage, Timestamp, codec};
+use serde::Serialize;
+use service_kit::history::Kept;
+use service_kit::output::Row;
+
+/// Replays after which an entry is quarantined. A message that died again three times, with a person looking on each
+/// time, is not cured by a fourth; bulk replays leave it alone from then on.
+pub const MAX_REPLAYS: u32 = 3;
+
+/// What became of an entry.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, clap::ValueEnum)]
+#[serde(rename_all = "snake_case")]
+#[value(rename_all = "snake_case")]
+pub enum State {
+    /// Nobody has dealt with it.
+    Open,
+    /// Its message was published again, and confirmed.
+    Replayed,
+    /// Somebody decided that it is not needed.
+    Discarded,
+    /// Its message has been replayed too often already; bulk actions leave it alone.
+    Quarantined,
+}
+
+impl State {
+    /// The name on the wire.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Open => "open",
+            Self::Replayed => "replayed",
+            Self::Discarded => "discarded",
+            Self::Quarantined => "quarantined",
+        }
+    }
+}
+
+/// One entry.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Entry {
+    /// Identity, such as `42-9f3c`.
+    pub id: String,
+    /// What became of it.
+    pub state: State,
+    /// Class of the fault.
+    pub class: FailureClass,
+    /// Where the fault showed.
+    pub stage: Stage,
+    /// The failing path and what was expected.
+    pub reason: String,
+    /// Equal for equal faults.
+    pub fingerprint: String,
+    /// Stream the message was in.
+    pub stream: String,
+    /// Its sequence there.
+    pub seq: u64,
+    /// Consumer that could not handle it.
+    pub consumer: String,
+    /// Subject it came on.
+    pub subject: String,
+    /// Run it belongs to, as far as it can be told.
+    pub run_id: Option<String>,
+    /// Deliveries it took.
+    pub deliveries: u64,
+    /// When the stream took the message in.
+    pub first_seen: Timestamp,
+    /// How often it had been replayed when it died.
+    pub replays: u32,
+    /// Size of the payload.
+    pub bytes: usize,
+    /// When it was given up.
+    #[serde(skip)]
+    pub seen: Timestamp,
+    /// Sequence of the dead letter in the dead-letter stream.
+    #[serde(skip)]
+    pub kept_at: u64,
+}
+
+impl Entry {
+    /// Reads a dead letter; `None` for a message that bears no verdict.
+    pub fn read(kept: &Kept) -> Option<Self> {
+        let verdict = Verdict::read(&kept.headers)?;
+        let state = if verdict.replays >= MAX_REPLAYS { State::Quarantined } else { State::Open };
+        Some(Self {
+            state,
+            run_id: run_of(&verdict, kept),
+            bytes: kept.payload.len(),
+            kept_at: kept.sequence,
+            id: verdict.id,
+            class: verdict.class,
+            stage: verdict.stage,
+            reason: verdict.reason,
+            fingerprint: verdict.fingerprint,
+            stream: verdict.stream,
+            seq: verdict.sequence,
+            consumer: verdict.consumer,
+            subject: verdict.subject,
+            deliveries: verdict.deliveries,
+            first_seen: verdict.first_seen,
+            seen: verdict.seen,
+            replays: verdict.replays,
+        })
+    }
+}
+
+/// The run a dead message belongs to: what it says itself if it can be read, what its headers say, what its JSON says.
+/// A valid request that names no run belongs to the run every reader derives from its place.
+fn run_of(verdict: &Verdict, kept: &Kept) -> Option<String> {
+    let headers = original_headers(&kept.headers);
+    if let Ok(decoded) = codec::decode(&verdict.subject, &headers, &kept.payload) {
+        let millis = u64::try_from(verdict.first_seen.millis()).unwrap_or(0);
+        let derived = || RunId::derive(&verdict.stream, verdict.sequence, millis);
+        return Some(decoded.event.run_id().cloned().unwrap_or_else(derived).to_string());
+    }
+    let legal = |text: &str| RunId::parse(text).ok().map(|run| run.to_string());
+    from_headers(&headers).and_then(legal).or_else(|| from_json(&kept.payload).as_deref().and_then(legal))
+}
+
+fn from_headers(headers: &Headers) -> Option<&str> {
+    headers.get(header::RUN_ID).or_else(|| headers.get("ce-subject"))
+}
+
+fn from_json(payload: &[u8]) -> Option<String> {
+    if payload.len() > codec::MAX_EVENT_BYTES {
+        return None;
+    }
+    #[derive(serde::Deserialize)]
+    struct Named {
+        run_id: String,
+    }
+    serde_json::from_slice::<Named>(payload).ok().map(|named| named.run_id)
+}
+
+impl Row for Entry {
+    fn headings() -> &'static [&'static str] {
+        &["id", "state", "class", "stage", "subject", "run", "replays", "bytes", "first seen", "reason"]
+    }
+
+    fn cells(&self) -> Vec<String> {
+        vec![
+            self.id.clone(),
+            self.state.as_str().to_owned(),
+            self.class.to_string(),
+            self.stage.to_string(),
+            self.subject.clone(),
+            self.run_id.clone().unwrap_or_else(|| "-".to_owned()),
+            self.replays.to_string(),
+            self.bytes.to_string(),
+            self.first_seen.to_string(),
+            self.reason.clone(),
+        ]
+    }
+}
+
+/// Entries of one fault.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Group {
+    /// Equal for equal faults.
+    pub fingerprint: String,
+    /// Class of the fault.
+    pub class: FailureClass,
+    /// Where it showed.
+    pub stage: Stage,
+    /// The reason of the sample.
+    pub reason: String,
+    /// How many entries there are.
+    pub count: usize,
+    /// When the stream took in the first message of the group.
+    pub first_seen: Timestamp,
+    /// When the stream took in the last one.
+    pub last_seen: Timestamp,
+    /// Id of the newest entry.
+    pub sample: String,
+}
+
+impl Row for Group {
+    fn headings() -> &'static [&'static str] {
+        &["fingerprint", "count", "class", "stage", "first seen", "last seen", "sample", "reason"]
+    }
+
+    fn cells(&self) -> Vec<String> {
+        vec![
+            self.fingerprint.clone(),
+            self.count.to_string(),
+            self.class.to_string(),
+            self.stage.to_string(),
+            self.first_seen.to_string(),
+            self.last_seen.to_string(),
+            self.sample.clone(),
+            self.reason.clone(),
+        ]
+    }
+}
+
+/// Groups entries by fingerprint, the largest group first.
+pub fn groups<'a>(entries: impl IntoIterator<Item = &'a Entry>) -> Vec<Group> {
+    let mut by_fingerprint = std::collections::BTreeMap::<&str, Group>::new();
+    for entry in entries {
+        let group = by_fingerprint.entry(&entry.fingerprint).or_insert_with(|| Group {
+            fingerprint: entry.fingerprint.clone(),
+            class: entry.class,
+            stage: entry.stage,
+            reason: String::new(),
+            count: 0,
+            first_seen: entry.first_seen,
+            last_seen: entry.first_seen,
+            sample: String::new(),
+        });
+        group.count += 1;
+        group.first_seen = group.first_seen.min(entry.first_seen);
+        group.last_seen = group.last_seen.max(entry.first_seen);
+        group.sample.clone_from(&entry.id);
+        group.reason.clone_from(&entry.reason);
+    }
+    let mut groups: Vec<Group> = by_fingerprint.into_values().collect();
+    groups.sort_by(|one, other| {
+        other.count.cmp(&one.count).then_with(|| one.fingerprint.cmp(&other.fingerprint))
+    });
+    groups
+}

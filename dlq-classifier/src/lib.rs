@@ -1,0 +1,30 @@
+//! The dead-letter queue: what fills it, and what people do with it.
+//!
+//! `serve` reads every event of the event stream once. What decodes and validates is acked; what does not is published
+//! to the dead-letter stream, byte for byte, with a verdict, and only then acked. It also takes in what the broker gave
+//! up delivering ([`serve`]). The other commands are clients: they read the dead-letter stream without consuming it,
+//! so they work while the service is down, and any NATS client can do the same.
+//!
+//! Invariants:
+//! - the dead-letter stream is the only truth: the state of an entry follows from it ([`book`]);
+//! - `serve` never reads the dead-letter stream, so a dead letter cannot breed another;
+//! - publish, confirm, then mark: a replay is recorded when the broker has the message, not before ([`replay`]);
+//! - nothing invalid is published by a replay: what goes back has passed the same decoder that refused it;
+//! - a bulk action without a filter or `--all` is refused before the broker is asked.
+//!
+//! Deliberately not here: permanent failures in execution (the consumer that saw them dead-letters them itself).
+
+pub mod book;
+mod cli;
+mod discard;
+pub mod edit;
+pub mod entry;
+pub mod filter;
+pub mod operation;
+mod queue;
+pub mod replay;
+mod selection;
+pub mod serve;
+mod show;
+
+pub use cli::{Cli, Command, Operator, Service, run};

@@ -1,0 +1,101 @@
+//! The dead-letter stream as the commands for people use it: read in one pass, one letter at a time, and a record
+//! written at the end. Nothing is consumed.
+
+use std::time::Duration;
+
+use schemas::cloudevents::{Headers, header};
+use schemas::subject::DLQ_STREAM;
+use service_kit::broker::Broker;
+use service_kit::config::BrokerArgs;
+use service_kit::error::CliError;
+use service_kit::exit::Exit;
+use service_kit::history::{self, History, Kept};
+use service_kit::publish::{self, Outgoing, PublishFailure, Published};
+use tokio::time::timeout;
+
+use crate::book::Book;
+use crate::entry::Entry;
+use crate::operation::Operation;
+
+/// How long a command waits for a broker that does not answer.
+const CONNECT_PATIENCE: Duration = Duration::from_secs(3);
+/// How long the next message may take that the broker says it has.
+const READ_PATIENCE: Duration = Duration::from_secs(15);
+/// How long a publish of a command is repeated. Somebody is waiting at the terminal.
+const PUBLISH_PATIENCE: Duration = Duration::from_secs(10);
+
+/// The dead-letter stream.
+pub(crate) struct Queue {
+    pub(crate) broker: Broker,
+}
+
+impl Queue {
+    pub(crate) async fn open(args: &BrokerArgs) -> Result<Self, CliError> {
+        let broker = Broker::connect(&args.resolve()?, "dlq-classifier", CONNECT_PATIENCE).await?;
+        Ok(Self { broker })
+    }
+
+    /// Everything there is.
+    pub(crate) async fn read(&self) -> Result<Book, CliError> {
+        let mut book = Book::default();
+        let mut history = History::to_the_present(&self.broker, DLQ_STREAM, &[], 1).await?;
+        while let Some(kept) =
+            timeout(READ_PATIENCE, history.next()).await.unwrap_or_else(|_| Err(stalled()))?
+        {
+            book.take(&kept);
+        }
+        if book.strangers > 0 {
+            tracing::warn!(count = book.strangers, "the dead-letter stream holds messages without a verdict");
+        }
+        Ok(book)
+    }
+
+    /// The dead letter of an entry, with its payload.
+    pub(crate) async fn letter(&self, entry: &Entry) -> Result<Kept, CliError> {
+        history::at(&self.broker, DLQ_STREAM, entry.kept_at).await?.ok_or_else(|| {
+            CliError::new(
+                "entry-gone",
+                Exit::NotFound,
+                format!("the dead letter {} is no longer kept", entry.id),
+            )
+            .because("the stream has dropped it by age or size since it was listed")
+        })
+    }
+
+    /// Publishes a message and waits for the confirmation.
+    pub(crate) async fn publish(&self, message: &Outgoing) -> Result<Published, PublishFailure> {
+        publish::send(&self.broker, message, PUBLISH_PATIENCE).await
+    }
+
+    /// Writes the record of an operation and waits for the confirmation.
+    pub(crate) async fn record(&self, operation: &Operation) -> Result<Published, CliError> {
+        let mut headers = Headers::default();
+        headers.push(header::MESSAGE_ID, operation.message_id());
+        headers.push(header::CONTENT_TYPE, "application/json");
+        let message = Outgoing {
+            subject: operation.subject(),
+            headers: publish::to_header_map(&headers),
+            payload: serde_json::to_vec(operation).expect("a record is plain data").into(),
+        };
+        self.publish(&message).await.map_err(|error| {
+            let ids = operation.ids.join(", ");
+            let what = format!("what was done is not on record: {} {}", operation.operation.as_str(), ids);
+            unpublished(&error, what)
+        })
+    }
+}
+
+fn stalled() -> CliError {
+    let what = format!("the dead-letter stream stopped coming for {} s", READ_PATIENCE.as_secs());
+    CliError::new("queue-stalled", Exit::Unreachable, what)
+        .because("the broker does not answer, or somebody has published a message there whose headers break the protocol")
+        .help("`cerebros doctor` tells whether the broker answers; permissions should let only programs of this product publish on cerebros.dlq.>")
+}
+
+/// A publish that failed, as the end of a command.
+pub(crate) fn unpublished(error: &PublishFailure, what: String) -> CliError {
+    let exit = if error.is_outage() { Exit::Unreachable } else { Exit::Permission };
+    CliError::new("publish-failed", exit, what).because(error).help(
+        "run the command again: the broker drops what it already has, and what is on record is not repeated",
+    )
+}

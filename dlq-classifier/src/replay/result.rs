@@ -1,0 +1,92 @@
+//! What became of each entry a command acted on.
+
+use serde::Serialize;
+use service_kit::output::Row;
+
+use crate::entry::Entry;
+
+/// What became of one entry.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Outcome {
+    /// Published, confirmed.
+    Replayed,
+    /// Dry run: it would be published.
+    WouldReplay,
+    /// Not published: it would die again.
+    Invalid,
+    /// Left alone.
+    Skipped,
+    /// Marked as not needed.
+    Discarded,
+    /// Dry run: it would be marked.
+    WouldDiscard,
+}
+
+impl Outcome {
+    /// The name on the wire.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Replayed => "replayed",
+            Self::WouldReplay => "would_replay",
+            Self::Invalid => "invalid",
+            Self::Skipped => "skipped",
+            Self::Discarded => "discarded",
+            Self::WouldDiscard => "would_discard",
+        }
+    }
+}
+
+/// One line of the answer.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct ReplayResult {
+    /// The entry.
+    pub id: String,
+    /// What became of it.
+    pub outcome: Outcome,
+    /// Of a dry run: `new`, `none` or `unsafe`; `invalid` for what would not be published.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub effect: Option<&'static str>,
+    /// Why.
+    pub reason: Option<String>,
+    /// Sequence of the new message.
+    pub sequence: Option<u64>,
+    /// Place of the entry in the dead-letter stream.
+    #[serde(skip)]
+    pub kept_at: u64,
+}
+
+impl ReplayResult {
+    /// What became of an entry, and why.
+    pub fn new(entry: &Entry, outcome: Outcome, reason: Option<&str>) -> Self {
+        let reason = reason.map(str::to_owned);
+        Self { id: entry.id.clone(), outcome, effect: None, reason, sequence: None, kept_at: entry.kept_at }
+    }
+}
+
+impl Row for ReplayResult {
+    fn headings() -> &'static [&'static str] {
+        &["id", "outcome", "effect", "sequence", "reason"]
+    }
+
+    fn cells(&self) -> Vec<String> {
+        vec![
+            self.id.clone(),
+            self.outcome.as_str().to_owned(),
+            self.effect.unwrap_or("-").to_owned(),
+            self.sequence.map_or_else(|| "-".to_owned(), |sequence| sequence.to_string()),
+            self.reason.clone().unwrap_or_default(),
+        ]
+    }
+}
+
+/// How many came to which end, as one sentence.
+pub(super) fn summary(results: &[ReplayResult]) -> String {
+    let all = [Outcome::Replayed, Outcome::WouldReplay, Outcome::Invalid, Outcome::Skipped];
+    let counts = all.into_iter().filter_map(|outcome| {
+        let count = results.iter().filter(|result| result.outcome == outcome).count();
+        (count > 0).then(|| format!("{count} {}", outcome.as_str().replace('_', " ")))
+    });
+    let text = counts.collect::<Vec<_>>().join(", ");
+    if text.is_empty() { "no entry was selected".to_owned() } else { text }
+}

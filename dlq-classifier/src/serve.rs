@@ -1,0 +1,126 @@
+//! `serve`: reads every event of the event stream once and dead-letters what no reader could use.
+//!
+//! Three loops, each on its own task, each ending at the drain:
+//! - [`events`]: decode, validate, ack or reject. An ack is not confirmed: deciding again about a message whose ack was
+//!   lost costs microseconds and changes nothing. A rejection is confirmed before the ack, and its message id makes a
+//!   second one a duplicate;
+//! - [`advisory`]: what the broker gave up delivering to any consumer of the event stream;
+//! - [`unreadable`]: messages whose headers break the protocol, which no client can receive.
+//!
+//! The dead-letter stream is never read here.
+
+mod advisory;
+mod events;
+mod measures;
+mod unreadable;
+
+use std::time::Duration;
+
+use service_kit::broker::Broker;
+use service_kit::config::BrokerArgs;
+use service_kit::error::CliError;
+use service_kit::exit::Exit;
+use service_kit::health::{ComponentHandle, Health, HealthArgs};
+use service_kit::metrics::Metrics;
+use service_kit::shutdown::Shutdown;
+use service_kit::topology;
+
+pub use measures::Measures;
+
+/// How long the service waits for its broker at the start; an orchestrator restarts it after that.
+const CONNECT_PATIENCE: Duration = Duration::from_secs(30);
+/// Port of the health pages when none is asked for.
+const DEFAULT_HTTP_PORT: u16 = 8020;
+/// How often the state of the connection is looked at.
+const CONNECTION_CHECK: Duration = Duration::from_millis(500);
+
+/// Flags of `serve`.
+#[derive(Debug, Default, clap::Args)]
+pub struct ServeArgs {
+    #[command(flatten)]
+    broker: BrokerArgs,
+    #[command(flatten)]
+    health: HealthArgs,
+}
+
+/// Runs the service until the drain is over.
+pub async fn run(args: ServeArgs, shutdown: Shutdown) -> Result<Exit, CliError> {
+    let metrics = Metrics::new();
+    let health = Health::new("dlq-classifier");
+    let component = health.component("broker");
+    let measures = Measures::new(&metrics);
+    args.health.serve(DEFAULT_HTTP_PORT, health, metrics, shutdown.clone()).await?;
+    let target = args.broker.resolve()?;
+    while !shutdown.is_draining() {
+        let connect = Broker::connect(&target, "dlq-classifier", CONNECT_PATIENCE);
+        let broker = tokio::select! {
+            broker = connect => broker?,
+            () = shutdown.drain() => break,
+        };
+        topology::ensure(&broker).await?;
+        match classify(&broker, &measures, &component, &shutdown).await {
+            Ended::Drained => broker.flush().await,
+            Ended::ClientGone => tracing::warn!("the broker's client ended, connecting anew"),
+        }
+    }
+    tracing::info!(seen = measures.seen(), dead = measures.dead(), "classifier stopped");
+    Ok(Exit::Done)
+}
+
+/// Why the loops of the service ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ended {
+    /// They were asked to.
+    Drained,
+    /// The client ended for good; a message it received made it break down ([`unreadable`]).
+    ClientGone,
+}
+
+/// The loops of the service on a broker whose topology is there. Public for composition and tests.
+pub async fn classify(
+    broker: &Broker,
+    measures: &Measures,
+    component: &ComponentHandle,
+    shutdown: &Shutdown,
+) -> Ended {
+    // Before anything is received: what broke the last client would break this one as well.
+    if let Err(error) = unreadable::sweep(broker, measures).await {
+        tracing::warn!(error, "messages in hand cannot be looked at yet");
+    }
+    component.ready();
+    let loops = Shutdown::manual();
+    let advisories = tokio::spawn(advisory::run(broker.clone(), measures.clone(), loops.clone()));
+    let unreadable = tokio::spawn(unreadable::run(broker.clone(), measures.clone(), loops.clone()));
+    let events = tokio::spawn(events::run(broker.clone(), measures.clone(), loops.clone()));
+    let watch = async {
+        let ended = watch_connection(broker, component, shutdown).await;
+        loops.trigger_drain();
+        ended
+    };
+    let (ended, advisories, unreadable, events) = tokio::join!(watch, advisories, unreadable, events);
+    for (name, ended) in [("advisories", advisories), ("unreadable", unreadable), ("events", events)] {
+        if let Err(error) = ended {
+            tracing::error!(name, %error, "a loop of the classifier broke down");
+        }
+    }
+    ended
+}
+
+async fn watch_connection(broker: &Broker, component: &ComponentHandle, shutdown: &Shutdown) -> Ended {
+    let mut ticks = tokio::time::interval(CONNECTION_CHECK);
+    loop {
+        tokio::select! {
+            _ = ticks.tick() => {}
+            () = shutdown.drain() => return Ended::Drained,
+        }
+        if broker.is_gone().await {
+            component.not_ready("the broker's client ended");
+            return Ended::ClientGone;
+        }
+        if broker.is_connected() {
+            component.ready();
+        } else {
+            component.not_ready("the broker does not answer");
+        }
+    }
+}

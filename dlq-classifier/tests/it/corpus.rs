@@ -1,0 +1,99 @@
+//! The labelled corpus: every malformed message gets the class, the stage and the words a person needs to repair it.
+
+use schemas::cloudevents::Headers;
+use schemas::event::RunRequested;
+use schemas::{Encoding, codec};
+use serde::Deserialize;
+
+/// One malformed message and the verdict it deserves.
+#[derive(Debug, Deserialize)]
+pub(crate) struct Case {
+    pub(crate) name: String,
+    pub(crate) subject: String,
+    #[serde(default)]
+    pub(crate) headers: Vec<(String, String)>,
+    pub(crate) class: String,
+    pub(crate) stage: String,
+    /// What the reason has to say: the path, the expectation, the finding.
+    pub(crate) says: Vec<String>,
+    text: Option<String>,
+    hex: Option<String>,
+    repeat: Option<Repeat>,
+    avro: Option<Avro>,
+}
+
+/// A payload too long to be written out.
+#[derive(Debug, Deserialize)]
+struct Repeat {
+    before: String,
+    unit: String,
+    times: usize,
+    after: String,
+}
+
+/// An Avro encoding of a request, damaged.
+#[derive(Debug, Deserialize)]
+struct Avro {
+    event: RunRequested,
+    keep: Option<usize>,
+    cut: Option<usize>,
+    append: Option<String>,
+}
+
+impl Case {
+    pub(crate) fn payload(&self) -> Vec<u8> {
+        match (&self.text, &self.hex, &self.repeat, &self.avro) {
+            (Some(text), None, None, None) => text.clone().into_bytes(),
+            (None, Some(hex), None, None) => bytes(hex),
+            (None, None, Some(repeat), None) => {
+                format!("{}{}{}", repeat.before, repeat.unit.repeat(repeat.times), repeat.after).into_bytes()
+            }
+            (None, None, None, Some(avro)) => avro.payload(),
+            _ => panic!("{}: one payload is expected", self.name),
+        }
+    }
+}
+
+impl Avro {
+    fn payload(&self) -> Vec<u8> {
+        let mut bytes_ = codec::encode(&self.event.clone().into(), Encoding::Avro).unwrap();
+        bytes_.truncate(self.keep.unwrap_or(bytes_.len() - self.cut.unwrap_or(0)));
+        bytes_.extend(self.append.as_deref().map(bytes).unwrap_or_default());
+        bytes_
+    }
+}
+
+fn bytes(hex: &str) -> Vec<u8> {
+    (0..hex.len()).step_by(2).map(|at| u8::from_str_radix(&hex[at..at + 2], 16).unwrap()).collect()
+}
+
+pub(crate) fn corpus() -> Vec<Case> {
+    serde_json::from_str(include_str!("../corpus/malformed.json")).unwrap()
+}
+
+#[test]
+fn the_corpus_is_classified_without_a_mistake() {
+    let corpus = corpus();
+    assert!(corpus.len() >= 60);
+    let mut mistakes = Vec::new();
+    for case in &corpus {
+        let found = match codec::decode(&case.subject, &Headers(case.headers.clone()), &case.payload()) {
+            Ok(_) => Err("taken for valid".to_owned()),
+            Err(error) => Ok(error.to_failure()),
+        };
+        let is_right = found.as_ref().is_ok_and(|failure| {
+            failure.class.as_str() == case.class
+                && failure.stage.as_str() == case.stage
+                && case.says.iter().all(|words| failure.message.contains(words.as_str()))
+        });
+        if !is_right {
+            let found =
+                found.map(|failure| format!("{} {} {:?}", failure.class, failure.stage, failure.message));
+            mistakes.push(format!(
+                "{}: expected {} {} {:?}, found {found:?}",
+                case.name, case.class, case.stage, case.says
+            ));
+        }
+    }
+    assert!(mistakes.is_empty(), "{} of {}:\n{}", mistakes.len(), corpus.len(), mistakes.join("\n"));
+}

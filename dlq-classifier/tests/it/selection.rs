@@ -1,0 +1,97 @@
+//! Naming entries, and the habits of a good command.
+
+use std::process::Stdio;
+
+use crate::room::{Room, text};
+
+const REQUESTED: &str = "cerebros.nas.run.requested";
+
+async fn with_three_entries() -> Room {
+    let room = Room::new().await;
+    let mut serving = room.serve();
+    room.publish(REQUESTED, &[], br#"{"dataset_id":7,"run_id":"r1"}"#).await;
+    room.publish(REQUESTED, &[], b"{").await;
+    room.publish("ml.run.trial", &[], br#"{"run_id":"r1"}"#).await;
+    room.entries(3).await;
+    // Everything below works while the service is down.
+    serving.child.kill().await.unwrap();
+    room
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn filters_narrow_the_list_and_the_groups() {
+    let room = with_three_entries().await;
+    let all = room.json(&["list"]).await;
+    let fingerprint = text(&all[1], "fingerprint").to_owned();
+    let cases: [(&[&str], usize); 9] = [
+        (&[], 3),
+        (&["--class", "validation"], 2),
+        (&["--class", "validation", "--subject", "ml.run.*"], 1),
+        (&["--stage", "decode"], 3),
+        (&["--run", "r1"], 2),
+        (&["--fingerprint", &fingerprint], 1),
+        (&["--since", "1h"], 3),
+        (&["--since", "2100-01-01T00:00:00Z"], 0),
+        (&["--state", "replayed"], 0),
+    ];
+    for (flags, count) in cases {
+        let list = room.json(&[&["list"], flags].concat()).await;
+        assert_eq!(list.as_array().unwrap().len(), count, "{flags:?}");
+    }
+    assert_eq!(room.json(&["groups", "--class", "validation"]).await.as_array().unwrap().len(), 2);
+    let seqs: Vec<u64> = all.as_array().unwrap().iter().map(|entry| entry["seq"].as_u64().unwrap()).collect();
+    assert_eq!(seqs, [1, 2, 3], "oldest first");
+    let lines = room.dlq(&["list", "-o", "ndjson"]).await.stdout;
+    assert_eq!(String::from_utf8(lines).unwrap().lines().count(), 3);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_bulk_action_without_a_filter_is_refused() {
+    let room = with_three_entries().await;
+    for arguments in [&["replay"][..], &["discard"], &["replay", "--dry-run"], &["replay", "x", "--all"]] {
+        let output = room.dlq(arguments).await;
+        assert_eq!(output.status.code(), Some(2), "{arguments:?}");
+        assert!(output.stdout.is_empty());
+    }
+    assert_eq!(room.kept().await, 3);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_id_that_names_nothing_is_exit_3_and_changes_nothing() {
+    let room = with_three_entries().await;
+    let known = text(&room.json(&["list"]).await[0], "id").to_owned();
+    let cases: [&[&str]; 4] =
+        [&["show", "9-none"], &["replay", "9-none"], &["discard", "9-none"], &["discard", &known, "9-none"]];
+    for arguments in cases {
+        let output = room.dlq(&[arguments, &["-o", "json"]].concat()).await;
+        assert_eq!(output.status.code(), Some(3), "{arguments:?}");
+        let error: serde_json::Value = serde_json::from_slice(&output.stderr).unwrap();
+        assert_eq!(error["error"]["code"], "entry-unknown");
+    }
+    assert_eq!(room.kept().await, 3);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reader_that_leaves_ends_a_command_quietly() {
+    let room = with_three_entries().await;
+    let mut child = tokio::process::Command::new(env!("CARGO_BIN_EXE_dlq-classifier"))
+        .env_clear()
+        .env("NATS_URL", room.nats.url())
+        .args(["list", "-o", "ndjson"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    drop(child.stdout.take());
+    let output = child.wait_with_output().await.unwrap();
+    assert_eq!((output.status.code(), output.stderr.as_slice()), (Some(0), b"".as_slice()));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_broker_that_is_not_there_is_exit_6() {
+    let room = Room::new().await;
+    room.nats.kill().await;
+    let output = room.dlq(&["list"]).await;
+    assert_eq!(output.status.code(), Some(6));
+    assert!(String::from_utf8(output.stderr).unwrap().contains("help:"));
+}
