@@ -1,0 +1,238 @@
+//! Which runs there are: those the registry knows, and the requests no worker has claimed yet.
+//!
+//! Invariants: a run is listed once; a request that restarts a failed or cancelled run makes it `requested` again
+//! until a worker claims it; reading creates nothing, and a broker on which nothing ever ran has no runs.
+
+mod row;
+
+use std::collections::BTreeMap;
+
+use async_nats::jetstream::ErrorCode;
+use async_nats::jetstream::context::GetStreamErrorKind;
+use schemas::event::RunRequested;
+use schemas::lifecycle::RunState;
+use schemas::subject::STREAM;
+use schemas::{Event, Record, RunId, Timestamp};
+use service_kit::broker::Broker;
+use service_kit::error::CliError;
+use service_kit::event_line::run_of;
+use service_kit::exit::Exit;
+use service_kit::history::{History, Kept};
+use service_kit::registry::{Registry, RegistryError, RunRecord};
+use service_kit::topology::WORKER_CONSUMER;
+
+pub use row::RunRow;
+
+/// Unclaimed requests that are listed; whoever has more has another problem.
+const MAX_UNCLAIMED: usize = 10_000;
+
+/// A request on the stream.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Request {
+    /// The run it asks for, derived if it names none.
+    pub run_id: RunId,
+    /// Its sequence in the stream.
+    pub sequence: u64,
+    /// When it came in.
+    pub time: Timestamp,
+    /// What is asked.
+    pub request: RunRequested,
+}
+
+/// A run by its id.
+#[derive(Debug, Clone)]
+pub enum Run {
+    /// Some worker has claimed it. A later request that no worker has taken up yet may stand beside the record.
+    Known(Box<RunRecord>, Option<Box<Request>>),
+    /// Only its request exists.
+    Asked(Box<Request>),
+}
+
+impl Run {
+    /// As it is listed.
+    pub fn row(&self) -> RunRow {
+        match self {
+            Self::Known(record, None) => RunRow::of_record(record),
+            Self::Known(record, Some(request)) => RunRow::of_retry(record, request),
+            Self::Asked(request) => RunRow::of_request(request),
+        }
+    }
+
+    /// First sequence that can hold its events.
+    pub fn first_sequence(&self) -> u64 {
+        match self {
+            Self::Known(record, Some(request)) => record.first_sequence.min(request.sequence),
+            Self::Known(record, None) => record.first_sequence,
+            Self::Asked(request) => request.sequence,
+        }
+    }
+
+    /// Sequence of the request that counts: what came before belongs to an earlier asking.
+    pub fn request_sequence(&self) -> u64 {
+        match self {
+            Self::Known(_, Some(request)) | Self::Asked(request) => request.sequence,
+            Self::Known(record, None) => record.request_sequence,
+        }
+    }
+
+    /// What was asked, as JSON.
+    pub fn spec(&self) -> serde_json::Value {
+        match self {
+            Self::Known(_, Some(request)) | Self::Asked(request) => {
+                Event::from(request.request.clone()).to_json()
+            }
+            Self::Known(record, None) => record.spec.0.clone(),
+        }
+    }
+}
+
+/// True if the event stream exists.
+pub async fn has_stream(broker: &Broker) -> Result<bool, CliError> {
+    match broker.jetstream.get_stream(STREAM).await {
+        Ok(_) => Ok(true),
+        Err(error) => match error.kind() {
+            GetStreamErrorKind::JetStream(answer) if answer.error_code() == ErrorCode::STREAM_NOT_FOUND => {
+                Ok(false)
+            }
+            GetStreamErrorKind::JetStream(_)
+            | GetStreamErrorKind::Request
+            | GetStreamErrorKind::EmptyName
+            | GetStreamErrorKind::InvalidStreamName => Err(unreadable(&error)),
+        },
+    }
+}
+
+/// Every run, oldest first.
+pub async fn all(broker: &Broker) -> Result<Vec<Run>, CliError> {
+    if !has_stream(broker).await? {
+        return Ok(Vec::new());
+    }
+    let settled = ack_floor(broker).await;
+    let records = Registry::open(broker).await?.all().await.map_err(|error| unavailable(&error))?;
+    let mut records: BTreeMap<RunId, RunRecord> =
+        records.into_iter().map(|record| (record.run_id.clone(), record)).collect();
+    let mut runs: BTreeMap<RunId, Run> = BTreeMap::new();
+    let mut requests = Requests::after(broker, settled).await?;
+    while let Some(request) = requests.next().await? {
+        if runs.len() >= MAX_UNCLAIMED {
+            service_kit::output::warning(format!(
+                "only the first {MAX_UNCLAIMED} unclaimed requests are listed"
+            ));
+            break;
+        }
+        if is_unclaimed(records.get(&request.run_id), request.sequence) && !runs.contains_key(&request.run_id)
+        {
+            let request = Box::new(request);
+            let run_id = request.run_id.clone();
+            let run = match records.remove(&run_id) {
+                Some(record) => Run::Known(Box::new(record), Some(request)),
+                None => Run::Asked(request),
+            };
+            runs.insert(run_id, run);
+        }
+    }
+    let known = records.into_values().map(|record| Run::Known(Box::new(record), None));
+    let mut all: Vec<Run> = runs.into_values().chain(known).collect();
+    all.sort_by_cached_key(|run| {
+        let row = run.row();
+        (row.requested_at, row.run_id)
+    });
+    Ok(all)
+}
+
+/// One run.
+pub async fn find(broker: &Broker, run: &RunId) -> Result<Option<Run>, CliError> {
+    if !has_stream(broker).await? {
+        return Ok(None);
+    }
+    let settled = ack_floor(broker).await;
+    let held = Registry::open(broker).await?.get(run).await.map_err(|error| unavailable(&error))?;
+    let record = match held.map(|held| held.record) {
+        Some(record) if !may_be_asked_again(&record) => return Ok(Some(Run::Known(Box::new(record), None))),
+        other => other,
+    };
+    let mut found = None;
+    let mut requests = Requests::after(broker, settled).await?;
+    while let Some(request) = requests.next().await? {
+        if request.run_id == *run && is_unclaimed(record.as_ref(), request.sequence) {
+            found = Some(Box::new(request));
+            break;
+        }
+    }
+    Ok(match (record, found) {
+        (Some(record), request) => Some(Run::Known(Box::new(record), request)),
+        (None, Some(request)) => Some(Run::Asked(request)),
+        (None, None) => None,
+    })
+}
+
+/// One run, or the error that it does not exist.
+pub async fn get(broker: &Broker, run: &RunId) -> Result<Run, CliError> {
+    find(broker, run).await?.ok_or_else(|| {
+        CliError::new(
+            "run-unknown",
+            Exit::NotFound,
+            format!("there is no run {run} on the broker at {}", broker.url()),
+        )
+        .help("`producer list` shows the runs there are")
+    })
+}
+
+/// True if no worker has taken up the request at `sequence`, judged by what the registry has for its run.
+fn is_unclaimed(record: Option<&RunRecord>, sequence: u64) -> bool {
+    record.is_none_or(|record| may_be_asked_again(record) && sequence > record.request_sequence)
+}
+
+/// A record for which a later request counts: a run that ended without success, or one that was only cancelled ahead.
+fn may_be_asked_again(record: &RunRecord) -> bool {
+    match record.state {
+        RunState::Requested | RunState::Failed | RunState::Cancelled => true,
+        RunState::Running | RunState::Completed | RunState::Interrupted => false,
+    }
+}
+
+/// Requests up to here are settled, and a worker settles no request of which it left no record. Read before the
+/// registry, so that a request claimed in between is still found on the stream. Without a consumer none is settled.
+async fn ack_floor(broker: &Broker) -> u64 {
+    let Ok(stream) = broker.jetstream.get_stream_no_info(STREAM).await else { return 0 };
+    stream.consumer_info(WORKER_CONSUMER).await.map_or(0, |consumer| consumer.ack_floor.stream_sequence)
+}
+
+/// The requests of the stream, up to the present.
+struct Requests(History);
+
+impl Requests {
+    async fn after(broker: &Broker, sequence: u64) -> Result<Self, CliError> {
+        let subject = Record::RunRequested.subject();
+        History::to_the_present(broker, STREAM, &[subject], sequence + 1).await.map(Self)
+    }
+
+    /// The next one that is valid.
+    async fn next(&mut self) -> Result<Option<Request>, CliError> {
+        while let Some(kept) = self.0.next().await? {
+            if let Some(request) = read(&kept) {
+                return Ok(Some(request));
+            }
+        }
+        Ok(None)
+    }
+}
+
+fn read(kept: &Kept) -> Option<Request> {
+    let event = schemas::codec::decode(&kept.subject, &kept.headers, &kept.payload).ok()?.event;
+    let run_id = run_of(kept, &event)?;
+    let Event::RunRequested(request) = event else { return None };
+    Some(Request { run_id, sequence: kept.sequence, time: kept.time, request })
+}
+
+pub(crate) fn unavailable(error: &RegistryError) -> CliError {
+    CliError::new("registry-unreadable", Exit::Unreachable, "the run registry cannot be read")
+        .because(error)
+        .help("is the broker up, and were the streams created? `cerebros doctor` tells")
+}
+
+fn unreadable(error: &dyn std::error::Error) -> CliError {
+    CliError::new("stream-unreadable", Exit::Unreachable, "the event stream cannot be read")
+        .because(error)
+        .help("the broker must be nats-server 2.12 or later with JetStream on; `cerebros doctor` tells")
+}

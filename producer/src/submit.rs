@@ -1,0 +1,230 @@
+//! `submit`: a spec becomes a request on the stream, or nothing at all.
+//!
+//! Invariants: everything is checked before anything is published; standard output holds the run id and nothing
+//! else; the run id decides what is the same run: submitting it twice publishes it once.
+
+mod audience;
+pub(crate) mod envelope;
+mod source;
+
+use std::time::Duration;
+
+use schemas::event::RunRequested;
+use schemas::{Encoding, Event, RunId};
+use serde::Serialize;
+use service_kit::broker::Broker;
+use service_kit::clock;
+use service_kit::error::CliError;
+use service_kit::exit::Exit;
+use service_kit::output::{self, Printer};
+use service_kit::publish::{self, Outgoing, PublishFailure, Published};
+use service_kit::shutdown::Shutdown;
+use service_kit::topology;
+
+use crate::connection::Shared;
+use crate::runs::{self, Run};
+use crate::spec::{self, Assignment, Spec};
+use crate::watch::view::{Talk, View};
+use crate::watch::{self, Target};
+
+/// How a request is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum)]
+pub enum Wire {
+    /// For any client.
+    #[default]
+    Json,
+    /// Avro single-object encoding.
+    Avro,
+}
+
+impl From<Wire> for Encoding {
+    fn from(wire: Wire) -> Self {
+        match wire {
+            Wire::Json => Self::Json,
+            Wire::Avro => Self::Avro,
+        }
+    }
+}
+
+/// The arguments of `submit`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:
+  producer submit --set dataset_id=digits --set budget.max_trials=24 --watch
+  producer submit spec.json --wait
+  producer submit '{\"dataset_id\": \"iris\", \"strategy\": \"random\"}' --dry-run")]
+pub struct SubmitArgs {
+    /// A JSON file, - for standard input, or the JSON itself
+    #[arg(value_name = "SPEC")]
+    pub spec: Option<String>,
+    /// Sets a field of the spec; the value is JSON, a bare word is a text
+    #[arg(long, value_name = "PATH=VALUE")]
+    pub set: Vec<Assignment>,
+    /// Identity of the run: submitting it again does nothing [default: a new one]
+    #[arg(long, value_name = "ID", value_parser = RunId::parse)]
+    pub run_id: Option<RunId>,
+    /// Waits for the end of the run; the exit code follows it
+    #[arg(long)]
+    pub wait: bool,
+    /// The same, showing what happens
+    #[arg(long, conflicts_with = "wait")]
+    pub watch: bool,
+    /// Prints what would be published and publishes nothing; needs no broker
+    #[arg(long, conflicts_with_all = ["wait", "watch"])]
+    pub dry_run: bool,
+    /// How the request is written
+    #[arg(long, value_enum, default_value = "json")]
+    pub encoding: Wire,
+    /// Broker, output, timeout.
+    #[command(flatten)]
+    pub shared: Shared,
+}
+
+/// Carries out `submit`.
+pub(crate) async fn submit(args: SubmitArgs, shutdown: &Shutdown) -> Result<Exit, CliError> {
+    let text = source::read(args.spec.as_deref()).await?;
+    let Spec { mut request, warnings, notes } =
+        spec::read(text.as_deref(), &args.set).map_err(|findings| spec::refusal(&findings))?;
+    warnings.iter().for_each(output::warning);
+    notes.iter().for_each(output::note);
+    let given = args.run_id.clone().or_else(|| request.run_id.clone());
+    let run = given.clone().unwrap_or_else(fresh_run_id);
+    request.run_id = Some(run.clone());
+    let printer = args.shared.output.printer();
+    if args.dry_run {
+        let message = envelope::message(&request, &run, args.encoding.into(), clock::now())?;
+        printer.object(&message, |out| write_pretty(out, &message))?;
+        return Ok(Exit::Done);
+    }
+    let broker = args.shared.connect().await?;
+    let hold = shutdown.hold("the broker's answer");
+    let target = match known(&args, &broker, given.as_ref(), &request).await? {
+        Some(target) => target,
+        None => {
+            let patience = args.shared.timeout;
+            let published = publish(&broker, request, args.encoding.into(), patience).await?;
+            say_submitted(&run, published);
+            Target::requested(&run, published.sequence)
+        }
+    };
+    print_id(printer, &run)?;
+    drop(hold);
+    audience::warn_if_nobody_listens(&broker, &target).await;
+    finish(&args, &broker, &target).await
+}
+
+/// Publishes a request and waits for the broker's confirmation, `patience` long at most. The message id follows from
+/// the run id, so that the broker drops a second one within its window.
+///
+/// # Errors
+/// The request was refused, or not confirmed in time; then publishing it again is safe.
+pub async fn publish(
+    broker: &Broker,
+    request: RunRequested,
+    encoding: Encoding,
+    patience: Duration,
+) -> Result<Published, CliError> {
+    let run = request.run_id.clone().unwrap_or_else(fresh_run_id);
+    let request = RunRequested { run_id: Some(run.clone()), ..request };
+    let message = envelope::outgoing(broker, &Event::from(request), &run, 0, encoding)?;
+    send(broker, &message, patience).await
+}
+
+/// Sends one message until it is confirmed.
+pub(crate) async fn send(
+    broker: &Broker,
+    message: &Outgoing,
+    patience: Duration,
+) -> Result<Published, CliError> {
+    let sent = tokio::time::timeout(patience, publish::send(broker, message, patience)).await;
+    let late = PublishFailure::Unconfirmed { subject: message.subject.clone(), patience };
+    sent.unwrap_or(Err(late)).map_err(|failure| refused(&failure))
+}
+
+/// A new run id; ids sort by the time they were made.
+pub fn fresh_run_id() -> RunId {
+    RunId::parse(&uuid::Uuid::now_v7().to_string()).expect("a UUID has only hexadecimal digits and dashes")
+}
+
+/// What is there already under a run id that was given. Nobody else can know an id that was made just now.
+async fn known(
+    args: &SubmitArgs,
+    broker: &Broker,
+    given: Option<&RunId>,
+    request: &RunRequested,
+) -> Result<Option<Target>, CliError> {
+    let look = async {
+        if !runs::has_stream(broker).await? {
+            topology::ensure(broker).await?;
+            return Ok(None);
+        }
+        match given {
+            Some(run) => runs::find(broker, run).await,
+            None => Ok(None),
+        }
+    };
+    let Some(run) = args.shared.within(broker, look).await? else { return Ok(None) };
+    say_known(&run, request);
+    Ok(Some(Target::of(&run)))
+}
+
+fn say_known(run: &Run, request: &RunRequested) {
+    let row = run.row();
+    output::note(format!(
+        "run {} was already submitted and is {}; nothing was published",
+        row.run_id, row.state
+    ));
+    if run.spec() != Event::from(request.clone()).to_json() {
+        output::warning("its spec is not the one given now, which was not used; another run id submits it");
+    }
+    if row.state.is_final() {
+        output::note(format!("`producer retry {}` runs a failed or cancelled run again", row.run_id));
+    }
+}
+
+fn say_submitted(run: &RunId, published: Published) {
+    if published.is_duplicate {
+        output::note(format!("run {run} was already submitted; the broker kept the first request"));
+    } else {
+        output::note(format!("submitted run {run} as message {} of the stream", published.sequence));
+    }
+}
+
+async fn finish(args: &SubmitArgs, broker: &Broker, target: &Target) -> Result<Exit, CliError> {
+    let talk = match (args.watch, args.wait) {
+        (true, _) => Talk::Aside,
+        (false, true) => Talk::Nothing,
+        (false, false) => return Ok(Exit::Done),
+    };
+    let mut view = View::new(talk, 0);
+    watch::until_the_end(broker, target, args.shared.timeout, &mut view).await.map(watch::exit_of)
+}
+
+fn print_id(printer: Printer, run: &RunId) -> Result<(), CliError> {
+    #[derive(Serialize)]
+    struct Submitted<'a> {
+        run_id: &'a RunId,
+    }
+    printer.object(&Submitted { run_id: run }, |out| writeln!(out, "{run}"))
+}
+
+fn write_pretty(out: &mut dyn std::io::Write, message: &envelope::Message) -> std::io::Result<()> {
+    serde_json::to_writer_pretty(&mut *out, message)?;
+    writeln!(out)
+}
+
+fn refused(failure: &PublishFailure) -> CliError {
+    let (code, exit, help) = match failure {
+        PublishFailure::Encode(_) => {
+            ("request-too-large", Exit::InvalidInput, "put large values into a file the trainer reads")
+        }
+        PublishFailure::Refused { .. } => {
+            ("publish-refused", Exit::Unreachable, "`cerebros doctor` checks the stream and our permissions")
+        }
+        PublishFailure::Unconfirmed { .. } => (
+            "publish-unconfirmed",
+            Exit::Unreachable,
+            "whether it arrived is unknown; the same command with the same --run-id is safe to repeat",
+        ),
+    };
+    CliError::new(code, exit, "the request was not confirmed by the broker").because(failure).help(help)
+}

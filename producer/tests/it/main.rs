@@ -1,0 +1,11 @@
+//! The built program against a real broker.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on says where")]
+
+mod manage;
+mod outage;
+mod program;
+mod script;
+mod stage;
+mod submit;
+mod watch;

@@ -1,0 +1,155 @@
+//! `list`, `show`, `cancel`, `retry`.
+
+use schemas::lifecycle::RunState;
+use schemas::{Failure, FailureClass, Real, Record, RunId, Stage as Place};
+use testkit::wait_until;
+
+use crate::program::{Running, producer};
+use crate::script::Script;
+use crate::stage::{DEADLINE, Stage};
+
+fn id(text: &str) -> RunId {
+    RunId::parse(text).unwrap()
+}
+
+async fn submit(stage: &Stage, run: &str) {
+    producer(&stage.url(), &["submit", "--set", "dataset_id=digits", "--run-id", run]).await.id();
+}
+
+#[tokio::test]
+async fn the_list_has_claimed_and_unclaimed_runs_newest_last() {
+    let stage = Stage::set().await;
+    assert_eq!(producer(&stage.url(), &["list", "-o", "json"]).await.stdout, "[]\n");
+    for run in ["a", "b", "c"] {
+        submit(&stage, run).await;
+    }
+    stage.claim(&id("a")).await;
+    stage
+        .record(&id("a"), |record| (record.completed_trials, record.best_metric) = (3, Some(Real(0.5))))
+        .await;
+    stage.claim(&id("b")).await;
+    stage.end(&id("b"), RunState::Failed).await;
+    let listed = producer(&stage.url(), &["list", "-o", "json"]).await.json();
+    let states: Vec<(&str, &str)> = listed
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|row| (row["run_id"].as_str().unwrap(), row["state"].as_str().unwrap()))
+        .collect();
+    assert_eq!(states, [("a", "running"), ("b", "failed"), ("c", "requested")]);
+    let keys: Vec<&str> = listed[0].as_object().unwrap().keys().map(String::as_str).collect();
+    let mut expected = [
+        "run_id",
+        "state",
+        "dataset_id",
+        "objective",
+        "attempt",
+        "completed_trials",
+        "failed_trials",
+        "best_metric",
+        "best_trial_id",
+        "requested_at",
+        "started_at",
+        "ended_at",
+        "worker_id",
+    ];
+    expected.sort_unstable();
+    assert_eq!(keys, expected);
+    assert_eq!((&listed[0]["best_metric"], &listed[0]["worker_id"]), (&0.5.into(), &"w-1".into()));
+    let failed = producer(&stage.url(), &["list", "-o", "ndjson", "--state", "failed"]).await;
+    assert_eq!((failed.lines().len(), failed.lines()[0]["run_id"].as_str()), (1, Some("b")));
+    let table = producer(&stage.url(), &["list"]).await.stdout;
+    assert!(table.starts_with("RUN  STATE") && table.lines().count() == 4, "{table}");
+}
+
+#[tokio::test]
+async fn a_run_published_by_hand_is_listed_under_its_derived_id() {
+    let stage = Stage::set().await;
+    let bare = r#"{"dataset_id": "digits"}"#;
+    stage.broker.jetstream.publish("cerebros.nas.run.requested", bare.into()).await.unwrap().await.unwrap();
+    let listed = producer(&stage.url(), &["list", "-o", "json"]).await.json();
+    let run = listed[0]["run_id"].as_str().unwrap().to_owned();
+    let shown = producer(&stage.url(), &["show", &run, "-o", "json"]).await.json();
+    assert_eq!(
+        (shown["state"].as_str(), shown["spec"]["dataset_id"].as_str()),
+        (Some("requested"), Some("digits"))
+    );
+}
+
+#[tokio::test]
+async fn a_run_is_shown_with_its_request_its_counts_and_its_trials() {
+    let stage = Stage::set().await;
+    submit(&stage, "a").await;
+    stage.claim(&id("a")).await;
+    let script = Script::new(&stage.broker, &id("a"), 1);
+    script.started().await;
+    script.trial(1, 0.9).await;
+    script.trial(0, 0.5).await;
+    script.failed("the disk is full").await;
+    let failure = Failure::new(FailureClass::UserCode, Place::Execute, "the disk is full");
+    stage
+        .record(&id("a"), |record| {
+            (record.state, record.failures, record.interruptions, record.worker_losses) =
+                (RunState::Failed, 1, 2, 3);
+            (record.failure, record.ended_by) = (Some(failure.clone()), Some("user_code".into()));
+        })
+        .await;
+    let shown = producer(&stage.url(), &["show", "a", "-o", "json"]).await.json();
+    assert_eq!(
+        (&shown["failures"], &shown["interruptions"], &shown["worker_losses"]),
+        (&1.into(), &2.into(), &3.into())
+    );
+    assert_eq!((&shown["ended_by"], &shown["spec"]["strategy"]), (&"user_code".into(), &"ga".into()));
+    assert!(shown["mlflow_run_id"].is_null());
+    let trials = shown["trials"].as_array().unwrap();
+    assert_eq!((trials.len(), &trials[1]["objective"], &trials[0]["number"]), (2, &0.9.into(), &0.into()));
+    let people = producer(&stage.url(), &["show", "a"]).await.stdout;
+    assert!(
+        people.contains("1 failures, 2 interruptions, 3 worker losses")
+            && people.contains("the disk is full")
+    );
+}
+
+#[tokio::test]
+async fn a_cancel_waits_for_the_end_of_the_run() {
+    let stage = Stage::set().await;
+    submit(&stage, "a").await;
+    stage.claim(&id("a")).await;
+    let running = Running::start(&stage.url(), &["cancel", "a", "--reason", "too slow", "-o", "json"]);
+    let requests = wait_until("the cancel request is on the stream", DEADLINE, async || {
+        let requests = stage.messages(Record::RunCancelRequested).await;
+        (!requests.is_empty()).then_some(requests)
+    })
+    .await;
+    assert!(String::from_utf8_lossy(&requests[0].payload).contains("too slow"));
+    stage.end(&id("a"), RunState::Cancelled).await;
+    let ended = running.end().await;
+    assert_eq!((ended.code, ended.json()["state"].as_str()), (0, Some("cancelled")), "{ended:?}");
+    let again = producer(&stage.url(), &["cancel", "a"]).await;
+    assert_eq!((again.code, again.stdout.as_str()), (0, "a cancelled\n"));
+    assert!(again.stderr.contains("over already"));
+    assert_eq!(stage.messages(Record::RunCancelRequested).await.len(), 1);
+}
+
+#[tokio::test]
+async fn a_retry_is_a_new_request_for_the_same_run_once_per_attempt() {
+    let stage = Stage::set().await;
+    submit(&stage, "a").await;
+    let early = producer(&stage.url(), &["retry", "a"]).await;
+    stage.claim(&id("a")).await;
+    let running = producer(&stage.url(), &["retry", "a"]).await;
+    stage.end(&id("a"), RunState::Failed).await;
+    let retried = producer(&stage.url(), &["retry", "a"]).await;
+    let twice = producer(&stage.url(), &["retry", "a"]).await;
+    assert_eq!([early.code, running.code, retried.code, twice.code], [5, 5, 0, 5], "{early:?} {twice:?}");
+    let requests = stage.requests().await;
+    assert_eq!((requests.len(), &requests[0]), (2, &requests[1]));
+    let second = &stage.messages(Record::RunRequested).await[1];
+    assert_eq!(second.headers.get("Nats-Msg-Id"), Some("a:retry1:requested::"));
+    assert_eq!(second.headers.get("ce-id"), Some("a:retry1:requested::"));
+    let listed = producer(&stage.url(), &["list", "-o", "json"]).await.json();
+    assert_eq!((&listed[0]["state"], &listed[0]["attempt"]), (&"requested".into(), &1.into()));
+    assert_eq!(stage.claim(&id("a")).await, 2);
+    stage.end(&id("a"), RunState::Completed).await;
+    assert_eq!(producer(&stage.url(), &["retry", "a"]).await.code, 5);
+}
