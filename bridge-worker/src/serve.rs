@@ -61,11 +61,24 @@ pub(crate) async fn serve(args: ServeArgs, shutdown: Shutdown) -> Result<Exit, C
         tokio::spawn(take_cancel_requests(worker.broker.clone(), worker.registry.clone())),
         tokio::spawn(watch_broker(worker.broker.clone(), broker_up)),
     ];
-    take_requests(&worker, &shutdown).await;
+    let is_gone = tokio::select! {
+        () = take_requests(&worker, &shutdown) => false,
+        () = worker.broker.gone() => true,
+    };
     for helper in helpers {
         helper.abort();
     }
     warming.abort();
+    if is_gone {
+        // Nothing can be said any more; the runs in hand come again, and the children end with this process.
+        return Err(CliError::new(
+            "client-dead",
+            Exit::Unreachable,
+            "the connection to the broker ended for good",
+        )
+        .because("a message with broken headers ends the NATS client; the classifier removes such messages")
+        .help("start the worker again; `cerebros up` and containers do so by themselves"));
+    }
     worker.slots.close().await;
     worker.broker.flush().await;
     Ok(Exit::Done)
