@@ -19,6 +19,11 @@ use crate::clock;
 /// How long a publish is repeated while the broker does not confirm.
 pub const PATIENCE: Duration = Duration::from_secs(60);
 
+/// Messages of one call that are on the way at once. Far below what the connection allows in all
+/// ([`crate::broker`]): an ack that nobody awaits yet holds its place, so a call that waits for a place while it holds
+/// them all would wait for ever.
+const WINDOW: usize = 256;
+
 /// What the broker confirmed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Published {
@@ -102,7 +107,7 @@ impl Publisher {
         self.send(&self.prepare(event, voice)?).await
     }
 
-    /// Publishes events in order, with all of them on the way at once, and waits for every confirmation.
+    /// Publishes events in order without waiting between them, and waits for every confirmation.
     pub async fn publish_all(
         &self,
         events: &[Event],
@@ -118,23 +123,26 @@ impl Publisher {
         send(&self.broker, message, PATIENCE).await
     }
 
-    /// Sends messages in order without waiting between them; those that were not confirmed are repeated one by one.
+    /// Sends messages in order, [`WINDOW`] of them on the way at once; those that were not confirmed are repeated one
+    /// by one.
     pub async fn send_all(&self, messages: &[Outgoing]) -> Result<Vec<Published>, PublishFailure> {
-        let mut acks = Vec::with_capacity(messages.len());
-        for message in messages {
-            acks.push(begin(&self.broker, message).await);
-        }
         let mut confirmed = Vec::with_capacity(messages.len());
-        for (ack, message) in acks.into_iter().zip(messages) {
-            let first = match ack {
-                Ok(ack) => ack.await,
-                Err(error) => Err(error),
-            };
-            confirmed.push(match first {
-                Ok(ack) => Published { sequence: ack.sequence, is_duplicate: ack.duplicate },
-                Err(error) if is_refusal(&error) => return Err(refused(message, error)),
-                Err(_) => self.send(message).await?,
-            });
+        for window in messages.chunks(WINDOW) {
+            let mut acks = Vec::with_capacity(window.len());
+            for message in window {
+                acks.push(begin(&self.broker, message).await);
+            }
+            for (ack, message) in acks.into_iter().zip(window) {
+                let first = match ack {
+                    Ok(ack) => ack.await,
+                    Err(error) => Err(error),
+                };
+                confirmed.push(match first {
+                    Ok(ack) => Published { sequence: ack.sequence, is_duplicate: ack.duplicate },
+                    Err(error) if is_refusal(&error) => return Err(refused(message, error)),
+                    Err(_) => self.send(message).await?,
+                });
+            }
         }
         Ok(confirmed)
     }

@@ -1,0 +1,134 @@
+//! The records of the ledger.
+
+use std::collections::BTreeMap;
+
+use schemas::Event;
+use schemas::event::Direction;
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use crate::client::FoundRun;
+use crate::projection::curve::Curve;
+use crate::projection::steps::Steps;
+use crate::projection::{parent, trial};
+
+/// A run.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Parent {
+    /// MLflow's id of the parent run.
+    pub mlflow_id: String,
+    /// Its experiment.
+    pub experiment_id: String,
+    /// Metric the search optimises, once its start was seen.
+    pub objective: Option<String>,
+    /// The way it is better.
+    pub direction: Option<Direction>,
+    /// The curve of the best so far.
+    pub curve: Curve,
+    /// False when trials may have finished that the curve does not know; it is drawn again from the server's runs.
+    pub is_curve_whole: bool,
+    /// Values it has.
+    pub steps: Steps,
+    /// What was written of each kind of event, as a hash.
+    pub marks: BTreeMap<String, String>,
+    /// Attempt that announced the end of the run.
+    pub ended_attempt: Option<u32>,
+    /// True when the run registry knows `mlflow_id`.
+    pub is_linked: bool,
+    /// A write was begun and not finished.
+    pub is_open: bool,
+}
+
+impl Parent {
+    /// Of a parent run that was just created.
+    pub fn created(mlflow_id: String, experiment_id: String) -> Self {
+        Self {
+            mlflow_id,
+            experiment_id,
+            objective: None,
+            direction: None,
+            curve: Curve::default(),
+            is_curve_whole: true,
+            steps: Steps::of_a_new_run(),
+            marks: BTreeMap::new(),
+            ended_attempt: None,
+            is_linked: false,
+            is_open: false,
+        }
+    }
+
+    /// Of a parent run the server already has.
+    pub fn found(run: &FoundRun) -> Self {
+        let tag = |name: &str| run.tags.get(name).map(String::as_str);
+        let attempt = tag(parent::ATTEMPT_TAG).and_then(|attempt| attempt.parse().ok());
+        Self {
+            objective: tag(parent::OBJECTIVE_TAG).map(str::to_owned),
+            direction: parent::direction(tag(parent::DIRECTION_TAG)),
+            is_curve_whole: false,
+            steps: Steps::default(),
+            ended_attempt: attempt.filter(|_| tag(parent::STATE_TAG).is_some()),
+            ..Self::created(run.run_id.clone(), run.experiment_id.clone())
+        }
+    }
+
+    /// True when exactly this event was written.
+    pub fn has(&self, event: &Event) -> bool {
+        self.marks.get(event.record().kind()).is_some_and(|mark| *mark == fingerprint(event))
+    }
+
+    /// Records an event as written.
+    pub fn mark(&mut self, event: &Event) {
+        self.marks.insert(event.record().kind().to_owned(), fingerprint(event));
+    }
+}
+
+/// A trial.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Child {
+    /// MLflow's id of the nested run.
+    pub mlflow_id: String,
+    /// Values it has.
+    pub steps: Steps,
+    /// The report that was written.
+    pub report: Option<ReportMark>,
+    /// When the trial ended, in milliseconds since 1970: the time of its final values.
+    pub ended_at: Option<i64>,
+    /// A write was begun and not finished.
+    pub is_open: bool,
+}
+
+/// A report that was written.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ReportMark {
+    /// Hash of the event; empty when only the server knows it.
+    pub fingerprint: String,
+    /// Attempt that trained the trial.
+    pub attempt: Option<u32>,
+}
+
+impl Child {
+    /// Of a nested run that was just created.
+    pub fn created(mlflow_id: String) -> Self {
+        Self { mlflow_id, steps: Steps::of_a_new_run(), report: None, ended_at: None, is_open: false }
+    }
+
+    /// Of a nested run the server already has.
+    pub fn found(run: &FoundRun) -> Self {
+        let attempt = run.tags.get(trial::ATTEMPT_TAG).and_then(|attempt| attempt.parse().ok());
+        let report = run.tags.contains_key(trial::STATUS_TAG);
+        let report = report.then(|| ReportMark { fingerprint: String::new(), attempt });
+        Self {
+            mlflow_id: run.run_id.clone(),
+            steps: Steps::default(),
+            report,
+            ended_at: run.end_time,
+            is_open: false,
+        }
+    }
+}
+
+/// Short hash of what an event says.
+pub fn fingerprint(event: &Event) -> String {
+    let text = event.to_json().to_string();
+    Sha256::digest(text).iter().take(8).map(|byte| format!("{byte:02x}")).collect()
+}

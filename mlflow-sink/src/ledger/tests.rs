@@ -1,0 +1,101 @@
+use schemas::event::{TrialReported, TrialStatus};
+
+use super::*;
+use crate::projection::Point;
+
+fn open(dir: &testkit::Scratch, server: &str) -> Ledger {
+    Ledger::open(&dir.join("ledger"), server).unwrap()
+}
+
+fn ids(run: &str) -> (RunId, TrialId) {
+    let run = RunId::parse(run).unwrap();
+    let trial = TrialId::numbered(&run, 1);
+    (run, trial)
+}
+
+fn point() -> Point {
+    Point { key: "m".into(), value: 1.0, timestamp: 1, step: 0 }
+}
+
+#[tokio::test]
+async fn what_was_flushed_is_there_after_a_restart() {
+    let dir = testkit::Scratch::new();
+    let (run, trial) = ids("r");
+    let (mut parent, mut child) = (Parent::created("p".into(), "1".into()), Child::created("c".into()));
+    parent.steps.insert(&point());
+    child.steps.insert(&point());
+    let event = TrialReported::new(run.clone(), trial.clone(), TrialStatus::Succeeded).into();
+    parent.mark(&event);
+    let ledger = open(&dir, "http://a");
+    ledger.put_parent(&run, &parent).unwrap();
+    ledger.put_child(&run, &trial, &child).unwrap();
+    ledger.flush().await.unwrap();
+    drop(ledger);
+    let ledger = open(&dir, "http://a");
+    assert_eq!(ledger.parent(&run).unwrap().as_ref(), Some(&parent));
+    assert_eq!(ledger.child(&run, &trial).unwrap(), Some(child));
+    assert!(parent.has(&event));
+}
+
+#[test]
+fn a_write_that_was_not_finished_is_not_trusted_about_metrics() {
+    let dir = testkit::Scratch::new();
+    let (run, trial) = ids("r");
+    let mut child = Child::created("c".into());
+    child.steps.insert(&point());
+    child.is_open = true;
+    let ledger = open(&dir, "http://a");
+    ledger.put_child(&run, &trial, &child).unwrap();
+    let found = ledger.child(&run, &trial).unwrap().unwrap();
+    assert!(found.steps.must_be_asked("m"));
+    assert_eq!(found.mlflow_id, "c");
+}
+
+#[test]
+fn another_server_has_another_ledger() {
+    let dir = testkit::Scratch::new();
+    let (run, _) = ids("r");
+    let ledger = open(&dir, "http://a");
+    ledger.put_parent(&run, &Parent::created("p".into(), "1".into())).unwrap();
+    drop(ledger);
+    assert_eq!(open(&dir, "http://b").parent(&run).unwrap(), None);
+}
+
+#[test]
+fn forgetting_a_run_forgets_its_trials_and_no_other() {
+    let dir = testkit::Scratch::new();
+    let ledger = open(&dir, "http://a");
+    // One id is the beginning of the other.
+    for name in ["r", "r-2"] {
+        let (run, trial) = ids(name);
+        ledger.put_parent(&run, &Parent::created("p".into(), "1".into())).unwrap();
+        ledger.put_child(&run, &trial, &Child::created("c".into())).unwrap();
+    }
+    let ((gone, gone_trial), (kept, kept_trial)) = (ids("r"), ids("r-2"));
+    ledger.forget(&gone).unwrap();
+    assert!(ledger.parent(&gone).unwrap().is_none() && ledger.child(&gone, &gone_trial).unwrap().is_none());
+    assert!(ledger.parent(&kept).unwrap().is_some() && ledger.child(&kept, &kept_trial).unwrap().is_some());
+}
+
+#[test]
+fn a_ledger_in_use_is_an_error_that_names_it() {
+    let dir = testkit::Scratch::new();
+    let _first = open(&dir, "http://a");
+    let error = Ledger::open(&dir.join("ledger"), "http://a").unwrap_err();
+    assert_eq!((error.code, error.exit), ("ledger", Exit::LocalResource));
+}
+
+#[test]
+fn a_damaged_ledger_is_begun_anew() {
+    let dir = testkit::Scratch::new();
+    let (run, _) = ids("r");
+    let ledger = open(&dir, "http://a");
+    ledger.put_parent(&run, &Parent::created("p".into(), "1".into())).unwrap();
+    drop(ledger);
+    for entry in std::fs::read_dir(dir.join("ledger")).unwrap().flatten() {
+        if entry.path().is_file() {
+            std::fs::write(entry.path(), b"no ledger at all").unwrap();
+        }
+    }
+    assert_eq!(open(&dir, "http://a").parent(&run).unwrap(), None);
+}

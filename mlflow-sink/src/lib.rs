@@ -1,0 +1,195 @@
+//! Runs and trials into MLflow: one parent run per search, one nested run per trial, each value once.
+//!
+//! The way of an event: [`serve`] takes it from the broker, [`lanes`] keeps the events of a run in order,
+//! [`projection`] decides what it becomes, [`writer`] finds out what of it is missing (with the [`ledger`]'s help)
+//! and writes that through the [`client`]; then it is acked. While MLflow is away the [`gate`] is shut.
+//!
+//! Invariants:
+//! - the truth is in the stream and in MLflow: replaying the stream, or deleting the ledger, changes nothing there;
+//! - an outage of MLflow, however long, pauses the consumer and never makes a dead letter;
+//! - an event MLflow refuses for good becomes one dead letter with MLflow's words, and holds up nobody else.
+//!
+//! Deliberately not here: judging events that cannot be read (the classifier does), and several sinks for the trials
+//! of one run at the same moment, which could both create the run they do not find.
+
+pub mod client;
+pub mod gate;
+pub mod lanes;
+pub mod ledger;
+pub mod numbers;
+pub mod projection;
+mod serve;
+pub mod writer;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use service_kit::broker::Broker;
+use service_kit::config::BrokerArgs;
+use service_kit::endpoints;
+use service_kit::error::CliError;
+use service_kit::exit::Exit;
+use service_kit::health::{Health, HealthArgs};
+use service_kit::metrics::Metrics;
+use service_kit::program::{self, Kind};
+use service_kit::registry::Registry;
+use service_kit::shutdown::Shutdown;
+use service_kit::{health, topology};
+
+use client::Client;
+use client::tracking::{Authorization, Tracking};
+use gate::Gate;
+use ledger::Ledger;
+use numbers::Numbers;
+use writer::Writer;
+
+/// Port of the health pages when none is asked for.
+const HEALTH_PORT: u16 = 8001;
+/// How long the broker is waited for at the start.
+const BROKER_PATIENCE: Duration = Duration::from_secs(30);
+/// Address of MLflow when nothing says another.
+const DEFAULT_MLFLOW: &str = "http://127.0.0.1:5000";
+
+/// Writes runs and trials into MLflow.
+#[derive(Debug, clap::Parser)]
+#[command(name = "mlflow-sink")]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What the program can do.
+#[derive(Debug, clap::Subcommand)]
+pub enum Command {
+    /// Write every run and trial into MLflow, from the first event on
+    Serve(Box<ServeArgs>),
+    /// Ask a running sink whether it is ready, for a container's health check
+    Probe(ProbeArgs),
+}
+
+/// Flags of `serve`.
+#[derive(Debug, clap::Args)]
+pub struct ServeArgs {
+    #[command(flatten)]
+    mlflow: MlflowArgs,
+    #[command(flatten)]
+    health: HealthArgs,
+    #[command(flatten)]
+    broker: BrokerArgs,
+}
+
+/// Flags of `probe`.
+#[derive(Debug, clap::Args)]
+pub struct ProbeArgs {
+    /// Address of the sink's pages
+    #[arg(long = "http", value_name = "ADDR", default_value_t = std::net::SocketAddr::from(([127, 0, 0, 1], HEALTH_PORT)))]
+    http: std::net::SocketAddr,
+}
+
+/// Which MLflow, and who we are there.
+#[derive(Clone, clap::Args)]
+#[command(next_help_heading = "MLflow")]
+pub struct MlflowArgs {
+    /// URL of the tracking server [default: the running local stack, else http://127.0.0.1:5000]
+    #[arg(long, env = "MLFLOW_TRACKING_URI", value_name = "URL", hide_env_values = true)]
+    mlflow_url: Option<String>,
+    /// Experiment of runs that name none
+    #[arg(long, env = "MLFLOW_EXPERIMENT_NAME", value_name = "NAME", default_value = "cerebros")]
+    mlflow_experiment: String,
+    /// User
+    #[arg(long, env = "MLFLOW_TRACKING_USERNAME", value_name = "NAME", hide_short_help = true)]
+    mlflow_username: Option<String>,
+    /// Password; the environment keeps it out of the list of processes
+    #[arg(
+        long,
+        env = "MLFLOW_TRACKING_PASSWORD",
+        value_name = "TEXT",
+        hide_env_values = true,
+        hide_short_help = true
+    )]
+    mlflow_password: Option<String>,
+    /// Bearer token; the environment keeps it out of the list of processes
+    #[arg(
+        long,
+        env = "MLFLOW_TRACKING_TOKEN",
+        value_name = "TEXT",
+        hide_env_values = true,
+        hide_short_help = true
+    )]
+    mlflow_token: Option<String>,
+}
+
+/// Three of these flags may carry secrets.
+impl std::fmt::Debug for MlflowArgs {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("MlflowArgs")
+            .field("mlflow_experiment", &self.mlflow_experiment)
+            .finish_non_exhaustive()
+    }
+}
+
+impl program::Cli for Cli {
+    fn kind(&self) -> Kind {
+        self.command.kind()
+    }
+}
+
+impl Command {
+    /// How the command lives.
+    pub fn kind(&self) -> Kind {
+        match self {
+            Self::Serve(_) => Kind::Service,
+            Self::Probe(_) => Kind::Client,
+        }
+    }
+}
+
+/// Runs a command to its end.
+///
+/// # Errors
+/// What the command met, with its remedy.
+pub async fn run(command: Command, shutdown: Shutdown) -> Result<Exit, CliError> {
+    match command {
+        Command::Serve(args) => serve(*args, shutdown).await?,
+        Command::Probe(args) => drop(health::probe(args.http, "/readyz").await?),
+    }
+    Ok(Exit::Done)
+}
+
+async fn serve(args: ServeArgs, shutdown: Shutdown) -> Result<(), CliError> {
+    let tracking = args.mlflow.tracking(&args.broker)?;
+    let target = args.broker.resolve()?;
+    let ledger = Ledger::open(&args.broker.data_dir.join("mlflow-sink"), tracking.url())?;
+    let (health, metrics) = (Health::new("mlflow-sink"), Metrics::new());
+    let (broker_health, mlflow_health) = (health.component("broker"), health.component("mlflow"));
+    args.health.serve(HEALTH_PORT, health, metrics.clone(), shutdown.clone()).await?;
+    let broker = tokio::select! {
+        broker = Broker::connect(&target, "mlflow-sink", BROKER_PATIENCE) => broker?,
+        () = shutdown.drain() => return Ok(()),
+    };
+    topology::ensure(&broker).await?;
+    let registry = Registry::open(&broker).await?;
+    let numbers = Numbers::new(&metrics);
+    let client = Arc::new(Client::new(tracking).map_err(CliError::internal)?);
+    let gate = Gate::new(Arc::clone(&client), mlflow_health, numbers.outages.clone());
+    let writer = Arc::new(Writer::new(client, ledger, registry, args.mlflow.mlflow_experiment));
+    let sink = serve::Sink { broker: broker.clone(), writer, gate, numbers, broker_health };
+    serve::run(sink, shutdown).await?;
+    broker.flush().await;
+    Ok(())
+}
+
+impl MlflowArgs {
+    /// The tracking server: the one that was given, else the running local stack's, else the default.
+    fn tracking(&self, broker: &BrokerArgs) -> Result<Tracking, CliError> {
+        let authorization = Authorization::from_parts(
+            self.mlflow_username.clone(),
+            self.mlflow_password.clone(),
+            self.mlflow_token.clone(),
+        );
+        let of_the_stack = || endpoints::running(&broker.data_dir).and_then(|stack| stack.mlflow);
+        let uri = self.mlflow_url.clone().or_else(of_the_stack).unwrap_or_else(|| DEFAULT_MLFLOW.to_owned());
+        Tracking::new(&uri, authorization)
+    }
+}

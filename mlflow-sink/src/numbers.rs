@@ -1,0 +1,28 @@
+//! What the sink counts.
+
+use service_kit::metrics::{Counter, CounterBy, Gauge, Histogram, Metrics, SECONDS};
+
+/// Numbers for Prometheus.
+#[derive(Debug, Clone)]
+pub struct Numbers {
+    /// Events by what became of them: written, refused, postponed, ignored.
+    pub events: CounterBy,
+    /// Events in hand.
+    pub held: Gauge,
+    /// Times MLflow could not be used.
+    pub outages: Counter,
+    /// Duration of a written batch.
+    pub batch_seconds: Histogram,
+}
+
+impl Numbers {
+    /// Registers them.
+    pub fn new(metrics: &Metrics) -> Self {
+        Self {
+            events: metrics.counter_by("sink_events", "Events by what became of them", "outcome"),
+            held: metrics.gauge("sink_held_events", "Events in hand"),
+            outages: metrics.counter("sink_outages", "Times MLflow could not be used"),
+            batch_seconds: metrics.histogram("sink_batch_seconds", "Duration of written batches", &SECONDS),
+        }
+    }
+}

@@ -1,0 +1,154 @@
+//! A trial as a nested run in MLflow.
+
+use std::collections::BTreeMap;
+
+use schemas::event::{MetricReported, TrialReported, TrialStatus};
+use schemas::{Event, RunId, TrialId};
+
+use super::flatten::flatten;
+use super::parent::{KIND_TAG, RUN_TAG, failed};
+use super::{Birth, Closing, Point, RunStatus, Seen, Writes, millis};
+
+/// Value of [`KIND_TAG`] on a trial.
+pub const KIND: &str = "trial";
+/// Tag MLflow nests runs by.
+pub const PARENT_TAG: &str = "mlflow.parentRunId";
+/// Tag with the id of the trial.
+pub const TRIAL_TAG: &str = "cerebros.trial_id";
+/// Tag with the number of the trial in its run.
+pub const NUMBER_TAG: &str = "cerebros.number";
+/// Tag with how the trial ended.
+pub const STATUS_TAG: &str = "cerebros.status";
+/// Tag with the attempt of the run that trained it.
+pub const ATTEMPT_TAG: &str = "cerebros.attempt";
+
+/// How the nested run of a trial is created, from the events of the trial that are in hand.
+pub fn birth(run: &RunId, trial: &TrialId, parent: &str, events: &[&Seen]) -> Birth {
+    let tag = |name: &str, value: &str| (name.to_owned(), value.to_owned());
+    let number = events.iter().find_map(|seen| match_report(seen)?.number).or_else(|| number_in(run, trial));
+    Birth {
+        name: name(trial, number),
+        start_time: events.iter().map(|seen| began(seen)).min().unwrap_or(0),
+        tags: BTreeMap::from([
+            tag(PARENT_TAG, parent),
+            tag(RUN_TAG, run.as_str()),
+            tag(TRIAL_TAG, trial.as_str()),
+            tag(KIND_TAG, KIND),
+        ]),
+    }
+}
+
+fn match_report(seen: &Seen) -> Option<&TrialReported> {
+    if let Event::TrialReported(report) = &seen.event { Some(report) } else { None }
+}
+
+/// When the trial of an event began, in milliseconds, as far as the event knows.
+fn began(seen: &Seen) -> i64 {
+    if let Event::MetricReported(metric) = &seen.event {
+        return millis(metric.recorded_at);
+    }
+    let report = match_report(seen);
+    let started = report.and_then(|report| report.started_at).map(millis);
+    let duration = report.and_then(|report| report.duration_ms).unwrap_or(0);
+    started.unwrap_or_else(|| (ended(seen, report) - duration).max(0))
+}
+
+fn ended(seen: &Seen, report: Option<&TrialReported>) -> i64 {
+    millis(report.and_then(|report| report.finished_at).unwrap_or(seen.at))
+}
+
+/// The number in an id of ours (`<run>-t00042`), for a metric, which carries none.
+fn number_in(run: &RunId, trial: &TrialId) -> Option<u32> {
+    trial.as_str().strip_prefix(run.as_str())?.strip_prefix("-t")?.parse().ok()
+}
+
+fn name(trial: &TrialId, number: Option<u32>) -> String {
+    number.map_or_else(|| trial.to_string(), |number| format!("trial-{number:05}"))
+}
+
+/// Everything the end of a trial says.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Report {
+    /// Parameters and tags.
+    pub writes: Writes,
+    /// Final metrics by legal name; they follow the last intermediate value of the same name.
+    pub finals: BTreeMap<String, f64>,
+    /// Status, time, name.
+    pub closing: Closing,
+}
+
+/// What the report of a trial becomes. `at` is the time of its envelope.
+pub fn reported(report: &TrialReported, seen: &Seen) -> Report {
+    let mut writes = Writes::default();
+    flatten("", &report.parameters.0, &mut |name, text| writes.param(name, text));
+    identity(&mut writes, report);
+    writes.tag("cerebros.spectral_norm", report.spectral_norm.to_string());
+    if let Some(failure) = &report.failure {
+        failed(&mut writes, failure);
+    }
+    if !report.warnings.is_empty() {
+        writes.tag("cerebros.warnings", report.warnings.join("\n"));
+    }
+    let mut metrics = report.metrics.clone();
+    if let Some(value) = report.spectral_norm_value {
+        metrics.entry("spectral_norm_value".to_owned()).or_insert(value);
+    }
+    let finals = finals(&mut writes, &metrics);
+    let closing = Closing {
+        status: status_of(report.status),
+        end_time: ended(seen, Some(report)),
+        name: report.number.map(|number| name(&report.trial_id, Some(number))),
+    };
+    Report { writes, finals, closing }
+}
+
+fn identity(writes: &mut Writes, report: &TrialReported) {
+    writes.tag(STATUS_TAG, report.status.as_str());
+    writes.tag_some(NUMBER_TAG, report.number);
+    writes.tag_some(ATTEMPT_TAG, report.attempt);
+    writes.tag_some("cerebros.worker_id", report.worker_id.as_ref());
+    writes.tag_some("cerebros.candidate_id", report.candidate_id.as_ref());
+    writes.tag_some("cerebros.pulse_id", report.pulse_id.as_ref());
+    writes.tag_some("cerebros.rank", report.rank);
+    writes.tag_some("cerebros.seed", report.seed);
+    writes.tag_some("cerebros.duration_ms", report.duration_ms);
+    writes.tag_some("cerebros.artifact_uri", report.artifact_uri.as_ref());
+    if !report.parent_ids.is_empty() {
+        writes.tag("cerebros.parent_ids", report.parent_ids.join(","));
+    }
+}
+
+fn status_of(status: TrialStatus) -> RunStatus {
+    match status {
+        TrialStatus::Succeeded => RunStatus::Finished,
+        TrialStatus::Failed => RunStatus::Failed,
+        TrialStatus::Skipped | TrialStatus::Cancelled | TrialStatus::Pruned => RunStatus::Killed,
+    }
+}
+
+/// The finite ones by legal name; the others become tags.
+pub fn finals(writes: &mut Writes, metrics: &BTreeMap<String, schemas::Real>) -> BTreeMap<String, f64> {
+    let mut finals = BTreeMap::new();
+    for (name, value) in metrics {
+        match value.finite() {
+            Some(value) => drop(finals.insert(writes.name(name), value)),
+            None => writes.nonfinite(name, value.to_string()),
+        }
+    }
+    finals
+}
+
+/// What an intermediate value becomes: a point, or a tag when it is not finite.
+pub fn metric(event: &MetricReported) -> (Writes, Option<Point>) {
+    let mut writes = Writes::default();
+    let Some(value) = event.value.finite() else {
+        writes.nonfinite(&event.name, format!("{} at step {}", event.value, event.step));
+        return (writes, None);
+    };
+    let key = writes.name(&event.name);
+    let point = Point { key, value, timestamp: millis(event.recorded_at), step: event.step };
+    (writes, Some(point))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,186 @@
+//! What can be written to one MLflow run.
+
+use std::collections::BTreeMap;
+
+use super::names::{self, legal};
+
+/// Longest value of a parameter, in characters.
+pub const PARAM_CHARS: usize = 6000;
+/// Longest value of a tag, in characters: the limit of MLflow 2; MLflow 3 takes 8000.
+pub const TAG_CHARS: usize = 5000;
+
+/// State of an MLflow run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[expect(missing_docs, reason = "MLflow's own names")]
+pub enum RunStatus {
+    Running,
+    Finished,
+    Failed,
+    Killed,
+}
+
+impl RunStatus {
+    /// The name on MLflow's wire.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Running => "RUNNING",
+            Self::Finished => "FINISHED",
+            Self::Failed => "FAILED",
+            Self::Killed => "KILLED",
+        }
+    }
+}
+
+/// How an MLflow run is created: what identifies it, and nothing that can change.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Birth {
+    /// Name for people.
+    pub name: String,
+    /// Milliseconds since 1970.
+    pub start_time: i64,
+    /// Identity.
+    pub tags: BTreeMap<String, String>,
+}
+
+/// How an MLflow run ends.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Closing {
+    /// The honest status.
+    pub status: RunStatus,
+    /// Milliseconds since 1970.
+    pub end_time: i64,
+    /// Name for people, where the ending event knows a better one than the first.
+    pub name: Option<String>,
+}
+
+/// One value of a metric.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Point {
+    /// Legal name.
+    pub key: String,
+    /// Finite value.
+    pub value: f64,
+    /// Milliseconds since 1970.
+    pub timestamp: i64,
+    /// Step.
+    pub step: i64,
+}
+
+/// Parameters, tags and metrics for one MLflow run.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Writes {
+    /// Written once; the same value again is allowed.
+    pub params: BTreeMap<String, String>,
+    /// The last value counts.
+    pub tags: BTreeMap<String, String>,
+    /// Appended.
+    pub points: Vec<Point>,
+}
+
+impl Writes {
+    /// Adds a tag of ours, whose name is legal.
+    pub fn tag(&mut self, name: &str, value: impl Into<String>) {
+        self.tags.insert(name.to_owned(), cut(value.into(), TAG_CHARS));
+    }
+
+    /// Adds a tag of ours when there is a value.
+    pub fn tag_some(&mut self, name: &str, value: Option<impl ToString>) {
+        if let Some(value) = value {
+            self.tag(name, value.to_string());
+        }
+    }
+
+    /// Adds a tag somebody else named.
+    pub fn foreign_tag(&mut self, name: &str, value: &str) {
+        let is_reserved = name.starts_with("mlflow.") || name.starts_with("cerebros.");
+        let key = if is_reserved { self.name(&format!("cerebros.tag.{name}")) } else { self.name(name) };
+        self.tag(&key, value);
+    }
+
+    /// Adds a parameter. A second one of the same name gets a number behind it.
+    pub fn param(&mut self, name: &str, value: impl Into<String>) {
+        let base = self.name(name);
+        let value = cut(value.into(), PARAM_CHARS);
+        let mut key = base.clone();
+        let mut count = 1;
+        while self.params.get(&key).is_some_and(|known| *known != value) {
+            count += 1;
+            key = format!("{}_{count}", names::shortened(&base));
+        }
+        self.params.insert(key, value);
+    }
+
+    /// Adds a value that is no number, as a tag.
+    pub fn nonfinite(&mut self, metric: &str, text: impl Into<String>) {
+        let key = legal(&format!("cerebros.nonfinite.{metric}")).into_owned();
+        self.tag(&key, text);
+    }
+
+    /// The legal form of a name; a changed one is recorded beside it.
+    pub fn name(&mut self, original: &str) -> String {
+        let key = legal(original).into_owned();
+        if key != original {
+            let record = legal(&format!("cerebros.name.{key}")).into_owned();
+            self.tag(&record, original);
+        }
+        key
+    }
+
+    /// Adds everything of `other`, whose tags win.
+    pub fn extend(&mut self, other: Self) {
+        self.params.extend(other.params);
+        self.tags.extend(other.tags);
+        self.points.extend(other.points);
+    }
+
+    /// True when there is nothing to write.
+    pub fn is_empty(&self) -> bool {
+        self.params.is_empty() && self.tags.is_empty() && self.points.is_empty()
+    }
+}
+
+/// The text within a limit; what is cut says how long it was.
+pub fn cut(text: String, limit: usize) -> String {
+    // A text has at most as many characters as bytes, which is quicker to know.
+    if text.len() <= limit || text.chars().count() <= limit {
+        return text;
+    }
+    let marker = format!("... [cut, {} characters]", text.chars().count());
+    let kept = limit - marker.chars().count();
+    text.chars().take(kept).chain(marker.chars()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_long_value_is_cut_to_the_limit_and_says_so() {
+        let text = cut("é".repeat(7000), PARAM_CHARS);
+        assert_eq!(text.chars().count(), PARAM_CHARS);
+        assert!(text.ends_with("... [cut, 7000 characters]"));
+        assert_eq!(cut("é".repeat(PARAM_CHARS), PARAM_CHARS), "é".repeat(PARAM_CHARS));
+    }
+
+    #[test]
+    fn two_parameters_of_one_name_are_both_kept() {
+        let mut writes = Writes::default();
+        writes.param("a.b", "1");
+        writes.param("a.b", "2");
+        writes.param("a.b", "1");
+        let params: Vec<_> =
+            writes.params.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+        assert_eq!(params, [("a.b", "1"), ("a.b_2", "2")]);
+    }
+
+    #[test]
+    fn a_changed_name_is_recorded_and_ours_cannot_be_overwritten() {
+        let mut writes = Writes::default();
+        writes.foreign_tag("mlflow.parentRunId", "stolen");
+        writes.foreign_tag("équipe", "vision");
+        assert_eq!(writes.tags["cerebros.tag.mlflow.parentRunId"], "stolen");
+        let legal = writes.name("équipe");
+        assert_eq!(writes.tags[&legal], "vision");
+        assert_eq!(writes.tags[&format!("cerebros.name.{legal}")], "équipe");
+    }
+}

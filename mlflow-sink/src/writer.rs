@@ -1,0 +1,272 @@
+//! The outside edge: writes the events of one run into MLflow, once.
+//!
+//! A batch is written as a whole or not at all as far as the broker is concerned: an outage in the middle leaves every
+//! event unsettled, and the next try finds out what arrived. A refusal concerns one event; the others of its batch
+//! are written.
+//!
+//! Order inside a batch: parent, start of the run, trials (several at once), curve of the best so far, end of the run.
+
+mod curve;
+mod parent;
+mod trial;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::{StreamExt as _, stream};
+use schemas::{Event, RunId, TrialId};
+use service_kit::registry::{Registry, RegistryError};
+
+use crate::client::error::{ClientError, Disposition};
+use crate::client::{Client, MAX_CONNECTIONS};
+use crate::ledger::record::Parent;
+use crate::ledger::{Ledger, LedgerError};
+use crate::projection::steps::Steps;
+use crate::projection::{Point, Seen};
+
+/// What became of one event.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Fate {
+    /// MLflow has it.
+    Written,
+    /// MLflow will never take it: its words.
+    Refused(String),
+}
+
+/// Nothing can be written now; nobody's event is at fault.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Stopped {
+    /// Why.
+    pub reason: String,
+    /// Least time to leave the server alone.
+    pub pause: Duration,
+}
+
+/// Why a write did not happen.
+#[derive(Debug)]
+enum Trouble {
+    Stopped(Stopped),
+    /// What the ledger remembers is not there any more.
+    Vanished(String),
+    Refused(String),
+}
+
+/// Writes events into one MLflow.
+#[derive(Debug)]
+pub struct Writer {
+    client: Arc<Client>,
+    ledger: Ledger,
+    registry: Registry,
+    /// Experiment of runs that name none.
+    experiment: String,
+}
+
+impl Writer {
+    /// A writer of everything that comes; runs that name no experiment go into `experiment`.
+    pub fn new(client: Arc<Client>, ledger: Ledger, registry: Registry, experiment: String) -> Self {
+        Self { client, ledger, registry, experiment }
+    }
+
+    /// Writes the events of one run, in order, and says of each what became of it.
+    pub async fn write(&self, run: &RunId, events: &[Seen]) -> Result<Vec<Fate>, Stopped> {
+        let words = match self.write_batch(run, events).await {
+            Ok(fates) => return Ok(fates),
+            Err(Trouble::Stopped(stopped)) => return Err(stopped),
+            Err(Trouble::Refused(words)) => words,
+            Err(Trouble::Vanished(words)) => {
+                tracing::info!(%run, words, "the ledger remembers what MLflow has no more; looking it up again");
+                self.ledger.forget(run).map_err(stopped_by_disk)?;
+                match self.write_batch(run, events).await {
+                    Ok(fates) => return Ok(fates),
+                    Err(Trouble::Stopped(stopped)) => return Err(stopped),
+                    Err(Trouble::Vanished(words) | Trouble::Refused(words)) => words,
+                }
+            }
+        };
+        Ok(events.iter().map(|_| Fate::Refused(words.clone())).collect())
+    }
+
+    async fn write_batch(&self, run: &RunId, events: &[Seen]) -> Result<Vec<Fate>, Trouble> {
+        let Some(first) = events.first() else { return Ok(Vec::new()) };
+        let mut parent = self.parent(run, first, events).await?;
+        self.open(run, &mut parent, events).await?;
+        let mut fates = vec![Fate::Written; events.len()];
+        for (seen, fate) in events.iter().zip(&mut fates) {
+            if let Event::MlRunStarted(started) = &seen.event {
+                *fate = settled(self.write_start(&mut parent, started).await)?;
+            }
+        }
+        for (index, fate) in self.write_trials(run, &parent, events).await? {
+            fates[index] = fate;
+        }
+        let written = events.iter().zip(&fates).filter(|(_, fate)| **fate == Fate::Written);
+        let drawn = self.draw_curve(&mut parent, written.map(|(seen, _)| seen)).await;
+        if let Fate::Refused(words) = settled(drawn)? {
+            // The trials themselves are written: none of them is to blame.
+            tracing::warn!(%run, words, "MLflow refused the curve of the best so far");
+        }
+        for (seen, fate) in events.iter().zip(&mut fates) {
+            *fate = match std::mem::replace(fate, Fate::Written) {
+                Fate::Written => settled(self.write_end(run, &mut parent, seen).await)?,
+                refused @ Fate::Refused(_) => refused,
+            };
+        }
+        parent.is_open = false;
+        self.link(run, &mut parent).await;
+        self.ledger.put_parent(run, &parent)?;
+        self.ledger.flush().await?;
+        Ok(fates)
+    }
+
+    /// Marks what is about to be written, so that a crash in the middle is noticed.
+    async fn open(&self, run: &RunId, parent: &mut Parent, events: &[Seen]) -> Result<(), Trouble> {
+        self.ledger.put_parent(run, &Parent { is_open: true, ..parent.clone() })?;
+        for trial in by_trial(events).keys() {
+            if let Some(mut child) = self.ledger.child(run, trial)? {
+                child.is_open = true;
+                self.ledger.put_child(run, trial, &child)?;
+            }
+        }
+        self.ledger.flush().await?;
+        Ok(())
+    }
+
+    /// Writes the trials of a batch, as many at once as MLflow serves.
+    async fn write_trials(
+        &self,
+        run: &RunId,
+        parent: &Parent,
+        events: &[Seen],
+    ) -> Result<Vec<(usize, Fate)>, Trouble> {
+        let mut trials = Vec::new();
+        for (trial, events) in by_trial(events) {
+            trials.push(self.write_trial(run, parent, trial, events));
+        }
+        // What is under way is awaited also when one is stopped: a dropped request may still arrive.
+        let outcomes: Vec<_> = stream::iter(trials).buffer_unordered(MAX_CONNECTIONS).collect().await;
+        let mut fates = Vec::with_capacity(events.len());
+        for outcome in outcomes {
+            fates.extend(outcome?);
+        }
+        Ok(fates)
+    }
+
+    /// Tells the run registry which MLflow run it is. Not knowing it hurts nobody, so a failure is tried again with the
+    /// next batch and never stops one.
+    async fn link(&self, run: &RunId, parent: &mut Parent) {
+        if parent.is_linked {
+            return;
+        }
+        let id = parent.mlflow_id.clone();
+        let changed = self.registry.change(run, |record| {
+            let next = record.filter(|record| record.mlflow_run_id.as_ref() != Some(&id)).cloned();
+            (
+                next.map(|record| service_kit::registry::RunRecord {
+                    mlflow_run_id: Some(id.clone()),
+                    ..record
+                }),
+                (),
+            )
+        });
+        match changed.await {
+            Ok(_) => parent.is_linked = true,
+            Err(error) => tracing::warn!(%run, %error, "the run registry does not know the MLflow run yet"),
+        }
+    }
+
+    /// Makes sure that it is known what a metric has, asking the server where the ledger does not know.
+    async fn know(
+        &self,
+        mlflow_id: &str,
+        steps: &mut Steps,
+        key: &str,
+        ended_at: Option<i64>,
+    ) -> Result<(), Trouble> {
+        if !steps.must_be_asked(key) {
+            return Ok(());
+        }
+        let history = self.client.history(mlflow_id, key).await?;
+        steps.learn(key, history.into_iter().map(|point| point.into_point(key)), ended_at);
+        Ok(())
+    }
+
+    /// The final values that are not written yet, each behind the last value of its metric.
+    async fn finals(
+        &self,
+        mlflow_id: &str,
+        steps: &mut Steps,
+        finals: BTreeMap<String, f64>,
+        at: i64,
+    ) -> Result<Vec<Point>, Trouble> {
+        let mut points = Vec::new();
+        for (key, value) in finals {
+            self.know(mlflow_id, steps, &key, Some(at)).await?;
+            points.extend(steps.finish(key, value, at));
+        }
+        Ok(points)
+    }
+}
+
+/// The events of each trial with their places in the batch, in order.
+fn by_trial(events: &[Seen]) -> BTreeMap<&TrialId, Vec<(usize, &Seen)>> {
+    let mut trials: BTreeMap<&TrialId, Vec<(usize, &Seen)>> = BTreeMap::new();
+    for (index, seen) in events.iter().enumerate() {
+        if let Some(trial) = trial_of(&seen.event) {
+            trials.entry(trial).or_default().push((index, seen));
+        }
+    }
+    trials
+}
+
+fn trial_of(event: &Event) -> Option<&TrialId> {
+    match event {
+        Event::TrialReported(event) => Some(&event.trial_id),
+        Event::MetricReported(event) => Some(&event.trial_id),
+        Event::RunRequested(_)
+        | Event::RunCancelRequested(_)
+        | Event::RunStarted(_)
+        | Event::RunCompleted(_)
+        | Event::RunFailed(_)
+        | Event::RunCancelled(_)
+        | Event::RunInterrupted(_)
+        | Event::MlRunStarted(_)
+        | Event::MlRunFinalized(_)
+        | Event::RunException(_) => None,
+    }
+}
+
+/// A refusal is the end of one event; anything else is the batch's.
+fn settled(written: Result<(), Trouble>) -> Result<Fate, Trouble> {
+    match written {
+        Ok(()) => Ok(Fate::Written),
+        Err(Trouble::Refused(words)) => Ok(Fate::Refused(words)),
+        Err(other) => Err(other),
+    }
+}
+
+impl From<ClientError> for Trouble {
+    fn from(error: ClientError) -> Self {
+        match error.disposition() {
+            Disposition::Wait(pause) => Self::Stopped(Stopped { reason: error.to_string(), pause }),
+            Disposition::LookUp => Self::Vanished(error.to_string()),
+            Disposition::Refuse => Self::Refused(error.to_string()),
+        }
+    }
+}
+
+impl From<LedgerError> for Trouble {
+    fn from(error: LedgerError) -> Self {
+        Self::Stopped(stopped_by_disk(error))
+    }
+}
+
+impl From<RegistryError> for Trouble {
+    fn from(error: RegistryError) -> Self {
+        Self::Stopped(Stopped { reason: error.to_string(), pause: Duration::ZERO })
+    }
+}
+
+fn stopped_by_disk(error: LedgerError) -> Stopped {
+    Stopped { reason: error.to_string(), pause: Duration::from_secs(1) }
+}

@@ -1,0 +1,127 @@
+//! The best so far, drawn on the parent run.
+
+use schemas::Event;
+use schemas::event::{Direction, TrialReported, TrialStatus};
+
+use super::{Trouble, Writer};
+use crate::client::FoundRun;
+use crate::ledger::record::Parent;
+use crate::projection::curve::{Best, Curve, Finished};
+use crate::projection::names::legal;
+use crate::projection::{Point, Seen, Writes, millis, trial};
+
+impl Writer {
+    /// Feeds the trials of a batch into the curve and writes the points that follow.
+    pub(super) async fn draw_curve<'a>(
+        &self,
+        known: &mut Parent,
+        events: impl Iterator<Item = &'a Seen>,
+    ) -> Result<(), Trouble> {
+        let reports: Vec<(&TrialReported, &Seen)> = events
+            .filter_map(|seen| {
+                if let Event::TrialReported(report) = &seen.event { Some((report, seen)) } else { None }
+            })
+            .collect();
+        if reports.is_empty() {
+            return Ok(());
+        }
+        let Some((objective, direction)) = aim(known) else {
+            // They are in MLflow and are found there once the start of the run says what is searched.
+            known.is_curve_whole = false;
+            return Ok(());
+        };
+        let mut points = self.catch_up(known, &objective, direction).await?;
+        for (report, seen) in reports {
+            if let Some(number) = report.number {
+                points.extend(known.curve.feed(number, finished(report, seen, &objective), direction));
+            }
+        }
+        self.write_points(known, &objective, points).await
+    }
+
+    /// The run is over: draws what still waits for trials that never came.
+    pub(super) async fn finish_curve(&self, known: &mut Parent) -> Result<(), Trouble> {
+        let Some((objective, direction)) = aim(known) else { return Ok(()) };
+        let mut points = self.catch_up(known, &objective, direction).await?;
+        points.extend(known.curve.finish(direction));
+        self.write_points(known, &objective, points).await
+    }
+
+    /// Draws the curve again from the trials MLflow has, when the ledger does not know them all.
+    async fn catch_up(
+        &self,
+        known: &mut Parent,
+        objective: &str,
+        direction: Direction,
+    ) -> Result<Vec<Best>, Trouble> {
+        if known.is_curve_whole {
+            return Ok(Vec::new());
+        }
+        let mut curve = Curve::default();
+        let mut points = Vec::new();
+        let mut page = None;
+        loop {
+            let tags = [(trial::PARENT_TAG, known.mlflow_id.as_str())];
+            let (runs, next) = self
+                .client
+                .search(std::slice::from_ref(&known.experiment_id), &tags, page.as_deref())
+                .await?;
+            for (number, finished) in runs.iter().filter_map(|run| finished_at_server(run, objective)) {
+                points.extend(curve.feed(number, finished, direction));
+            }
+            match next {
+                Some(next) if !runs.is_empty() => page = Some(next),
+                Some(_) | None => break,
+            }
+        }
+        known.curve = curve;
+        known.is_curve_whole = true;
+        Ok(points)
+    }
+
+    async fn write_points(
+        &self,
+        known: &mut Parent,
+        objective: &str,
+        points: Vec<Best>,
+    ) -> Result<(), Trouble> {
+        if points.is_empty() {
+            return Ok(());
+        }
+        let mut writes = Writes::default();
+        let key = writes.name(&format!("best_{objective}"));
+        let mut steps = known.steps.clone();
+        self.know(&known.mlflow_id, &mut steps, &key, None).await?;
+        for Best { step, value, at } in points {
+            let point = Point { key: key.clone(), value, timestamp: at, step };
+            if steps.insert(&point) {
+                writes.points.push(point);
+            }
+        }
+        self.write_parent(known, writes).await?;
+        known.steps = steps;
+        Ok(())
+    }
+}
+
+/// What the run searches, once its start was seen.
+fn aim(known: &Parent) -> Option<(String, Direction)> {
+    Some((known.objective.clone()?, known.direction?))
+}
+
+fn finished(report: &TrialReported, seen: &Seen, objective: &str) -> Finished {
+    let value = report.metrics.get(objective).and_then(|value| value.finite());
+    Finished {
+        objective: value.filter(|_| report.status == TrialStatus::Succeeded),
+        at: millis(report.finished_at.unwrap_or(seen.at)),
+    }
+}
+
+/// A finished trial as MLflow has it; `None` for one that still runs or has no number.
+fn finished_at_server(run: &FoundRun, objective: &str) -> Option<(u32, Finished)> {
+    let status = run.tags.get(trial::STATUS_TAG)?;
+    let number = run.tags.get(trial::NUMBER_TAG)?.parse().ok()?;
+    let value = run.metrics.get(legal(objective).as_ref()).copied().filter(|value| value.is_finite());
+    let objective = value.filter(|_| status == TrialStatus::Succeeded.as_str());
+    Some((number, Finished { objective, at: run.end_time.unwrap_or(0) }))
+}

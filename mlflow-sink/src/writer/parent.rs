@@ -1,0 +1,129 @@
+//! The parent run: found or created, begun, ended.
+
+use schemas::event::MlRunStarted;
+use schemas::{Event, RunId};
+
+use super::{Trouble, Writer};
+use crate::client::PAGE_EXPERIMENTS;
+use crate::client::error::ClientError;
+use crate::ledger::record::Parent;
+use crate::projection::{Seen, Writes, parent, trial};
+
+impl Writer {
+    /// The parent run of a run: remembered, else found by its tag, else created.
+    pub(super) async fn parent(&self, run: &RunId, first: &Seen, events: &[Seen]) -> Result<Parent, Trouble> {
+        if let Some(known) = self.ledger.parent(run)? {
+            return Ok(known);
+        }
+        let started = events.iter().find_map(|seen| match_start(&seen.event));
+        let experiment = self.experiment_of(run, started).await?;
+        let tags = [(parent::RUN_TAG, run.as_str()), (parent::KIND_TAG, parent::KIND)];
+        let (mut found, _) = self.client.search(std::slice::from_ref(&experiment), &tags, None).await?;
+        if found.is_empty() && started.is_none() {
+            // Its start may have named another experiment, in an event that was acked before the ledger was lost.
+            let all = self.client.experiments().await?;
+            for some in all.chunks(PAGE_EXPERIMENTS as usize) {
+                found.extend(self.client.search(some, &tags, None).await?.0);
+            }
+        }
+        if let Some(found) = found.first() {
+            return Ok(Parent::found(found));
+        }
+        let id = self.client.create_run(&experiment, &parent::birth(run, first)).await?;
+        tracing::info!(%run, mlflow_run = id, "run created in MLflow");
+        Ok(Parent::created(id, experiment))
+    }
+
+    /// Id of the experiment a run belongs to, created if need be. The start of the run names it; a run that never
+    /// started (rejected, cancelled while queued) has only its request, which the run registry keeps.
+    async fn experiment_of(&self, run: &RunId, started: Option<&MlRunStarted>) -> Result<String, Trouble> {
+        let spec = match started {
+            Some(_) => None,
+            None => self.registry.get(run).await?.map(|held| held.record.spec.0),
+        };
+        let name = parent::experiment(started, spec.as_ref()).unwrap_or_else(|| self.experiment.clone());
+        if let Some(id) = self.active_experiment(&name).await? {
+            return Ok(id);
+        }
+        match self.client.create_experiment(&name).await {
+            Ok(id) => Ok(id),
+            // Somebody else was faster.
+            Err(ClientError::Exists { words }) => {
+                self.active_experiment(&name).await?.ok_or(Trouble::Refused(words))
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// A deleted experiment was deleted by a person; only a person restores it.
+    async fn active_experiment(&self, name: &str) -> Result<Option<String>, Trouble> {
+        match self.client.experiment(name).await? {
+            Some(found) if found.lifecycle_stage == "deleted" => {
+                let id = found.id;
+                Err(Trouble::Refused(format!(
+                    "the experiment \"{name}\" must be in the 'active' state, current state is deleted: restore it with \
+                     `mlflow experiments restore -x {id}`, then replay; or name another experiment"
+                )))
+            }
+            found => Ok(found.map(|experiment| experiment.id)),
+        }
+    }
+
+    /// Writes what the start of the run says.
+    pub(super) async fn write_start(
+        &self,
+        known: &mut Parent,
+        started: &MlRunStarted,
+    ) -> Result<(), Trouble> {
+        let event = Event::from(started.clone());
+        if known.has(&event) {
+            return Ok(());
+        }
+        self.client.write(&known.mlflow_id, parent::started(started)).await?;
+        known.objective = Some(started.objective.clone());
+        known.direction = parent::direction_of(started);
+        known.mark(&event);
+        Ok(())
+    }
+
+    /// Writes how the run ended, when the event says so.
+    pub(super) async fn write_end(
+        &self,
+        run: &RunId,
+        known: &mut Parent,
+        seen: &Seen,
+    ) -> Result<(), Trouble> {
+        let Some(mut ending) = parent::ending(seen) else { return Ok(()) };
+        let is_stale = ending.attempt.zip(known.ended_attempt).is_some_and(|(says, known)| says < known);
+        if is_stale {
+            tracing::info!(%run, attempt = ending.attempt, "the end of an older attempt is ignored");
+            return Ok(());
+        }
+        if known.has(&seen.event) {
+            return Ok(());
+        }
+        self.finish_curve(known).await?;
+        let finals = trial::finals(&mut ending.writes, &ending.metrics);
+        let mut steps = known.steps.clone();
+        ending.writes.points =
+            self.finals(&known.mlflow_id, &mut steps, finals, ending.closing.end_time).await?;
+        self.client.write(&known.mlflow_id, std::mem::take(&mut ending.writes)).await?;
+        // The run's own last word decides over its machine-learning record, whichever comes first.
+        if ending.attempt.is_some() || known.ended_attempt.is_none() {
+            self.client.close(&known.mlflow_id, &ending.closing).await?;
+        }
+        known.steps = steps;
+        known.ended_attempt = ending.attempt.or(known.ended_attempt);
+        known.mark(&seen.event);
+        Ok(())
+    }
+
+    /// Writes to the parent, which is remembered as written.
+    pub(super) async fn write_parent(&self, known: &Parent, writes: Writes) -> Result<(), Trouble> {
+        Ok(self.client.write(&known.mlflow_id, writes).await?)
+    }
+}
+
+fn match_start(event: &Event) -> Option<&MlRunStarted> {
+    if let Event::MlRunStarted(started) = event { Some(started) } else { None }
+}

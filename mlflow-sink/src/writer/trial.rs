@@ -1,0 +1,153 @@
+//! The nested run of a trial: found or created, its values, its end.
+
+use std::collections::BTreeSet;
+
+use schemas::event::{MetricReported, TrialReported};
+use schemas::{Event, RunId, TrialId};
+
+use super::{Fate, Trouble, Writer, settled};
+use crate::ledger::record::{Child, Parent, ReportMark, fingerprint};
+use crate::projection::{Closing, Seen, Writes, parent, trial};
+
+impl Writer {
+    /// Writes the events of one trial and says of each, by its place in the batch, what became of it. They go out together; when MLflow refuses
+    /// that, one by one, so that only the refused one is given up.
+    pub(super) async fn write_trial(
+        &self,
+        run: &RunId,
+        known: &Parent,
+        trial: &TrialId,
+        events: Vec<(usize, &Seen)>,
+    ) -> Result<Vec<(usize, Fate)>, Trouble> {
+        let (places, seen): (Vec<usize>, Vec<&Seen>) = events.into_iter().unzip();
+        let mut child = self.child(run, known, trial, &seen).await?;
+        let fates = match self.write_events(&mut child, &seen).await {
+            Ok(()) => vec![Fate::Written; seen.len()],
+            Err(Trouble::Refused(words)) if seen.len() == 1 => vec![Fate::Refused(words)],
+            Err(Trouble::Refused(_)) => self.write_one_by_one(&mut child, &seen).await?,
+            Err(other) => return Err(other),
+        };
+        child.is_open = false;
+        self.ledger.put_child(run, trial, &child)?;
+        Ok(places.into_iter().zip(fates).collect())
+    }
+
+    async fn write_one_by_one(&self, child: &mut Child, events: &[&Seen]) -> Result<Vec<Fate>, Trouble> {
+        let mut fates = Vec::with_capacity(events.len());
+        for seen in events {
+            fates.push(settled(self.write_events(child, &[seen]).await)?);
+        }
+        Ok(fates)
+    }
+
+    /// The nested run of a trial: remembered, else found by its tags, else created.
+    async fn child(
+        &self,
+        run: &RunId,
+        known: &Parent,
+        trial: &TrialId,
+        events: &[&Seen],
+    ) -> Result<Child, Trouble> {
+        if let Some(child) = self.ledger.child(run, trial)? {
+            return Ok(child);
+        }
+        let tags = [
+            (trial::PARENT_TAG, known.mlflow_id.as_str()),
+            (parent::RUN_TAG, run.as_str()),
+            (trial::TRIAL_TAG, trial.as_str()),
+        ];
+        let (found, _) = self.client.search(std::slice::from_ref(&known.experiment_id), &tags, None).await?;
+        if let Some(found) = found.first() {
+            return Ok(Child::found(found));
+        }
+        let birth = trial::birth(run, trial, &known.mlflow_id, events);
+        Ok(Child::created(self.client.create_run(&known.experiment_id, &birth).await?))
+    }
+
+    /// Writes events of a trial together. After a failure nothing is known about its metrics any more.
+    async fn write_events(&self, child: &mut Child, events: &[&Seen]) -> Result<(), Trouble> {
+        match self.try_events(child, events).await {
+            Ok(written) => {
+                *child = written;
+                Ok(())
+            }
+            Err(trouble) => {
+                child.steps.forget();
+                Err(trouble)
+            }
+        }
+    }
+
+    /// Intermediate values go first, whatever order the broker handed them over in: the final ones stand behind them.
+    async fn try_events(&self, child: &Child, events: &[&Seen]) -> Result<Child, Trouble> {
+        let mut next = child.clone();
+        let mut writes = Writes::default();
+        for seen in events {
+            if let Event::MetricReported(metric) = &seen.event {
+                self.add_value(&mut next, &mut writes, metric).await?;
+            }
+        }
+        let mut closing: Option<Closing> = None;
+        for seen in events {
+            if let Event::TrialReported(report) = &seen.event {
+                closing = self.add_report(&mut next, &mut writes, report, seen).await?.or(closing);
+            }
+        }
+        let keys: BTreeSet<String> = writes.points.iter().map(|point| point.key.clone()).collect();
+        writes.points.extend(keys.iter().filter_map(|key| next.steps.overtaken(key)));
+        self.client.write(&next.mlflow_id, writes).await?;
+        if let Some(closing) = closing {
+            self.client.close(&next.mlflow_id, &closing).await?;
+        }
+        Ok(next)
+    }
+
+    /// Adds an intermediate value, unless MLflow has one of this metric at this step.
+    async fn add_value(
+        &self,
+        child: &mut Child,
+        writes: &mut Writes,
+        metric: &MetricReported,
+    ) -> Result<(), Trouble> {
+        let (tags, point) = trial::metric(metric);
+        if let Some(point) = point {
+            self.know(&child.mlflow_id, &mut child.steps, &point.key, child.ended_at).await?;
+            if child.steps.insert(&point) {
+                writes.points.push(point);
+                writes.extend(tags);
+            }
+        } else if child.report.is_none() {
+            // The report of the trial has the last word on its tags.
+            writes.extend(tags);
+        }
+        Ok(())
+    }
+
+    /// Adds the report of a trial, unless it was written, or speaks for an older attempt than the one that was.
+    async fn add_report(
+        &self,
+        child: &mut Child,
+        writes: &mut Writes,
+        report: &TrialReported,
+        seen: &Seen,
+    ) -> Result<Option<Closing>, Trouble> {
+        let mark = ReportMark { fingerprint: fingerprint(&seen.event), attempt: report.attempt };
+        if let Some(known) = &child.report {
+            let is_stale = mark.attempt.zip(known.attempt).is_some_and(|(says, known)| says < known);
+            if is_stale {
+                tracing::info!(trial = %report.trial_id, attempt = report.attempt, "report of an older attempt is ignored");
+            }
+            if is_stale || known.fingerprint == mark.fingerprint {
+                return Ok(None);
+            }
+        }
+        let projected = trial::reported(report, seen);
+        writes.extend(projected.writes);
+        let at = projected.closing.end_time;
+        let points = self.finals(&child.mlflow_id, &mut child.steps, projected.finals, at).await?;
+        writes.points.extend(points);
+        child.report = Some(mark);
+        child.ended_at = Some(at);
+        Ok(Some(projected.closing))
+    }
+}

@@ -1,0 +1,11 @@
+//! The sink between a real broker and a real MLflow.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on ends with a panic")]
+
+mod events;
+mod outage;
+mod pipeline;
+mod projection;
+mod refusal;
+mod replay;
+mod server;

@@ -1,0 +1,128 @@
+//! A broker, the sink under test, and what is published to it.
+
+use std::time::Duration;
+
+use async_nats::jetstream::consumer::PullConsumer;
+use clap::Parser as _;
+use schemas::cloudevents::Context;
+use schemas::subject::{DLQ_STREAM, STREAM};
+use schemas::{Encoding, Event, RunId};
+use service_kit::broker::Broker;
+use service_kit::config::BrokerArgs;
+use service_kit::error::CliError;
+use service_kit::exit::Exit;
+use service_kit::publish::{Publisher, Voice};
+use service_kit::shutdown::Shutdown;
+use service_kit::topology::{self, SINK_CONSUMER};
+use testkit::{Nats, Scratch, wait_until};
+use tokio::task::JoinHandle;
+
+/// Longest wait for the sink to have written what a test publishes.
+pub(crate) const CAUGHT_UP: Duration = Duration::from_secs(120);
+
+/// A broker of the test's own with the topology on it.
+pub(crate) struct Pipeline {
+    nats: Nats,
+    pub(crate) broker: Broker,
+    data_dir: Scratch,
+}
+
+impl Pipeline {
+    pub(crate) async fn start() -> Self {
+        let nats = Nats::start().await;
+        let target = BrokerArgs { nats_url: Some(nats.url()), ..BrokerArgs::default() }.resolve().unwrap();
+        let broker = Broker::connect(&target, "test", Duration::from_secs(10)).await.unwrap();
+        topology::ensure(&broker).await.unwrap();
+        Self { nats, broker, data_dir: Scratch::new() }
+    }
+
+    /// The sink, as `mlflow-sink serve` runs it.
+    pub(crate) fn sink(&self, mlflow: &str, experiment: &str) -> Sink {
+        let data_dir = self.data_dir.path().to_str().unwrap();
+        let cli = mlflow_sink::Cli::try_parse_from([
+            "mlflow-sink",
+            "serve",
+            "--http=127.0.0.1:0",
+            "--nats-url",
+            &self.nats.url(),
+            "--data-dir",
+            data_dir,
+            "--mlflow-url",
+            mlflow,
+            "--mlflow-experiment",
+            experiment,
+        ])
+        .unwrap();
+        let shutdown = Shutdown::manual();
+        let task = tokio::spawn(mlflow_sink::run(cli.command, shutdown.clone()));
+        Sink { shutdown, task }
+    }
+
+    pub(crate) async fn publish(&self, run: &RunId, events: &[Event]) {
+        let publisher = Publisher::new(&self.broker, Encoding::Json);
+        let voice = Voice { run: run.clone(), attempt: 1, epoch: 0, context: Context::default() };
+        publisher.publish_all(events, &voice).await.unwrap();
+    }
+
+    /// Waits until the sink has acked everything in the stream.
+    pub(crate) async fn caught_up(&self) {
+        let stream = self.broker.jetstream.get_stream(STREAM).await.unwrap();
+        let last = stream.get_info().await.unwrap().state.last_sequence;
+        wait_until("the sink has settled every event", CAUGHT_UP, async || {
+            let info = self.consumer().await?.get_info().await.ok()?;
+            (info.ack_floor.stream_sequence >= last && info.num_ack_pending == 0).then_some(())
+        })
+        .await;
+    }
+
+    /// True while an event is neither acked nor given up.
+    pub(crate) async fn unsettled(&self) -> u64 {
+        let info = self.consumer().await.unwrap().get_info().await.unwrap();
+        info.num_pending + info.num_ack_pending as u64
+    }
+
+    async fn consumer(&self) -> Option<PullConsumer> {
+        self.broker.jetstream.get_consumer_from_stream(SINK_CONSUMER, STREAM).await.ok()
+    }
+
+    /// Makes the broker hand out the whole stream again.
+    pub(crate) async fn forget_the_position(&self) {
+        let stream = self.broker.jetstream.get_stream(STREAM).await.unwrap();
+        stream.delete_consumer(SINK_CONSUMER).await.unwrap();
+        topology::ensure(&self.broker).await.unwrap();
+    }
+
+    pub(crate) fn delete_the_ledger(&self) {
+        std::fs::remove_dir_all(self.data_dir.join("mlflow-sink")).unwrap();
+    }
+
+    /// Reasons of all dead letters.
+    pub(crate) async fn dead_letters(&self) -> Vec<String> {
+        let stream = self.broker.jetstream.get_stream(DLQ_STREAM).await.unwrap();
+        let last = stream.get_info().await.unwrap().state.last_sequence;
+        let mut reasons = Vec::new();
+        for sequence in 1..=last {
+            let message = stream.get_raw_message(sequence).await.unwrap();
+            let reason = message.headers.get("Cerebros-Dlq-Reason").unwrap().to_string();
+            assert_eq!(message.headers.get("Cerebros-Dlq-Class").unwrap().as_str(), "sink_refused");
+            assert_eq!(message.headers.get("Cerebros-Dlq-Stage").unwrap().as_str(), "sink");
+            reasons.push(reason);
+        }
+        reasons
+    }
+}
+
+/// A running sink.
+pub(crate) struct Sink {
+    shutdown: Shutdown,
+    task: JoinHandle<Result<Exit, CliError>>,
+}
+
+impl Sink {
+    /// Drains it and waits for its end.
+    pub(crate) async fn stop(self) {
+        self.shutdown.trigger_drain();
+        let ended = tokio::time::timeout(Duration::from_secs(30), self.task).await;
+        assert_eq!(ended.expect("a drained sink ends in time").unwrap().unwrap(), Exit::Done);
+    }
+}

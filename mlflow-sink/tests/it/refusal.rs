@@ -1,0 +1,72 @@
+//! What MLflow will never take becomes a dead letter with its words, and holds up nobody.
+
+use schemas::event::TrialReported;
+use schemas::{Event, Json};
+use serde_json::json;
+use testkit::{Mlflow, experiment_name};
+
+use crate::events::{ended, reported, run, search, started};
+use crate::pipeline::Pipeline;
+use crate::server::Server;
+
+#[tokio::test]
+async fn a_refused_report_is_one_dead_letter_and_its_own_run_and_the_others_go_on() {
+    let (pipeline, mlflow) = (Pipeline::start().await, Mlflow::shared().await);
+    let experiment = experiment_name("refused");
+    let (poisoned, healthy) = (run("poisoned"), run("healthy"));
+    let first = reported(&poisoned, 0);
+    let changed =
+        TrialReported { attempt: Some(2), parameters: Json(json!({"layers": "changed"})), ..first.clone() };
+    pipeline.publish(&poisoned, &[started(&poisoned, &experiment), first.into()]).await;
+    let sink = pipeline.sink(&mlflow.url(), "unused");
+    pipeline.caught_up().await;
+    let without_message_id = schemas::codec::encode(&Event::from(changed), schemas::Encoding::Json).unwrap();
+    let ack = pipeline.broker.jetstream.publish("ml.run.trial", without_message_id.into()).await.unwrap();
+    ack.await.unwrap();
+    pipeline.publish(&poisoned, &[reported(&poisoned, 1).into()]).await;
+    pipeline.publish(&healthy, &search(&healthy, &experiment, 3)).await;
+    pipeline.publish(&poisoned, &ended(&poisoned, 2)).await;
+    pipeline.caught_up().await;
+    sink.stop().await;
+
+    let letters = pipeline.dead_letters().await;
+    assert_eq!(letters.len(), 1, "{letters:?}");
+    assert!(letters[0].contains("Changing param values is not allowed"), "{letters:?}");
+    let runs = Server::at(&mlflow.url()).run_set(&experiment).await;
+    assert_eq!(runs.len(), 2 + 2 + 3);
+    assert!(runs.iter().all(|run| run.status == "FINISHED"));
+}
+
+#[tokio::test]
+async fn a_deleted_experiment_is_said_with_its_remedy_and_other_runs_go_on() {
+    let (pipeline, mlflow) = (Pipeline::start().await, Mlflow::shared().await);
+    let (gone, there) = (experiment_name("gone"), experiment_name("there"));
+    let server = Server::at(&mlflow.url());
+    server.create_experiment(&gone).await;
+    server.delete_experiment(&gone).await;
+    let (lost, kept) = (run("lost"), run("kept"));
+    pipeline.publish(&lost, &[started(&lost, &gone)]).await;
+    pipeline.publish(&kept, &search(&kept, &there, 2)).await;
+    let sink = pipeline.sink(&mlflow.url(), "unused");
+    pipeline.caught_up().await;
+    sink.stop().await;
+
+    let letters = pipeline.dead_letters().await;
+    assert_eq!(letters.len(), 1, "{letters:?}");
+    assert!(
+        letters[0].contains("must be in the 'active' state") && letters[0].contains("restore"),
+        "{letters:?}"
+    );
+    assert_eq!(server.runs(&there).await.len(), 3);
+}
+
+#[tokio::test]
+async fn what_cannot_be_read_is_left_to_the_classifier() {
+    let (pipeline, mlflow) = (Pipeline::start().await, Mlflow::shared().await);
+    let ack = pipeline.broker.jetstream.publish("ml.run.trial", "{\"trial_id\": 7}".into()).await.unwrap();
+    ack.await.unwrap();
+    let sink = pipeline.sink(&mlflow.url(), "unused");
+    pipeline.caught_up().await;
+    sink.stop().await;
+    assert_eq!(pipeline.dead_letters().await, Vec::<String>::new());
+}

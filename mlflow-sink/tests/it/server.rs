@@ -1,0 +1,111 @@
+//! What MLflow has, asked over its REST interface without the code under test.
+
+use std::collections::BTreeMap;
+
+use serde_json::{Value, json};
+
+/// A run as MLflow has it, with the whole history of its metrics.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Run {
+    pub(crate) id: String,
+    pub(crate) name: String,
+    pub(crate) status: String,
+    pub(crate) start_time: i64,
+    pub(crate) end_time: Option<i64>,
+    pub(crate) tags: BTreeMap<String, String>,
+    pub(crate) params: BTreeMap<String, String>,
+    /// (step, value, timestamp) by name.
+    pub(crate) history: BTreeMap<String, Vec<(i64, f64, i64)>>,
+}
+
+pub(crate) struct Server {
+    url: String,
+    http: reqwest::Client,
+}
+
+impl Server {
+    pub(crate) fn at(url: &str) -> Self {
+        Self { url: url.to_owned(), http: reqwest::Client::builder().no_proxy().build().unwrap() }
+    }
+
+    pub(crate) async fn experiment(&self, name: &str) -> String {
+        let path = "experiments/get-by-name";
+        let request =
+            self.http.get(format!("{}/api/2.0/mlflow/{path}", self.url)).query(&[("experiment_name", name)]);
+        let answer: Value = request.send().await.unwrap().json().await.unwrap();
+        answer["experiment"]["experiment_id"].as_str().unwrap_or_else(|| panic!("{answer}")).to_owned()
+    }
+
+    pub(crate) async fn delete_experiment(&self, name: &str) {
+        let id = self.experiment(name).await;
+        self.post("experiments/delete", json!({"experiment_id": id})).await;
+    }
+
+    pub(crate) async fn create_experiment(&self, name: &str) {
+        self.post("experiments/create", json!({"name": name})).await;
+    }
+
+    /// The runs of an experiment that holds one search, by their names.
+    pub(crate) async fn runs(&self, experiment: &str) -> BTreeMap<String, Run> {
+        let all = self.run_set(experiment).await;
+        let count = all.len();
+        let runs: BTreeMap<_, _> = all.into_iter().map(|run| (run.name.clone(), run)).collect();
+        assert_eq!(runs.len(), count, "no two runs of one name");
+        runs
+    }
+
+    /// The runs of an experiment in the order of their ids, with everything they have.
+    pub(crate) async fn run_set(&self, experiment: &str) -> Vec<Run> {
+        let id = self.experiment(experiment).await;
+        let found = self.post("runs/search", json!({"experiment_ids": [id], "max_results": 1000})).await;
+        let mut runs = Vec::new();
+        for run in found["runs"].as_array().into_iter().flatten() {
+            runs.push(self.read(run).await);
+        }
+        runs.sort_by(|a, b| a.id.cmp(&b.id));
+        runs
+    }
+
+    async fn read(&self, run: &Value) -> Run {
+        let pairs = |kind: &str| {
+            let entries = run["data"][kind].as_array().cloned().unwrap_or_default();
+            let text = |entry: &Value, key: &str| entry[key].as_str().unwrap_or_default().to_owned();
+            entries.iter().map(|entry| (text(entry, "key"), text(entry, "value"))).collect()
+        };
+        let id = run["info"]["run_id"].as_str().unwrap().to_owned();
+        let mut history = BTreeMap::new();
+        for metric in run["data"]["metrics"].as_array().into_iter().flatten() {
+            let key = metric["key"].as_str().unwrap().to_owned();
+            let points = self.history(&id, &key).await;
+            history.insert(key, points);
+        }
+        Run {
+            name: run["info"]["run_name"].as_str().unwrap().to_owned(),
+            status: run["info"]["status"].as_str().unwrap().to_owned(),
+            start_time: run["info"]["start_time"].as_i64().unwrap(),
+            end_time: run["info"]["end_time"].as_i64(),
+            tags: pairs("tags"),
+            params: pairs("params"),
+            history,
+            id,
+        }
+    }
+
+    async fn history(&self, id: &str, key: &str) -> Vec<(i64, f64, i64)> {
+        let request = self.http.get(format!("{}/api/2.0/mlflow/metrics/get-history", self.url));
+        let answer: Value =
+            request.query(&[("run_id", id), ("metric_key", key)]).send().await.unwrap().json().await.unwrap();
+        let point = |point: &Value| {
+            let step = point["step"].as_i64().unwrap_or(0);
+            (step, point["value"].as_f64().unwrap(), point["timestamp"].as_i64().unwrap())
+        };
+        let mut points: Vec<_> = answer["metrics"].as_array().into_iter().flatten().map(point).collect();
+        points.sort_by(|a, b| a.partial_cmp(b).unwrap());
+        points
+    }
+
+    async fn post(&self, path: &str, body: Value) -> Value {
+        let request = self.http.post(format!("{}/api/2.0/mlflow/{path}", self.url)).json(&body);
+        request.send().await.unwrap().error_for_status().unwrap().json().await.unwrap()
+    }
+}
