@@ -6,7 +6,8 @@
 use std::time::Duration;
 
 use async_nats::jetstream::consumer::{PullConsumer, pull};
-use futures_util::StreamExt as _;
+use futures_util::future::BoxFuture;
+use futures_util::{FutureExt as _, StreamExt as _};
 use schemas::subject::STREAM;
 
 use crate::broker::Broker;
@@ -27,6 +28,8 @@ pub struct Intake {
     consumer: &'static str,
     batch: usize,
     open: Option<pull::Stream>,
+    /// Kept across a cancelled `next`: what a pull that was sent brings must reach somebody.
+    opening: Option<BoxFuture<'static, Option<pull::Stream>>>,
     pause: Duration,
 }
 
@@ -44,6 +47,7 @@ impl Intake {
             consumer,
             batch: batch.max(1),
             open: None,
+            opening: None,
             pause: Duration::ZERO,
         }
     }
@@ -73,33 +77,54 @@ impl Intake {
     }
 
     async fn reopen(&mut self) {
-        tokio::time::sleep(self.pause).await;
+        let opening = self.opening.get_or_insert_with(|| {
+            open_after(self.pause, self.broker.clone(), self.stream, self.consumer, self.batch).boxed()
+        });
+        let opened = opening.await;
+        self.opening = None;
         self.pause = (self.pause * 2).clamp(Duration::from_millis(50), MAX_PAUSE);
-        match self.try_open().await {
-            Ok(stream) => self.open = Some(stream),
-            Err(reason) => {
-                tracing::warn!(consumer = self.consumer, reason, "consumer cannot be opened yet");
-                if let Err(error) = topology::ensure(&self.broker).await {
-                    tracing::debug!(error = %error.what, "topology cannot be checked yet");
-                }
+        self.open = opened;
+    }
+}
+
+/// One try, after a pause. What is missing is made for the next one.
+async fn open_after(
+    pause: Duration,
+    broker: Broker,
+    stream: &'static str,
+    consumer: &'static str,
+    batch: usize,
+) -> Option<pull::Stream> {
+    tokio::time::sleep(pause).await;
+    match open(&broker, stream, consumer, batch).await {
+        Ok(stream) => Some(stream),
+        Err(reason) => {
+            tracing::warn!(consumer, reason, "consumer cannot be opened yet");
+            if let Err(error) = topology::ensure(&broker).await {
+                tracing::debug!(error = %error.what, "topology cannot be checked yet");
             }
+            None
         }
     }
+}
 
-    async fn try_open(&self) -> Result<pull::Stream, String> {
-        let consumer: PullConsumer = self
-            .broker
-            .jetstream
-            .get_consumer_from_stream(self.consumer, self.stream)
-            .await
-            .map_err(|error| error.to_string())?;
-        consumer
-            .stream()
-            .max_messages_per_batch(self.batch)
-            .expires(EXPIRES)
-            .heartbeat(HEARTBEAT)
-            .messages()
-            .await
-            .map_err(|error| error.to_string())
-    }
+async fn open(
+    broker: &Broker,
+    stream: &'static str,
+    consumer: &'static str,
+    batch: usize,
+) -> Result<pull::Stream, String> {
+    let consumer: PullConsumer = broker
+        .jetstream
+        .get_consumer_from_stream(consumer, stream)
+        .await
+        .map_err(|error| error.to_string())?;
+    consumer
+        .stream()
+        .max_messages_per_batch(batch)
+        .expires(EXPIRES)
+        .heartbeat(HEARTBEAT)
+        .messages()
+        .await
+        .map_err(|error| error.to_string())
 }

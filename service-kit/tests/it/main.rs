@@ -2,5 +2,6 @@
 #![allow(clippy::unwrap_used, reason = "the helpers of a test may fail where they stand")]
 
 mod health;
+mod intake;
 mod program;
 mod registry;
