@@ -1,0 +1,120 @@
+//! The command line: which measurements, how long, in which form.
+
+use service_kit::error::CliError;
+use service_kit::exit::Exit;
+use service_kit::output::{Format, Printer, note, warning};
+use service_kit::program::{self, Kind};
+
+use crate::table::{Finding, Verdict};
+use crate::{child, memory, profile, runs, slots};
+
+/// Measures the promised ratios. Exit 0: every target is met; 9: one is missed, or a peer could not be measured.
+#[derive(Debug, clap::Parser)]
+#[command(name = "bench")]
+pub(crate) struct Cli {
+    /// What to measure
+    #[arg(value_enum, default_value = "all", value_name = "WHAT")]
+    what: What,
+    /// Print JSON instead of a table
+    #[arg(long)]
+    json: bool,
+    /// Fewer repetitions: minutes become seconds, and the figures less certain
+    #[arg(long)]
+    quick: bool,
+    /// A peer that cannot be measured here is no finding
+    #[arg(long)]
+    allow_missing: bool,
+}
+
+/// What can be measured.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum What {
+    /// Everything that has a target
+    All,
+    /// A call to a Python child, beside a bare pipe and beside a process per call
+    Child,
+    /// No-op runs through the whole path, beside Celery and FastStream
+    Runs,
+    /// A CPU-bound search on one slot and on two
+    Slots,
+    /// Memory of the idle services, and the time until they are ready
+    Memory,
+    /// Where the time of one no-op run goes, for tuning; no targets
+    Profile,
+}
+
+/// How many repetitions.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Effort {
+    /// For a first look.
+    Quick,
+    /// For the record.
+    Full,
+}
+
+impl Effort {
+    /// One of two numbers.
+    pub(crate) fn choose<T>(self, quick: T, full: T) -> T {
+        match self {
+            Self::Quick => quick,
+            Self::Full => full,
+        }
+    }
+}
+
+impl program::Cli for Cli {
+    fn output(&self) -> Option<Format> {
+        self.json.then_some(Format::Json)
+    }
+
+    fn kind(&self) -> Kind {
+        Kind::Client
+    }
+}
+
+/// Measures, prints the table, and says by the exit code whether every target is met.
+pub(crate) async fn run(cli: Cli) -> Result<Exit, CliError> {
+    let effort = if cli.quick { Effort::Quick } else { Effort::Full };
+    let findings = match cli.what {
+        What::All => {
+            let mut all = child::measure(effort).await?;
+            all.extend(runs::measure(effort).await?);
+            all.extend(slots::measure(effort).await?);
+            all.extend(memory::measure(effort).await?);
+            all
+        }
+        What::Child => child::measure(effort).await?,
+        What::Runs => runs::measure(effort).await?,
+        What::Slots => slots::measure(effort).await?,
+        What::Memory => memory::measure(effort).await?,
+        What::Profile => profile::measure(effort).await?,
+    };
+    Printer::new(if cli.json { Format::Json } else { Format::Table }).rows(&findings)?;
+    Ok(conclude(&findings, cli.allow_missing))
+}
+
+fn conclude(findings: &[Finding], is_missing_allowed: bool) -> Exit {
+    let mut exit = Exit::Done;
+    for finding in findings {
+        match finding.verdict() {
+            Verdict::Met | Verdict::Shown => {}
+            Verdict::Missed => exit = Exit::Findings,
+            Verdict::NotMeasured => {
+                warning(format!(
+                    "{}: not measured: {}",
+                    finding.name(),
+                    finding.remark().unwrap_or("no reason")
+                ));
+                if !is_missing_allowed {
+                    exit = Exit::Findings;
+                }
+            }
+        }
+    }
+    exit
+}
+
+/// Says what is being measured, on standard error.
+pub(crate) fn progress(text: impl std::fmt::Display) {
+    note(format!("bench: {text}"));
+}

@@ -1,0 +1,32 @@
+//! The ratios we promise, each measured in one run beside the raw thing or beside what people use today.
+//!
+//! Invariants:
+//! - what is compared runs on the same machine in the same minute, in alternating order, after a warm-up;
+//! - the programs measured are the release binaries, built by this program first, with their default settings;
+//! - what could not be measured is a row that says so and how to get it, never a row less;
+//! - everything that is started ends with this program, and nothing is installed outside the checkout.
+//!
+//! It prints through `service_kit::output` alone: the table on standard output, progress on standard error. It
+//! deliberately does not judge by absolute numbers where a ratio will do: machines differ, ratios travel.
+
+mod child;
+mod cli;
+mod environments;
+mod faults;
+mod memory;
+mod process_table;
+mod profile;
+mod programs;
+mod runs;
+mod service;
+mod slots;
+mod stand;
+mod stream_client;
+mod table;
+mod timings;
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    service_kit::program::run("bench", |cli: cli::Cli, _shutdown| cli::run(cli))
+}

@@ -1,0 +1,338 @@
+//! What was found, as the rows of one table. Pure: a verdict follows from the figures.
+
+use std::fmt;
+use std::time::Duration;
+
+use serde::{Serialize, Serializer};
+use service_kit::output::Row;
+
+/// What a figure counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Unit {
+    /// Microseconds.
+    Microseconds,
+    /// Milliseconds.
+    Milliseconds,
+    /// Seconds.
+    Seconds,
+    /// So many a second.
+    PerSecond,
+    /// Megabytes of 2^20 bytes.
+    Megabytes,
+    /// Just a number.
+    Count,
+}
+
+/// A measured figure.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub(crate) struct Figure {
+    value: f64,
+    unit: Unit,
+}
+
+impl Figure {
+    /// A figure.
+    pub(crate) fn new(value: f64, unit: Unit) -> Self {
+        Self { value, unit }
+    }
+
+    /// A duration in microseconds.
+    pub(crate) fn micros(took: Duration) -> Self {
+        Self::new(took.as_secs_f64() * 1e6, Unit::Microseconds)
+    }
+
+    /// A duration in milliseconds.
+    pub(crate) fn millis(took: Duration) -> Self {
+        Self::new(took.as_secs_f64() * 1e3, Unit::Milliseconds)
+    }
+
+    /// A duration in seconds.
+    pub(crate) fn seconds(took: Duration) -> Self {
+        Self::new(took.as_secs_f64(), Unit::Seconds)
+    }
+
+    /// The value in the base of its unit: seconds for every duration.
+    fn in_base(self) -> f64 {
+        match self.unit {
+            Unit::Microseconds => self.value * 1e-6,
+            Unit::Milliseconds => self.value * 1e-3,
+            Unit::Seconds | Unit::PerSecond | Unit::Megabytes | Unit::Count => self.value,
+        }
+    }
+}
+
+impl fmt::Display for Figure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let unit = match self.unit {
+            Unit::Microseconds => " us",
+            Unit::Milliseconds => " ms",
+            Unit::Seconds => " s",
+            Unit::PerSecond => "/s",
+            Unit::Megabytes => " MB",
+            Unit::Count => "",
+        };
+        write!(f, "{}{unit}", three_digits(self.value))
+    }
+}
+
+/// Enough digits to compare by, not more than were measured.
+fn three_digits(value: f64) -> String {
+    match value.abs() {
+        size if size >= 100.0 => format!("{value:.0}"),
+        size if size >= 10.0 => format!("{value:.1}"),
+        _ => format!("{value:.2}"),
+    }
+}
+
+/// What ours is compared with.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub(crate) struct Peer {
+    name: String,
+    figure: Option<Figure>,
+}
+
+impl Peer {
+    /// A peer that was measured.
+    pub(crate) fn new(name: impl Into<String>, figure: Figure) -> Self {
+        Self { name: name.into(), figure: Some(figure) }
+    }
+}
+
+/// What is divided by what.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Ratio {
+    /// Ours by the peer's: how many times as much.
+    OursByPeer,
+    /// The peer's by ours: how many times as fast, for durations.
+    PeerByOurs,
+}
+
+/// What was promised.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) enum Target {
+    /// Nothing; the row is for comparison.
+    None,
+    /// The ratio is at most this.
+    RatioAtMost(f64),
+    /// The ratio is below this.
+    RatioBelow(f64),
+    /// The ratio is at least this.
+    RatioAtLeast(f64),
+    /// Our own figure is below this one.
+    OursBelow(Figure),
+}
+
+impl fmt::Display for Target {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::None => Ok(()),
+            Self::RatioAtMost(most) => write!(f, "<= {most} x"),
+            Self::RatioBelow(limit) => write!(f, "< {limit} x"),
+            Self::RatioAtLeast(least) => write!(f, ">= {least} x"),
+            Self::OursBelow(limit) => write!(f, "< {limit}"),
+        }
+    }
+}
+
+impl Serialize for Target {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::None => serializer.serialize_none(),
+            Self::RatioAtMost(_) | Self::RatioBelow(_) | Self::RatioAtLeast(_) | Self::OursBelow(_) => {
+                serializer.collect_str(self)
+            }
+        }
+    }
+}
+
+/// What a row says about its target.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Verdict {
+    /// The target is met.
+    Met,
+    /// The target is missed.
+    Missed,
+    /// There is no target.
+    Shown,
+    /// The peer or the figure is missing.
+    NotMeasured,
+}
+
+impl Verdict {
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Met => "met",
+            Self::Missed => "MISSED",
+            Self::Shown => "",
+            Self::NotMeasured => "NOT MEASURED",
+        }
+    }
+}
+
+/// One row.
+#[derive(Debug, Clone, Serialize)]
+pub(crate) struct Finding {
+    name: String,
+    ours: Option<Figure>,
+    peer: Option<Peer>,
+    ratio: Option<f64>,
+    target: Target,
+    verdict: Verdict,
+    /// What one has to know to read the figures; for a row without figures, why there are none and how to get them.
+    remark: Option<String>,
+}
+
+impl Finding {
+    /// Our figure beside a peer's.
+    pub(crate) fn beside(
+        name: impl Into<String>,
+        ours: Figure,
+        peer: Peer,
+        ratio: Ratio,
+        target: Target,
+    ) -> Self {
+        let ratio = peer.figure.map(|theirs| match ratio {
+            Ratio::OursByPeer => ours.in_base() / theirs.in_base(),
+            Ratio::PeerByOurs => theirs.in_base() / ours.in_base(),
+        });
+        let verdict = judge(Some(ours), ratio, target);
+        Self { name: name.into(), ours: Some(ours), peer: Some(peer), ratio, target, verdict, remark: None }
+    }
+
+    /// Our figure alone.
+    pub(crate) fn alone(name: impl Into<String>, ours: Figure, target: Target) -> Self {
+        let verdict = judge(Some(ours), None, target);
+        Self { name: name.into(), ours: Some(ours), peer: None, ratio: None, target, verdict, remark: None }
+    }
+
+    /// Our figure beside a peer that could not be measured, because of `reason`.
+    pub(crate) fn without_peer(
+        name: impl Into<String>,
+        ours: Figure,
+        peer: impl Into<String>,
+        target: Target,
+        reason: impl Into<String>,
+    ) -> Self {
+        let peer = Some(Peer { name: peer.into(), figure: None });
+        let remark = Some(reason.into());
+        let verdict = Verdict::NotMeasured;
+        Self { name: name.into(), ours: Some(ours), peer, ratio: None, target, verdict, remark }
+    }
+
+    /// Our median beside our own slowest hundredth.
+    pub(crate) fn spread(name: impl Into<String>, p50: Figure, p99: Figure) -> Self {
+        Self { peer: Some(Peer::new("p99", p99)), ..Self::alone(name, p50, Target::None) }
+    }
+
+    /// Adds what one has to know to read the figures.
+    #[must_use]
+    pub(crate) fn with_remark(mut self, remark: impl Into<String>) -> Self {
+        self.remark = Some(remark.into());
+        self
+    }
+
+    /// What was measured.
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// What the row says about its target.
+    pub(crate) fn verdict(&self) -> Verdict {
+        self.verdict
+    }
+
+    /// What one has to know to read it.
+    pub(crate) fn remark(&self) -> Option<&str> {
+        self.remark.as_deref()
+    }
+}
+
+fn judge(ours: Option<Figure>, ratio: Option<f64>, target: Target) -> Verdict {
+    let is_met = match target {
+        Target::None => return Verdict::Shown,
+        Target::RatioAtMost(most) => ratio.map(|ratio| ratio <= most),
+        Target::RatioBelow(limit) => ratio.map(|ratio| ratio < limit),
+        Target::RatioAtLeast(least) => ratio.map(|ratio| ratio >= least),
+        Target::OursBelow(limit) => ours.map(|ours| ours.in_base() < limit.in_base()),
+    };
+    match is_met {
+        Some(true) => Verdict::Met,
+        Some(false) => Verdict::Missed,
+        None => Verdict::NotMeasured,
+    }
+}
+
+impl Row for Finding {
+    fn headings() -> &'static [&'static str] {
+        &["name", "ours", "peer", "ratio", "target", "verdict"]
+    }
+
+    fn cells(&self) -> Vec<String> {
+        let peer = self.peer.as_ref().map(|peer| match peer.figure {
+            Some(figure) => format!("{figure} ({})", peer.name),
+            None => format!("? ({})", peer.name),
+        });
+        vec![
+            self.name.clone(),
+            self.ours.map(|ours| ours.to_string()).unwrap_or_default(),
+            peer.unwrap_or_default(),
+            self.ratio.map(|ratio| format!("{} x", three_digits(ratio))).unwrap_or_default(),
+            self.target.to_string(),
+            self.verdict.as_str().to_owned(),
+        ]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn micros(value: f64) -> Figure {
+        Figure::new(value, Unit::Microseconds)
+    }
+
+    #[test]
+    fn a_ratio_is_judged_across_units() {
+        let peer = Peer::new("a process per call", Figure::new(0.9, Unit::Seconds));
+        let finding =
+            Finding::beside("call", micros(100.0), peer, Ratio::PeerByOurs, Target::RatioAtLeast(1000.0));
+        assert_eq!(finding.verdict(), Verdict::Met);
+        assert_eq!(
+            finding.cells(),
+            ["call", "100 us", "0.90 s (a process per call)", "9000 x", ">= 1000 x", "met"]
+        );
+    }
+
+    #[test]
+    fn a_target_that_is_just_missed_is_missed() {
+        let at = |ours: f64| {
+            let peer = Peer::new("bare", micros(100.0));
+            Finding::beside("x", micros(ours), peer, Ratio::OursByPeer, Target::RatioAtMost(1.5)).verdict()
+        };
+        assert_eq!((at(150.0), at(150.1)), (Verdict::Met, Verdict::Missed));
+        let below = Target::OursBelow(Figure::new(40.0, Unit::Megabytes));
+        assert_eq!(Finding::alone("m", Figure::new(40.0, Unit::Megabytes), below).verdict(), Verdict::Missed);
+    }
+
+    #[test]
+    fn a_peer_that_is_missing_leaves_a_row_that_says_so() {
+        let target = Target::RatioAtLeast(3.0);
+        let finding =
+            Finding::without_peer("runs", Figure::new(900.0, Unit::PerSecond), "Celery", target, "no Redis");
+        assert_eq!(finding.verdict(), Verdict::NotMeasured);
+        assert_eq!(finding.cells(), ["runs", "900/s", "? (Celery)", "", ">= 3 x", "NOT MEASURED"]);
+    }
+
+    #[test]
+    fn json_has_numbers_and_no_decoration() {
+        let finding = Finding::alone("m", micros(12.5), Target::None);
+        let json = serde_json::to_value(finding).unwrap();
+        let expected = serde_json::json!({
+            "name": "m", "ours": {"value": 12.5, "unit": "microseconds"}, "peer": null, "ratio": null,
+            "target": null, "verdict": "shown", "remark": null,
+        });
+        assert_eq!(json, expected);
+    }
+}
