@@ -8,6 +8,7 @@ pub mod output;
 pub mod protocol;
 
 use std::os::fd::OwnedFd;
+use std::os::unix::fs::FileExt as _;
 use std::path::PathBuf;
 use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
@@ -127,6 +128,8 @@ pub struct Child {
     _lifeline: ChildStdin,
     stdout: Tail,
     stderr: Tail,
+    /// Kept open: it is read after every call. `None` where the system does not list children.
+    children: Option<std::fs::File>,
     next_call: u64,
 }
 
@@ -186,6 +189,7 @@ impl Child {
             stdout: Tail::follow(process.stdout.take().ok_or_else(missing)?),
             stderr: Tail::follow(process.stderr.take().ok_or_else(missing)?),
             process,
+            children: std::fs::File::open(format!("/proc/{pid}/task/{pid}/children")).ok(),
             next_call: 1,
         })
     }
@@ -276,9 +280,8 @@ impl Child {
 
     /// True when processes started by user code are still there (Linux; elsewhere not known and false).
     pub fn has_descendants(&self) -> bool {
-        let pid = self.group.as_raw();
-        std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/children"))
-            .is_ok_and(|children| !children.trim().is_empty())
+        let mut first = [0; 1];
+        self.children.as_ref().is_some_and(|list| list.read_at(&mut first, 0).is_ok_and(|bytes| bytes > 0))
     }
 
     /// Kills the whole group and waits for the end. Returns how the process ended.

@@ -26,6 +26,7 @@ mod serve;
 pub mod slots;
 pub mod supervisor;
 pub mod trial;
+pub mod workdir;
 pub mod worker;
 
 pub use cli::{Cli, Command, EncodingArg, ProbeArgs, ServeArgs};

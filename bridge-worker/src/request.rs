@@ -109,7 +109,8 @@ impl Worker {
             Err(failure) => return self.reject(delivery, &held, failure, &announcer).await,
         };
         let attempt = Attempt { worker: self.clone(), plan, held, announcer, signals, silenced };
-        match attempt.execute(checkpoint, shutdown).await? {
+        // Boxed: the state of a whole run is large, and would be moved with every future around it.
+        match Box::pin(attempt.execute(checkpoint, shutdown)).await? {
             Outcome::Over => delivery.ack().await?,
             Outcome::Again => delivery.retry(Duration::ZERO).await?,
         }

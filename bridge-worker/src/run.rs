@@ -221,7 +221,7 @@ impl Loop<'_> {
             announcer: self.attempt.announcer.clone(),
             slots: worker.slots.clone(),
             artifacts: worker.artifacts.clone(),
-            workdir: worker.workdir.clone(),
+            workdirs: worker.workdirs.clone(),
             stop,
             best: self.best.clone(),
         }

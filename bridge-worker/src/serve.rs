@@ -25,6 +25,7 @@ use crate::gauges::Gauges;
 use crate::plan::Allowed;
 use crate::runtime;
 use crate::slots::Slots;
+use crate::workdir::Workdirs;
 use crate::worker::Worker;
 
 /// How long a service waits for its broker at the start.
@@ -98,13 +99,14 @@ async fn assemble(
         CliError::new("artifacts-missing", Exit::Unreachable, "the artefact store cannot be opened")
             .because(reason)
     })?;
+    let id: Arc<str> = args.worker_id().into();
     Ok(Worker {
-        id: args.worker_id().into(),
         publisher: Publisher::new(&broker, encoding),
         registry: Registry::open(&broker).await?,
         slots,
         artifacts,
-        workdir: args.workdir().into(),
+        workdirs: Workdirs::under(args.workdir().join(&*id)),
+        id,
         allowed: Allowed { entrypoints: args.allow_entrypoint.clone() },
         gates: args.gates.gates()?,
         switchboard: Switchboard::default(),

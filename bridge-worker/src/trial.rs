@@ -1,7 +1,6 @@
 //! One trial in one slot: the call, what it reports on the way, and the event it ends with.
 
 mod call;
-mod workdir;
 
 use std::sync::Arc;
 
@@ -19,9 +18,9 @@ use crate::plan::RunPlan;
 use crate::resume::evaluation_of;
 use crate::slots::Slots;
 use crate::supervisor::{Input, Stop};
+use crate::workdir::{Workdir, Workdirs};
 
 use call::{Conversation, Outcome};
-use workdir::Workdir;
 
 /// What a trial needs.
 pub struct Trial {
@@ -39,8 +38,8 @@ pub struct Trial {
     pub slots: Arc<Slots>,
     /// Where files go.
     pub artifacts: Artifacts,
-    /// Directory under which trials get one of their own.
-    pub workdir: Arc<std::path::Path>,
+    /// Directories for trials to work in.
+    pub workdirs: Arc<Workdirs>,
     /// Says when to stop.
     pub stop: watch::Receiver<Option<Stop>>,
     /// The best objective that is durable so far; decides whether files are worth keeping.
@@ -58,7 +57,7 @@ impl Trial {
             _ = stopped(&mut stop) => return Input::Dropped { number },
             lease = self.slots.acquire() => lease,
         };
-        let workdir = match Workdir::create(&self.workdir, &self.plan.run_id, &id) {
+        let workdir = match self.workdirs.take() {
             Ok(workdir) => workdir,
             Err(failure) => return Input::Abort(failure),
         };

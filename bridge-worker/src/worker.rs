@@ -1,6 +1,5 @@
 //! A worker and everything its runs share.
 
-use std::path::Path;
 use std::sync::Arc;
 
 use schemas::lifecycle::RunState;
@@ -15,6 +14,7 @@ use crate::control::Switchboard;
 use crate::gauges::Gauges;
 use crate::plan::Allowed;
 use crate::slots::Slots;
+use crate::workdir::Workdirs;
 
 /// A worker and everything its runs share.
 pub struct Worker {
@@ -30,8 +30,8 @@ pub struct Worker {
     pub slots: Arc<Slots>,
     /// Where their files go.
     pub artifacts: Artifacts,
-    /// Directory under which trials get one of their own.
-    pub workdir: Arc<Path>,
+    /// Directories for trials to work in.
+    pub workdirs: Arc<Workdirs>,
     /// Code requests may name.
     pub allowed: Allowed,
     /// Gates that must be open.

@@ -6,9 +6,9 @@
 use std::time::Duration;
 
 use async_nats::jetstream::consumer::{PullConsumer, pull};
-use futures_util::future::BoxFuture;
-use futures_util::{FutureExt as _, StreamExt as _};
+use futures_util::StreamExt as _;
 use schemas::subject::STREAM;
+use tokio::task::JoinHandle;
 
 use crate::broker::Broker;
 use crate::delivery::Delivery;
@@ -29,7 +29,7 @@ pub struct Intake {
     batch: usize,
     open: Option<pull::Stream>,
     /// Kept across a cancelled `next`: what a pull that was sent brings must reach somebody.
-    opening: Option<BoxFuture<'static, Option<pull::Stream>>>,
+    opening: Option<JoinHandle<Option<pull::Stream>>>,
     pause: Duration,
 }
 
@@ -78,9 +78,12 @@ impl Intake {
 
     async fn reopen(&mut self) {
         let opening = self.opening.get_or_insert_with(|| {
-            open_after(self.pause, self.broker.clone(), self.stream, self.consumer, self.batch).boxed()
+            let try_once =
+                open_after(self.pause, self.broker.clone(), self.stream, self.consumer, self.batch);
+            tokio::spawn(try_once)
         });
-        let opened = opening.await;
+        // A task that panicked opened nothing.
+        let opened = opening.await.unwrap_or(None);
         self.opening = None;
         self.pause = (self.pause * 2).clamp(Duration::from_millis(50), MAX_PAUSE);
         self.open = opened;
