@@ -62,23 +62,17 @@ pub(crate) async fn serve(args: ServeArgs, shutdown: Shutdown) -> Result<Exit, C
         tokio::spawn(take_cancel_requests(worker.broker.clone(), worker.registry.clone())),
         tokio::spawn(watch_broker(worker.broker.clone(), broker_up)),
     ];
-    let is_gone = tokio::select! {
-        () = take_requests(&worker, &shutdown) => false,
-        () = worker.broker.gone() => true,
+    let lost = tokio::select! {
+        () = take_requests(&worker, &shutdown) => None,
+        error = worker.broker.gone() => Some(error),
     };
     for helper in helpers {
         helper.abort();
     }
     warming.abort();
-    if is_gone {
+    if let Some(error) = lost {
         // Nothing can be said any more; the runs in hand come again, and the children end with this process.
-        return Err(CliError::new(
-            "client-dead",
-            Exit::Unreachable,
-            "the connection to the broker ended for good",
-        )
-        .because("a message with broken headers ends the NATS client; the classifier removes such messages")
-        .help("start the worker again; `cerebros up` and containers do so by themselves"));
+        return Err(error);
     }
     worker.slots.close().await;
     worker.broker.flush().await;

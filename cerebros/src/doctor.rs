@@ -17,7 +17,7 @@ use service_kit::exit::Exit;
 use service_kit::output::{Format, OutputArgs, Printer};
 
 use check::{Check, Status, bounded};
-use mlflow::MlflowArgs;
+use mlflow_sink::ServerArgs;
 
 /// Flags of `doctor`.
 #[derive(Debug, Clone, clap::Args)]
@@ -29,7 +29,7 @@ pub struct DoctorArgs {
     #[arg(long)]
     strict: bool,
     #[command(flatten)]
-    mlflow: MlflowArgs,
+    mlflow: ServerArgs,
     #[command(flatten)]
     broker: BrokerArgs,
     #[command(flatten)]

@@ -12,6 +12,7 @@
 //! Deliberately not here: judging events that cannot be read (the classifier does), and several sinks for the trials
 //! of one run at the same moment, which could both create the run they do not find.
 
+mod args;
 pub mod client;
 pub mod gate;
 pub mod lanes;
@@ -26,7 +27,6 @@ use std::time::Duration;
 
 use service_kit::broker::Broker;
 use service_kit::config::BrokerArgs;
-use service_kit::endpoints;
 use service_kit::error::CliError;
 use service_kit::exit::Exit;
 use service_kit::health::{Health, HealthArgs};
@@ -36,8 +36,9 @@ use service_kit::registry::Registry;
 use service_kit::shutdown::Shutdown;
 use service_kit::{health, topology};
 
+pub use args::{DEFAULT_MLFLOW, ServerArgs};
+
 use client::Client;
-use client::tracking::{Authorization, Tracking};
 use gate::Gate;
 use ledger::Ledger;
 use numbers::Numbers;
@@ -47,8 +48,6 @@ use writer::Writer;
 const HEALTH_PORT: u16 = 8001;
 /// How long the broker is waited for at the start.
 const BROKER_PATIENCE: Duration = Duration::from_secs(30);
-/// Address of MLflow when nothing says another.
-const DEFAULT_MLFLOW: &str = "http://127.0.0.1:5000";
 
 /// Writes runs and trials into MLflow.
 #[derive(Debug, clap::Parser)]
@@ -72,7 +71,10 @@ pub enum Command {
 #[derive(Debug, clap::Args)]
 pub struct ServeArgs {
     #[command(flatten)]
-    mlflow: MlflowArgs,
+    mlflow: ServerArgs,
+    /// Experiment of runs that name none
+    #[arg(long, env = "MLFLOW_EXPERIMENT_NAME", value_name = "NAME", default_value = "cerebros")]
+    mlflow_experiment: String,
     #[command(flatten)]
     health: HealthArgs,
     #[command(flatten)]
@@ -85,48 +87,6 @@ pub struct ProbeArgs {
     /// Address of the sink's pages
     #[arg(long = "http", value_name = "ADDR", default_value_t = std::net::SocketAddr::from(([127, 0, 0, 1], HEALTH_PORT)))]
     http: std::net::SocketAddr,
-}
-
-/// Which MLflow, and who we are there.
-#[derive(Clone, clap::Args)]
-#[command(next_help_heading = "MLflow")]
-pub struct MlflowArgs {
-    /// URL of the tracking server [default: the running local stack, else http://127.0.0.1:5000]
-    #[arg(long, env = "MLFLOW_TRACKING_URI", value_name = "URL", hide_env_values = true)]
-    mlflow_url: Option<String>,
-    /// Experiment of runs that name none
-    #[arg(long, env = "MLFLOW_EXPERIMENT_NAME", value_name = "NAME", default_value = "cerebros")]
-    mlflow_experiment: String,
-    /// User
-    #[arg(long, env = "MLFLOW_TRACKING_USERNAME", value_name = "NAME", hide_short_help = true)]
-    mlflow_username: Option<String>,
-    /// Password; the environment keeps it out of the list of processes
-    #[arg(
-        long,
-        env = "MLFLOW_TRACKING_PASSWORD",
-        value_name = "TEXT",
-        hide_env_values = true,
-        hide_short_help = true
-    )]
-    mlflow_password: Option<String>,
-    /// Bearer token; the environment keeps it out of the list of processes
-    #[arg(
-        long,
-        env = "MLFLOW_TRACKING_TOKEN",
-        value_name = "TEXT",
-        hide_env_values = true,
-        hide_short_help = true
-    )]
-    mlflow_token: Option<String>,
-}
-
-/// Three of these flags may carry secrets.
-impl std::fmt::Debug for MlflowArgs {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("MlflowArgs")
-            .field("mlflow_experiment", &self.mlflow_experiment)
-            .finish_non_exhaustive()
-    }
 }
 
 impl program::Cli for Cli {
@@ -158,7 +118,7 @@ pub async fn run(command: Command, shutdown: Shutdown) -> Result<Exit, CliError>
 }
 
 async fn serve(args: ServeArgs, shutdown: Shutdown) -> Result<(), CliError> {
-    let tracking = args.mlflow.tracking(&args.broker)?;
+    let tracking = args.mlflow.tracking(&args.broker.data_dir)?;
     let target = args.broker.resolve()?;
     let ledger = Ledger::open(&args.broker.data_dir.join("mlflow-sink"), tracking.url())?;
     let (health, metrics) = (Health::new("mlflow-sink"), Metrics::new());
@@ -173,23 +133,12 @@ async fn serve(args: ServeArgs, shutdown: Shutdown) -> Result<(), CliError> {
     let numbers = Numbers::new(&metrics);
     let client = Arc::new(Client::new(tracking).map_err(CliError::internal)?);
     let gate = Gate::new(Arc::clone(&client), mlflow_health, numbers.outages.clone());
-    let writer = Arc::new(Writer::new(client, ledger, registry, args.mlflow.mlflow_experiment));
+    let writer = Arc::new(Writer::new(client, ledger, registry, args.mlflow_experiment));
     let sink = serve::Sink { broker: broker.clone(), writer, gate, numbers, broker_health };
-    serve::run(sink, shutdown).await?;
+    tokio::select! {
+        ended = serve::run(sink, shutdown) => ended?,
+        error = broker.gone() => return Err(error),
+    }
     broker.flush().await;
     Ok(())
-}
-
-impl MlflowArgs {
-    /// The tracking server: the one that was given, else the running local stack's, else the default.
-    fn tracking(&self, broker: &BrokerArgs) -> Result<Tracking, CliError> {
-        let authorization = Authorization::from_parts(
-            self.mlflow_username.clone(),
-            self.mlflow_password.clone(),
-            self.mlflow_token.clone(),
-        );
-        let of_the_stack = || endpoints::running(&broker.data_dir).and_then(|stack| stack.mlflow);
-        let uri = self.mlflow_url.clone().or_else(of_the_stack).unwrap_or_else(|| DEFAULT_MLFLOW.to_owned());
-        Tracking::new(&uri, authorization)
-    }
 }

@@ -86,12 +86,17 @@ impl Broker {
         matches!(tokio::time::timeout(Duration::from_secs(2), self.client.flush()).await, Ok(Err(_)))
     }
 
-    /// Resolves when the client is dead for good; see [`Broker::is_gone`].
-    pub async fn gone(&self) {
+    /// Resolves when the client is dead for good (see [`Broker::is_gone`]), with what a service has to say then.
+    pub async fn gone(&self) -> CliError {
         let mut tick = tokio::time::interval(GONE_POLL);
         while !self.is_gone().await {
             tick.tick().await;
         }
+        CliError::new("client-dead", Exit::Unreachable, "the connection to the broker ended for good")
+            .because(
+                "a message with broken headers ends the NATS client; the classifier removes such messages",
+            )
+            .help("start the service again; `cerebros up` and containers do so by themselves")
     }
 
     /// Sends what is still buffered, waiting at most two seconds.

@@ -38,6 +38,9 @@ const MAX_MESSAGE_BYTES: i32 = 640 * 1024;
 const EVENT_AGE: Duration = Duration::from_secs(30 * 24 * 3600);
 /// How long dead letters are kept.
 const DLQ_AGE: Duration = Duration::from_secs(30 * 24 * 3600);
+/// How long the registry remembers a run after its last change: longer than its events are kept, so that a request that
+/// comes again finds that the run is over. Schemas are kept for ever (zero means no limit to the broker).
+const REGISTRY_AGE: Duration = Duration::from_secs(90 * 24 * 3600);
 /// Window in which the broker drops a second message with the same id.
 const DUPLICATE_WINDOW: Duration = Duration::from_secs(120);
 /// A delivery that is neither settled nor extended comes back after this long.
@@ -134,13 +137,17 @@ pub fn advisory_consumer() -> pull::Config {
 
 /// The key-value buckets.
 pub fn buckets() -> Vec<kv::Config> {
-    let bucket = |name: &str, about: &str| kv::Config {
+    let bucket = |name: &str, about: &str, max_age: Duration| kv::Config {
         bucket: name.to_owned(),
         description: about.to_owned(),
         history: 1,
+        max_age,
         ..kv::Config::default()
     };
-    vec![bucket(RUNS_BUCKET, "run registry"), bucket(SCHEMAS_BUCKET, "schemas by fingerprint and by record")]
+    vec![
+        bucket(RUNS_BUCKET, "run registry", REGISTRY_AGE),
+        bucket(SCHEMAS_BUCKET, "schemas by fingerprint and by record", Duration::ZERO),
+    ]
 }
 
 /// Creates what is missing.

@@ -1,0 +1,70 @@
+//! Which MLflow, and who we are there.
+
+use std::path::Path;
+
+use service_kit::endpoints;
+use service_kit::error::CliError;
+
+use crate::client::tracking::{Authorization, Tracking};
+
+/// The tracking server of whoever names none and runs no local stack.
+pub const DEFAULT_MLFLOW: &str = "http://127.0.0.1:5000";
+
+/// Flags of every command that speaks to MLflow, with the variables MLflow's own clients read.
+#[derive(Clone, clap::Args)]
+#[command(next_help_heading = "MLflow")]
+pub struct ServerArgs {
+    /// URL of the tracking server [default: the running local stack's, else http://127.0.0.1:5000]
+    #[arg(long, env = "MLFLOW_TRACKING_URI", value_name = "URL", hide_env_values = true)]
+    mlflow_url: Option<String>,
+    /// User
+    #[arg(long, env = "MLFLOW_TRACKING_USERNAME", value_name = "NAME", hide_short_help = true)]
+    mlflow_username: Option<String>,
+    /// Password; the environment keeps it out of the list of processes
+    #[arg(
+        long,
+        env = "MLFLOW_TRACKING_PASSWORD",
+        value_name = "TEXT",
+        hide_env_values = true,
+        hide_short_help = true
+    )]
+    mlflow_password: Option<String>,
+    /// Bearer token; the environment keeps it out of the list of processes
+    #[arg(
+        long,
+        env = "MLFLOW_TRACKING_TOKEN",
+        value_name = "TEXT",
+        hide_env_values = true,
+        hide_short_help = true
+    )]
+    mlflow_token: Option<String>,
+}
+
+/// Every flag may carry a secret, the URL in its user part.
+impl std::fmt::Debug for ServerArgs {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ServerArgs").finish_non_exhaustive()
+    }
+}
+
+impl ServerArgs {
+    /// The URL that was given, if one was.
+    pub fn given(&self) -> Option<&str> {
+        self.mlflow_url.as_deref()
+    }
+
+    /// The tracking server: the one that was given, else the running local stack's, else [`DEFAULT_MLFLOW`].
+    ///
+    /// # Errors
+    /// When the URL is none, or asks for what this build cannot do.
+    pub fn tracking(&self, data_dir: &Path) -> Result<Tracking, CliError> {
+        let authorization = Authorization::from_parts(
+            self.mlflow_username.clone(),
+            self.mlflow_password.clone(),
+            self.mlflow_token.clone(),
+        );
+        let of_the_stack = || endpoints::running(data_dir).and_then(|stack| stack.mlflow);
+        let uri = self.mlflow_url.clone().or_else(of_the_stack).unwrap_or_else(|| DEFAULT_MLFLOW.to_owned());
+        Tracking::new(&uri, authorization)
+    }
+}
