@@ -1,10 +1,8 @@
-//! What others tell the runs of this worker: cancel requests, and claims by other attempts.
+//! What others tell a run: that it should end, and that another attempt owns it.
 //!
-//! Cancel requests are taken from the stream by any worker and written into the registry; every worker watches the
-//! registry and passes on what concerns its own runs. So a cancel reaches a run wherever it is, queued ones included.
+//! Cancel requests are taken from the stream by any worker and written into the registry; whoever has a run in hand
+//! watches its registry key. So a cancel reaches a run wherever it is, queued ones included.
 
-use std::collections::HashMap;
-use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use futures_util::StreamExt as _;
@@ -14,11 +12,15 @@ use service_kit::clock;
 use service_kit::delivery::Delivery;
 use service_kit::intake::Intake;
 use service_kit::registry::{self, Registry, RunRecord, record};
-use service_kit::topology::{CANCEL_CONSUMER, RUNS_BUCKET};
+use service_kit::topology::CANCEL_CONSUMER;
 use tokio::sync::watch;
+use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-/// Pause before the registry is watched again after the watch was lost.
+/// How long a run is in hand before its key is watched. Most that is asked of a run comes later than that, nothing is
+/// missed by it (a watch begins with the present value), and a run of milliseconds costs no watch at all.
+const WATCH_DELAY: Duration = Duration::from_millis(200);
+/// Pause before a key is watched again after the watch was lost.
 const REOPEN_PAUSE: Duration = Duration::from_millis(500);
 
 /// What one run is told.
@@ -38,85 +40,73 @@ impl Signals {
     }
 }
 
+/// A run whose registry key is watched, until this is dropped.
 #[derive(Debug)]
-struct Watched {
+pub struct Connection(JoinHandle<()>);
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+/// Connects a run that was just claimed: `silenced` is cancelled when another attempt owns it.
+pub fn connect(
+    registry: &Registry,
+    record: &RunRecord,
+    silenced: CancellationToken,
+) -> (Signals, Connection) {
+    let (cancel, receiver) = watch::channel(None);
+    let watcher = Watcher {
+        registry: registry.clone(),
+        run: record.run_id.clone(),
+        attempt: record.attempt,
+        cancel,
+        silenced,
+    };
+    (Signals { cancel: receiver }, Connection(tokio::spawn(watcher.watch())))
+}
+
+struct Watcher {
+    registry: Registry,
+    run: RunId,
     attempt: u32,
     cancel: watch::Sender<Option<String>>,
     silenced: CancellationToken,
 }
 
-/// The runs of this worker that may be told something.
-#[derive(Debug, Clone, Default)]
-pub struct Switchboard(Arc<Mutex<HashMap<RunId, Watched>>>);
-
-/// Takes the run off the switchboard when dropped.
-#[derive(Debug)]
-pub struct Connection {
-    board: Switchboard,
-    run: RunId,
-    attempt: u32,
-}
-
-impl Switchboard {
-    /// Connects a run that was just claimed.
-    pub fn connect(&self, record: &RunRecord, silenced: CancellationToken) -> (Signals, Connection) {
-        let (cancel, receiver) = watch::channel(record.cancel_requested.clone());
-        let watched = Watched { attempt: record.attempt, cancel, silenced };
-        self.runs().insert(record.run_id.clone(), watched);
-        let connection =
-            Connection { board: self.clone(), run: record.run_id.clone(), attempt: record.attempt };
-        (Signals { cancel: receiver }, connection)
-    }
-
-    fn pass_on(&self, record: &RunRecord) {
-        let runs = self.runs();
-        let Some(watched) = runs.get(&record.run_id) else { return };
-        if record.attempt > watched.attempt {
-            tracing::warn!(run = %record.run_id, attempt = watched.attempt, "another attempt owns the run");
-            watched.silenced.cancel();
-        } else if let Some(reason) = &record.cancel_requested {
-            watched.cancel.send_if_modified(|known| {
-                let is_new = known.is_none();
-                *known = Some(reason.clone());
-                is_new
-            });
-        }
-    }
-
-    fn runs(&self) -> std::sync::MutexGuard<'_, HashMap<RunId, Watched>> {
-        self.0.lock().expect("nobody panics while holding the switchboard")
-    }
-
-    /// Watches the registry for ever.
-    pub async fn watch(self, broker: Broker) {
+impl Watcher {
+    async fn watch(self) {
+        tokio::time::sleep(WATCH_DELAY).await;
         loop {
-            if let Err(error) = self.watch_once(&broker).await {
-                tracing::warn!(error, "the run registry cannot be watched, trying again");
+            if let Err(error) = self.watch_once().await {
+                tracing::warn!(run = %self.run, error, "the registry key of the run cannot be watched, trying again");
             }
             tokio::time::sleep(REOPEN_PAUSE).await;
         }
     }
 
-    async fn watch_once(&self, broker: &Broker) -> Result<(), String> {
-        let bucket = broker.jetstream.get_key_value(RUNS_BUCKET).await.map_err(|error| error.to_string())?;
-        // With history: what changed while nobody watched is told now.
-        let mut entries = bucket.watch_with_history(">").await.map_err(|error| error.to_string())?;
+    async fn watch_once(&self) -> Result<(), String> {
+        let mut entries = self.registry.watch(&self.run).await.map_err(|error| error.to_string())?;
         while let Some(entry) = entries.next().await {
             let entry = entry.map_err(|error| error.to_string())?;
-            let concerns_us = self.runs().keys().any(|run| run.as_str() == entry.key);
-            if let Some(held) = concerns_us.then(|| registry::read(&entry)).flatten() {
+            if let Some(held) = registry::read(&entry) {
                 self.pass_on(&held.record);
             }
         }
         Ok(())
     }
-}
 
-impl Drop for Connection {
-    fn drop(&mut self) {
-        let mut runs = self.board.runs();
-        if runs.get(&self.run).is_some_and(|watched| watched.attempt == self.attempt) {
-            runs.remove(&self.run);
+    fn pass_on(&self, record: &RunRecord) {
+        if record.attempt > self.attempt {
+            tracing::warn!(run = %record.run_id, attempt = self.attempt, "another attempt owns the run");
+            self.silenced.cancel();
+        } else if let Some(reason) = &record.cancel_requested {
+            self.cancel.send_if_modified(|known| {
+                let is_new = known.is_none();
+                *known = Some(reason.clone());
+                is_new
+            });
         }
     }
 }

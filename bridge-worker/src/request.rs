@@ -20,6 +20,7 @@ use service_kit::shutdown::Shutdown;
 use tokio_util::sync::CancellationToken;
 
 use crate::announce::{Announcer, Unsaid};
+use crate::control;
 use crate::plan::plan;
 use crate::resume::Checkpoint;
 use crate::run::{Attempt, LeaseKeeper, Outcome};
@@ -80,7 +81,7 @@ impl Worker {
         self.gauges.claims.inc();
         tracing::info!(run = %run_id, attempt = held.record.attempt, "run claimed");
         let silenced = CancellationToken::new();
-        let (signals, _connection) = self.switchboard.connect(&held.record, silenced.clone());
+        let (signals, _connection) = control::connect(&self.registry, &held.record, silenced.clone());
         let announcer = Arc::new(self.voice(&delivery, &request, &held.record, silenced.clone()));
         let checkpoint = self.checkpoint(&held.record).await.map_err(Unfinished::History)?;
         if let Some(state) = checkpoint.ended {

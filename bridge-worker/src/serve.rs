@@ -20,7 +20,7 @@ use tokio::task::JoinSet;
 use crate::artifacts::Artifacts;
 use crate::child::{ChildSettings, StartError};
 use crate::cli::{EncodingArg, ServeArgs};
-use crate::control::{Switchboard, take_cancel_requests};
+use crate::control::take_cancel_requests;
 use crate::gauges::Gauges;
 use crate::plan::Allowed;
 use crate::runtime;
@@ -58,7 +58,6 @@ pub(crate) async fn serve(args: ServeArgs, shutdown: Shutdown) -> Result<Exit, C
     let worker = Arc::new(assemble(&args, broker, slots, &metrics).await?);
     tracing::info!(worker = &*worker.id, slots = worker.slots.count(), http = %address, "worker ready");
     let helpers = [
-        tokio::spawn(worker.switchboard.clone().watch(worker.broker.clone())),
         tokio::spawn(take_cancel_requests(worker.broker.clone(), worker.registry.clone())),
         tokio::spawn(watch_broker(worker.broker.clone(), broker_up)),
     ];
@@ -103,7 +102,6 @@ async fn assemble(
         id,
         allowed: Allowed { entrypoints: args.allow_entrypoint.clone() },
         gates: args.gates.gates()?,
-        switchboard: Switchboard::default(),
         gauges: Gauges::new(metrics),
         broker,
     })

@@ -10,7 +10,6 @@ use service_kit::publish::Publisher;
 use service_kit::registry::{Held, Registry, RegistryError, RunRecord};
 
 use crate::artifacts::Artifacts;
-use crate::control::Switchboard;
 use crate::gauges::Gauges;
 use crate::plan::Allowed;
 use crate::slots::Slots;
@@ -36,8 +35,6 @@ pub struct Worker {
     pub allowed: Allowed,
     /// Gates that must be open.
     pub gates: Gates,
-    /// Tells runs what concerns them.
-    pub switchboard: Switchboard,
     /// What is counted.
     pub gauges: Gauges,
 }
