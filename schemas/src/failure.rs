@@ -15,7 +15,7 @@ pub const MESSAGE_BYTES: usize = 2048;
 #[serde(rename_all = "snake_case")]
 #[expect(
     missing_docs,
-    reason = "the classes are documented as a table in docs/reference and explained by `about`"
+    reason = "the names are those of the contract, and `origin` says who can put each right"
 )]
 pub enum FailureClass {
     Decode,
