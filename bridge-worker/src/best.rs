@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::sync::Mutex;
 
-use schemas::event::{ArtifactRef, Direction};
+use schemas::event::{ArtifactRef, Direction, TrialReported};
 
 use crate::resume::Checkpoint;
 
@@ -49,12 +49,20 @@ impl BestSoFar {
     /// Takes over the files of trials of earlier attempts.
     pub fn take_kept_of(&self, checkpoint: &Checkpoint) {
         for (number, trial) in &checkpoint.trials {
-            if let Some(uri) = &trial.artifact_uri {
-                self.keep(
-                    *number,
-                    vec![ArtifactRef { uri: uri.clone(), checksum: None, bytes: None, media_type: None }],
-                );
+            let files = files_of(trial);
+            if !files.is_empty() {
+                self.keep(*number, files);
             }
         }
     }
+}
+
+/// Version 1 of the event told the place of the first file and nothing else.
+fn files_of(trial: &TrialReported) -> Vec<ArtifactRef> {
+    if !trial.artifact_refs.is_empty() {
+        return trial.artifact_refs.clone();
+    }
+    let only_place =
+        |uri: &String| ArtifactRef { uri: uri.clone(), checksum: None, bytes: None, media_type: None };
+    trial.artifact_uri.iter().map(only_place).collect()
 }

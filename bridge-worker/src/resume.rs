@@ -85,7 +85,7 @@ fn event_of(kept: &Kept, run: &RunId) -> Option<Event> {
     if header.is_some_and(|id| id != run.as_str()) {
         return None;
     }
-    let decoded = schemas::codec::decode(&kept.subject, &kept.headers, &kept.payload).ok()?;
+    let decoded = kept.decode().ok()?;
     (decoded.event.run_id() == Some(run)).then_some(decoded.event)
 }
 

@@ -90,6 +90,7 @@ impl Trial {
         if is_best {
             let kept = self.keep(id, workdir.path(), &files, &mut report.warnings).await;
             report.artifact_uri = kept.first().map(|file| file.uri.clone());
+            report.artifact_refs.clone_from(&kept);
             self.best.keep(number, kept);
         }
         drop(workdir);

@@ -8,9 +8,10 @@ pub mod jq;
 mod merge;
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use schemas::cloudevents::{Headers, header};
-use schemas::codec::{Decoded, MAX_EVENT_BYTES};
+use schemas::codec::{DecodeError, Decoded, Foreign, MAX_EVENT_BYTES};
 use schemas::{Encoding, Record, codec};
 use serde_json::Value;
 use service_kit::error::CliError;
@@ -27,6 +28,23 @@ pub struct Draft {
     pub headers: Headers,
     /// Its payload.
     pub payload: Vec<u8>,
+    /// The schema the payload was written with, where this build was not made with it.
+    pub schema: Option<Arc<Foreign>>,
+}
+
+impl Draft {
+    /// Reads it as every reader of its subject will.
+    ///
+    /// # Errors
+    /// Why it would die again.
+    pub fn decode(&self) -> Result<Decoded, DecodeError> {
+        self.decode_on(&self.subject)
+    }
+
+    /// Reads it as what another subject carries.
+    fn decode_on(&self, subject: &str) -> Result<Decoded, DecodeError> {
+        codec::decode_with(subject, &self.headers, &self.payload, self.schema.as_deref())
+    }
 }
 
 /// How a payload is changed.
@@ -97,8 +115,8 @@ pub fn input(subject: &str, draft: &Draft) -> Value {
     if let Ok(value) = serde_json::from_slice(&draft.payload) {
         return value;
     }
-    match codec::decode(subject, &draft.headers, &draft.payload) {
-        Ok(Decoded { event, encoding: Encoding::Avro | Encoding::Json, .. }) => event.to_json(),
+    match draft.decode_on(subject) {
+        Ok(decoded) => decoded.event.to_json(),
         Err(_) => Value::String(String::from_utf8_lossy(&draft.payload).into_owned()),
     }
 }
@@ -112,8 +130,8 @@ fn restate(draft: &mut Draft, edited: &Value) {
         set(&mut draft.headers, header::CONTENT_TYPE, Encoding::Json.content_type());
     }
     if let Some(record) = Record::of_subject(&draft.subject) {
-        set(&mut draft.headers, "ce-type", &record.ce_type());
-        set(&mut draft.headers, "ce-dataschema", &record.ce_dataschema());
+        set(&mut draft.headers, "ce-type", record.ce_type());
+        set(&mut draft.headers, "ce-dataschema", record.ce_dataschema());
     }
     if let Some(run) =
         edited.get("run_id").and_then(Value::as_str).filter(|run| schemas::RunId::parse(run).is_ok())

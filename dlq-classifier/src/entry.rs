@@ -113,7 +113,8 @@ impl Entry {
 /// A valid request that names no run belongs to the run every reader derives from its place.
 fn run_of(verdict: &Verdict, kept: &Kept) -> Option<String> {
     let headers = original_headers(&kept.headers);
-    if let Ok(decoded) = codec::decode(&verdict.subject, &headers, &kept.payload) {
+    if let Ok(decoded) = codec::decode_with(&verdict.subject, &headers, &kept.payload, kept.schema.as_deref())
+    {
         let millis = u64::try_from(verdict.first_seen.millis()).unwrap_or(0);
         let derived = || RunId::derive(&verdict.stream, verdict.sequence, millis);
         return Some(decoded.event.run_id().cloned().unwrap_or_else(derived).to_string());

@@ -45,7 +45,7 @@ pub(crate) async fn run(id: &str, is_raw: bool, common: &Common) -> Result<Exit,
     let letter = Letter {
         entry,
         headers: headers.0.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect(),
-        payload: Payload::read(&entry.subject, &headers, &kept.payload),
+        payload: Payload::read(&entry.subject, &headers, &kept.payload, kept.schema.as_deref()),
         operations: book.marks(&entry.id),
     };
     printer.object(&letter, |out| letter.write(out))?;

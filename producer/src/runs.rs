@@ -219,7 +219,7 @@ impl Requests {
 }
 
 fn read(kept: &Kept) -> Option<Request> {
-    let event = schemas::codec::decode(&kept.subject, &kept.headers, &kept.payload).ok()?.event;
+    let event = kept.decode().ok()?.event;
     let run_id = run_of(kept, &event)?;
     let Event::RunRequested(request) = event else { return None };
     Some(Request { run_id, sequence: kept.sequence, time: kept.time, request })

@@ -1,9 +1,15 @@
 //! The envelope: CloudEvents 1.0. Binary mode (`ce-*` headers) on everything we publish, structured mode
 //! (`application/cloudevents+json`) understood as well, no headers at all taken as JSON (see `codec/content.rs`).
 
+use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
+
 use crate::codec::Encoding;
 pub use crate::headers::{Headers, header};
 use crate::{Event, RunId, Timestamp};
+
+/// What an attribute's value may not hold in a header as it is (CloudEvents, NATS and HTTP bindings, 3.1.3.2): beside
+/// these, everything that is not ASCII.
+const ENCODED: &AsciiSet = &CONTROLS.add(b' ').add(b'"').add(b'%');
 
 /// What the envelope says beside the event.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -42,13 +48,13 @@ impl Voice {
 pub fn headers(event: &Event, voice: &Voice, encoding: Encoding, time: Timestamp) -> Headers {
     let Voice { run, attempt, epoch, context } = voice;
     let record = event.record();
-    let id = event.message_id(run, *attempt, *epoch);
+    let id = attribute(&event.message_id(run, *attempt, *epoch));
     let mut headers = Headers(Vec::with_capacity(14));
     headers.push(header::MESSAGE_ID, id.clone());
     headers.push("ce-specversion", "1.0");
     headers.push("ce-id", id);
     headers.push("ce-type", record.ce_type());
-    headers.push("ce-source", context.source.clone());
+    headers.push("ce-source", attribute(&context.source));
     headers.push("ce-subject", run.as_str());
     headers.push("ce-time", time.to_string());
     headers.push("ce-dataschema", record.ce_dataschema());
@@ -61,4 +67,9 @@ pub fn headers(event: &Event, voice: &Voice, encoding: Encoding, time: Timestamp
     headers.push_some(header::CAUSATION_ID, context.causation_id.clone());
     headers.push(header::CORRELATION_ID, context.correlation_id.clone().unwrap_or_else(|| run.to_string()));
     headers
+}
+
+/// The value of an attribute as a header carries it.
+pub fn attribute(value: &str) -> String {
+    utf8_percent_encode(value, ENCODED).to_string()
 }

@@ -1,18 +1,24 @@
 //! Both encodings, chosen by header: JSON (the default) and Avro single-object.
 //!
 //! Reading is bounded and never panics: an over-long payload is refused before it is parsed, JSON nests at most
-//! 128 deep, Avro collections may not claim more memory than [`MAX_EVENT_BYTES`] times a small factor, bytes after
-//! the value are an error. Unknown JSON fields are ignored and listed, a wrong type or a missing field is an error
-//! that names its path.
+//! 128 deep, no payload makes its reader take more than 8 MB, bytes after the value are an error. Unknown JSON fields
+//! are ignored and listed, a wrong type or a missing field is an error that names its path.
+//!
+//! Any published version of a schema is read, and any other that the registry knows and that fits ([`Foreign`]). What
+//! is written is the latest.
 
 pub(crate) mod avro;
 mod content;
+mod envelope;
+mod foreign;
 pub(crate) mod json;
 
 use std::fmt;
 
+pub use foreign::{Foreign, foreign_fingerprint};
+
 use crate::headers::Headers;
-use crate::record::Fingerprint;
+use crate::record::Version;
 use crate::{Event, Failure, FailureClass, Record, Stage};
 
 /// Largest event we write or read, headers not counted. It is half of the broker's default limit of 1 MiB, so that
@@ -61,32 +67,37 @@ pub struct DecodeError {
     pub reason: String,
     /// The record that was tried.
     pub record: Option<Record>,
+    /// The version of its schema that was tried.
+    pub version: u32,
 }
 
 impl DecodeError {
     pub(crate) fn new(class: FailureClass, stage: Stage, reason: impl Into<String>) -> Self {
         let reason = crate::failure::bounded_head(&reason.into(), 1024);
-        Self { class, stage, reason, record: None }
+        Self { class, stage, reason, record: None, version: 0 }
     }
 
     fn of(mut self, record: Record) -> Self {
         self.record = Some(record);
+        self.version = if self.version == 0 { record.latest().number } else { self.version };
+        self
+    }
+
+    fn of_version(mut self, version: &Version) -> Self {
+        self.version = version.number;
         self
     }
 
     /// The failure as events and dead letters carry it.
     pub fn to_failure(&self) -> Failure {
-        let tried = self
-            .record
-            .map_or(String::new(), |record| format!("{} v{}: ", record.name(), crate::record::VERSION));
-        Failure::new(self.class, self.stage, format!("{tried}{}", self.reason))
+        Failure::new(self.class, self.stage, self.to_string())
     }
 }
 
 impl fmt::Display for DecodeError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.record {
-            Some(record) => write!(f, "{} v{}: {}", record.name(), crate::record::VERSION, self.reason),
+            Some(record) => write!(f, "{} v{}: {}", record.name(), self.version, self.reason),
             None => f.write_str(&self.reason),
         }
     }
@@ -126,61 +137,75 @@ pub enum EncodeError {
     Unwritable(String),
 }
 
-/// Reads what came on a subject: picks record and encoding, decodes, checks the meaning.
+/// Reads what came on a subject: picks record and encoding, decodes, checks the meaning. Schemas this build was not
+/// made with are unknown to it; see [`decode_with`].
 pub fn decode(subject: &str, headers: &Headers, payload: &[u8]) -> Result<Decoded, DecodeError> {
+    decode_with(subject, headers, payload, None)
+}
+
+/// The same with a schema that was looked up in the registry, for the fingerprint [`foreign_fingerprint`] asked for.
+pub fn decode_with(
+    subject: &str,
+    headers: &Headers,
+    payload: &[u8],
+    foreign: Option<&Foreign>,
+) -> Result<Decoded, DecodeError> {
     let record = Record::of_subject(subject).ok_or_else(|| {
         let reason = format!("no record of the contract is carried on the subject \"{subject}\"");
         DecodeError::new(FailureClass::UnsupportedSubject, Stage::Decode, reason)
     })?;
+    read_record(record, headers, payload, foreign).map_err(|error| error.of(record))
+}
+
+fn read_record(
+    record: Record,
+    headers: &Headers,
+    payload: &[u8],
+    foreign: Option<&Foreign>,
+) -> Result<Decoded, DecodeError> {
     if payload.len() > MAX_EVENT_BYTES {
         let reason = format!("payload of {} bytes is over the limit of {MAX_EVENT_BYTES}", payload.len());
-        return Err(DecodeError::new(FailureClass::Validation, Stage::Decode, reason).of(record));
+        return Err(DecodeError::new(FailureClass::Validation, Stage::Decode, reason));
     }
-    let content = content::content(headers, payload).map_err(|error| error.of(record))?;
-    check_type(record, content.ce_type.as_deref())?;
+    envelope::check(record, headers)?;
+    let content = content::content(headers, payload)?;
+    if let Some(claimed) = &content.ce_type {
+        envelope::check_type(record, claimed)?;
+    }
     let mut unknown_fields = Vec::new();
     let event = match content.encoding {
-        Encoding::Json => Event::read_json(record, &content.payload, &mut unknown_fields),
-        Encoding::Avro => read_single_object(record, &content.payload),
-    }
-    .map_err(|error| error.of(record))?;
+        Encoding::Json => Event::read_json(record, &content.payload, &mut unknown_fields)?,
+        Encoding::Avro => read_single_object(record, &content.payload, foreign)?,
+    };
     event.validate().map_err(|invalid| {
-        DecodeError::new(FailureClass::Validation, Stage::Validate, invalid.to_string()).of(record)
+        DecodeError::new(FailureClass::Validation, Stage::Validate, invalid.to_string())
     })?;
     Ok(Decoded { event, unknown_fields, encoding: content.encoding })
 }
 
-/// The type a publisher claims must be the one the subject carries.
-fn check_type(record: Record, claimed: Option<&str>) -> Result<(), DecodeError> {
-    let Some(claimed) = claimed else { return Ok(()) };
-    let is_ours =
-        claimed.strip_prefix(record.subject()).is_some_and(|rest| rest.is_empty() || rest.starts_with(".v"));
-    if is_ours {
-        return Ok(());
-    }
-    let reason = format!(
-        "ce-type \"{claimed}\" does not belong on {}; expected {}",
-        record.subject(),
-        record.ce_type()
-    );
-    Err(DecodeError::new(FailureClass::SchemaMismatch, Stage::Decode, reason).of(record))
-}
-
-fn read_single_object(record: Record, payload: &[u8]) -> Result<Event, DecodeError> {
+fn read_single_object(
+    record: Record,
+    payload: &[u8],
+    foreign: Option<&Foreign>,
+) -> Result<Event, DecodeError> {
     let fingerprint = avro::header(payload)?;
-    match Record::of_fingerprint(fingerprint) {
-        Some(written) if written == record => Event::read_avro(record, &payload[avro::HEADER_BYTES..]),
-        Some(written) => {
-            let reason = format!("the payload is a {}, expected a {}", written.name(), record.name());
-            Err(DecodeError::new(FailureClass::SchemaMismatch, Stage::Decode, reason))
+    let datum = &payload[avro::HEADER_BYTES..];
+    match Version::of_fingerprint(fingerprint) {
+        Some(version) if version.record != record => Err(avro::misplaced(version.record, record)),
+        Some(version) if version.is_latest() => Event::read_avro(record, datum),
+        Some(version) => {
+            let datum = avro::upgrade(version, datum).map_err(|error| error.of_version(version))?;
+            Event::read_avro(record, &datum)
         }
-        None => Err(unknown_schema(fingerprint)),
+        None => {
+            let known = foreign.filter(|foreign| foreign.fingerprint == fingerprint);
+            let datum = match known {
+                Some(foreign) => foreign.resolve(record, datum)?,
+                None => Foreign::missing(fingerprint).resolve(record, datum)?,
+            };
+            Event::read_avro(record, &datum)
+        }
     }
-}
-
-fn unknown_schema(fingerprint: Fingerprint) -> DecodeError {
-    let reason = format!("no schema with fingerprint {fingerprint} is known");
-    DecodeError::new(FailureClass::SchemaUnknown, Stage::Decode, reason)
 }
 
 #[cfg(test)]

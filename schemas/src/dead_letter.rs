@@ -6,7 +6,7 @@
 use sha2::{Digest, Sha256};
 
 use crate::failure::bounded_head;
-use crate::headers::{Headers, header};
+use crate::headers::{Headers, header, starts_with_ignoring_case};
 use crate::{FailureClass, Stage, Timestamp, subject};
 
 /// Prefix of the verdict's headers.
@@ -179,10 +179,6 @@ pub fn original_headers(headers: &Headers) -> Headers {
 /// The message id the message had before it died.
 pub fn original_message_id(headers: &Headers) -> Option<&str> {
     headers.get(&format!("{ORIGINAL_PREFIX}{}", header::MESSAGE_ID))
-}
-
-fn starts_with_ignoring_case(text: &str, prefix: &str) -> bool {
-    text.get(..prefix.len()).is_some_and(|head| head.eq_ignore_ascii_case(prefix))
 }
 
 /// A header value is one line of bounded length.

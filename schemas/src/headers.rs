@@ -35,6 +35,11 @@ impl Headers {
     }
 }
 
+/// True if a header's name begins so, in whatever case.
+pub(crate) fn starts_with_ignoring_case(name: &str, prefix: &str) -> bool {
+    name.as_bytes().get(..prefix.len()).is_some_and(|head| head.eq_ignore_ascii_case(prefix.as_bytes()))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -50,8 +50,52 @@ impl<'de> Deserialize<'de> for Json {
             return serde_json::Value::deserialize(deserializer).map(Self);
         }
         let text = String::deserialize(deserializer)?;
+        weigh(&text).map_err(de::Error::custom)?;
         serde_json::from_str(&text)
             .map(Self)
             .map_err(|error| de::Error::custom(format!("not JSON text: {error}")))
     }
+}
+
+/// Texts up to this size cannot become more than 8 MB of values and are not weighed.
+const WEIGHED_FROM: usize = 64 * 1024;
+/// Most memory the values of one text may take, in bytes.
+const MAX_WEIGHT: usize = 6 << 20;
+/// What the first entry of an object takes: one node of the map.
+const OBJECT: usize = 640;
+/// What a further entry takes, in nodes that are half full.
+const ENTRY: usize = 110;
+/// What the first items of a list take.
+const LIST: usize = 128;
+/// What a further item takes while its list is moved to a larger place.
+const ITEM: usize = 96;
+
+/// Estimates, without building anything, the memory that the values of a JSON text take: an object of eight bytes
+/// becomes a map of hundreds. Too much is refused with a remedy.
+pub(crate) fn weigh(text: &str) -> Result<(), String> {
+    if text.len() <= WEIGHED_FROM {
+        return Ok(());
+    }
+    let mut weight = text.len();
+    let mut is_text = false;
+    let mut bytes = text.bytes();
+    while let Some(byte) = bytes.next() {
+        match (is_text, byte) {
+            (true, b'\\') => drop(bytes.next()),
+            (_, b'"') => is_text = !is_text,
+            (true, _) => {}
+            (false, b'{') => weight += OBJECT,
+            (false, b'[') => weight += LIST,
+            (false, b':') => weight += ENTRY,
+            (false, b',') => weight += ITEM,
+            (false, _) => {}
+        }
+    }
+    if weight <= MAX_WEIGHT {
+        return Ok(());
+    }
+    let (megabytes, limit) = (weight >> 20, MAX_WEIGHT >> 20);
+    Err(format!(
+        "its values would take {megabytes} MB of memory, over the limit of {limit}; put large values into the artefact store"
+    ))
 }

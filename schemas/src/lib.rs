@@ -18,6 +18,7 @@ pub mod codec;
 pub mod dataset;
 pub mod dead_letter;
 pub mod event;
+pub mod evolution;
 pub mod failure;
 mod headers;
 pub mod ids;
@@ -25,6 +26,8 @@ mod json_text;
 pub mod lifecycle;
 mod real;
 pub mod record;
+pub mod resolution;
+pub mod shape;
 pub mod subject;
 mod timestamp;
 

@@ -11,6 +11,7 @@ use async_nats::jetstream::{self, context::ContextBuilder};
 use crate::config::{BrokerTarget, Credentials};
 use crate::error::CliError;
 use crate::exit::Exit;
+use crate::schema_registry::Known;
 
 /// A dead connection is noticed after two unanswered pings; the client's own default of 60 s would take minutes.
 const PING_INTERVAL: Duration = Duration::from_secs(3);
@@ -32,6 +33,8 @@ pub struct Broker {
     pub client: async_nats::Client,
     /// JetStream.
     pub jetstream: jetstream::Context,
+    /// Schemas of other builds that were met on it.
+    pub(crate) schemas: Known,
     url: String,
 }
 
@@ -67,7 +70,7 @@ impl Broker {
             .max_ack_inflight(MAX_ACKS_IN_FLIGHT)
             .backpressure_on_inflight(true)
             .build(client.clone());
-        Self { client, jetstream, url: url.to_owned() }
+        Self { client, jetstream, schemas: Known::default(), url: url.to_owned() }
     }
 
     /// Where the broker is, without credentials.

@@ -3,18 +3,20 @@
 //! A delivery is consumed by [`Delivery::ack`], [`Delivery::retry`] or [`Delivery::reject`]. One that is dropped is
 //! redelivered when its lease runs out, and the drop is logged.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_nats::jetstream::{self, AckKind};
 use bytes::Bytes;
 use schemas::cloudevents::Headers;
-use schemas::codec::{DecodeError, Decoded};
+use schemas::codec::{DecodeError, Decoded, Foreign};
 use schemas::dead_letter::Place;
 use schemas::{Failure, RunId, Timestamp};
 
 use crate::broker::Broker;
 use crate::dead_letter;
 use crate::publish::{PublishFailure, from_header_map};
+use crate::schema_registry::{self, Unavailable};
 
 /// Why a delivery could not be settled. Whether the broker has it is unknown; a redelivery settles it again.
 #[derive(Debug, thiserror::Error)]
@@ -41,6 +43,7 @@ pub struct Delivery {
     message: jetstream::Message,
     headers: Headers,
     place: Place,
+    schema: Option<Arc<Foreign>>,
     is_settled: bool,
 }
 
@@ -57,7 +60,7 @@ impl Delivery {
             first_seen: facts.published.into(),
         };
         let headers = from_header_map(message.headers.as_ref());
-        Some(Self { message, headers, place, is_settled: false })
+        Some(Self { message, headers, place, schema: None, is_settled: false })
     }
 
     /// Where the message stands.
@@ -90,9 +93,16 @@ impl Delivery {
         &self.message.payload
     }
 
+    /// Looks up the schema it was written with, where this build was not made with it.
+    pub(crate) async fn find_schema(&mut self, broker: &Broker) -> Result<(), Unavailable> {
+        self.schema = schema_registry::resolve(broker, &self.headers, &self.message.payload).await?;
+        Ok(())
+    }
+
     /// Reads the event.
     pub fn decode(&self) -> Result<Decoded, DecodeError> {
-        schemas::codec::decode(self.subject(), &self.headers, self.payload())
+        let schema = self.schema.as_deref();
+        schemas::codec::decode_with(self.subject(), &self.headers, self.payload(), schema)
     }
 
     /// The run id a request without one gets: the same for every reader of this message.

@@ -4,7 +4,6 @@
 //! Invariants: what is valid is shown as the contract reads it, every field present, whatever encoding it came in;
 //! what is not is shown as it came, with the reason; every message of the stream makes a line.
 
-use schemas::codec;
 use schemas::failure::bounded_head;
 use schemas::subject::STREAM;
 use schemas::{Event, Record, RunId, Timestamp};
@@ -29,7 +28,7 @@ pub struct EventLine {
     pub run_id: Option<RunId>,
     /// CloudEvents type of what the subject carries, such as `ml.run.trial.v1`.
     #[serde(rename = "type")]
-    pub kind: Option<String>,
+    pub kind: Option<&'static str>,
     /// The event.
     pub data: Value,
     /// Why it is no valid event, if it is none.
@@ -40,7 +39,7 @@ pub struct EventLine {
 impl EventLine {
     /// The line of a message, and the event it carries if it is a valid one.
     pub fn of(kept: &Kept) -> (Self, Option<Event>) {
-        let decoded = codec::decode(&kept.subject, &kept.headers, &kept.payload);
+        let decoded = kept.decode();
         let (run_id, data, error, event) = match decoded {
             Ok(decoded) => (run_of(kept, &decoded.event), decoded.event.to_json(), None, Some(decoded.event)),
             Err(error) => (None, undecoded(&kept.payload), Some(error.to_string()), None),
@@ -86,6 +85,7 @@ mod tests {
             time: Timestamp::from_micros(1_700_000_000_000_000),
             headers: Headers::default(),
             payload: payload.to_vec().into(),
+            schema: None,
         }
     }
 
@@ -95,7 +95,7 @@ mod tests {
         assert!(event.is_some());
         assert_eq!(line.run_id, Some(RunId::derive(STREAM, 7, 1_700_000_000_000)));
         assert_eq!((line.data["strategy"].as_str(), line.error), (Some("ga"), None));
-        assert_eq!(line.kind.as_deref(), Some("cerebros.nas.run.requested.v1"));
+        assert_eq!(line.kind, Some("cerebros.nas.run.requested.v1"));
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! Reading a stream without consuming it: from a sequence on, to the present or for ever.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_nats::jetstream::ErrorCode;
@@ -11,12 +12,14 @@ use bytes::Bytes;
 use futures_util::StreamExt as _;
 use schemas::Timestamp;
 use schemas::cloudevents::Headers;
+use schemas::codec::{DecodeError, Decoded, Foreign};
 use serde::Deserialize;
 
 use crate::broker::Broker;
 use crate::error::CliError;
 use crate::exit::Exit;
 use crate::publish::from_header_map;
+use crate::schema_registry;
 
 /// A broker that holds messages and does not hand one over for this long is not well.
 const SILENCE_LIMIT: Duration = Duration::from_secs(20);
@@ -34,10 +37,25 @@ pub struct Kept {
     pub headers: Headers,
     /// Its payload.
     pub payload: Bytes,
+    /// The schema it was written with, where this build was not made with it.
+    pub schema: Option<Arc<Foreign>>,
+}
+
+impl Kept {
+    /// Reads the event.
+    ///
+    /// # Errors
+    /// Why it is none.
+    pub fn decode(&self) -> Result<Decoded, DecodeError> {
+        schemas::codec::decode_with(&self.subject, &self.headers, &self.payload, self.schema.as_deref())
+    }
 }
 
 /// Messages of a stream in order.
 pub struct History {
+    broker: Broker,
+    /// Kept across a cancelled `next`: a message that was taken is returned.
+    taken: Option<Kept>,
     messages: Option<pull::Ordered>,
     /// Last sequence to return; `None` goes on for ever.
     until: Option<u64>,
@@ -45,6 +63,10 @@ pub struct History {
 }
 
 impl History {
+    fn new(broker: &Broker, messages: Option<pull::Ordered>, until: Option<u64>, is_over: bool) -> Self {
+        Self { broker: broker.clone(), taken: None, messages, until, is_over }
+    }
+
     /// What stream `stream` holds on `filters` (all when empty) from sequence `from` to the present.
     pub async fn to_the_present(
         broker: &Broker,
@@ -54,12 +76,12 @@ impl History {
     ) -> Result<Self, CliError> {
         let last = last_sequence(broker, stream, filters).await?;
         if last.is_none_or(|last| last < from) {
-            return Ok(Self { messages: None, until: None, is_over: true });
+            return Ok(Self::new(broker, None, None, true));
         }
         let messages =
             open(broker, stream, filters, DeliverPolicy::ByStartSequence { start_sequence: from.max(1) })
                 .await?;
-        Ok(Self { messages: Some(messages), until: last, is_over: false })
+        Ok(Self::new(broker, Some(messages), last, false))
     }
 
     /// The same, going on with what is yet to come.
@@ -72,17 +94,26 @@ impl History {
         let messages =
             open(broker, stream, filters, DeliverPolicy::ByStartSequence { start_sequence: from.max(1) })
                 .await?;
-        Ok(Self { messages: Some(messages), until: None, is_over: false })
+        Ok(Self::new(broker, Some(messages), None, false))
     }
 
     /// Only what is yet to come.
     pub async fn from_now(broker: &Broker, stream: &str, filters: &[&str]) -> Result<Self, CliError> {
         let messages = open(broker, stream, filters, DeliverPolicy::New).await?;
-        Ok(Self { messages: Some(messages), until: None, is_over: false })
+        Ok(Self::new(broker, Some(messages), None, false))
     }
 
-    /// The next message; `None` when the present is reached.
+    /// The next message; `None` when the present is reached. Cancel safe.
     pub async fn next(&mut self) -> Result<Option<Kept>, CliError> {
+        if self.taken.is_none() {
+            self.taken = self.take().await?;
+        }
+        let Some(taken) = &self.taken else { return Ok(None) };
+        let schema = schema_of(&self.broker, taken).await?;
+        Ok(self.taken.take().map(|taken| Kept { schema, ..taken }))
+    }
+
+    async fn take(&mut self) -> Result<Option<Kept>, CliError> {
         if self.is_over {
             return Ok(None);
         }
@@ -104,6 +135,7 @@ impl History {
             time: facts.published.into(),
             headers: from_header_map(message.headers.as_ref()),
             payload: message.payload.clone(),
+            schema: None,
         };
         self.is_over = self.until.is_some_and(|until| kept.sequence >= until || facts.pending == 0);
         Ok(Some(kept))
@@ -149,14 +181,21 @@ pub async fn raw(broker: &Broker, stream: &str, sequence: u64) -> Result<Option<
 
 /// The message at a sequence of a stream; `None` when it is gone. What is no header in its header block is left out.
 pub async fn at(broker: &Broker, stream: &str, sequence: u64) -> Result<Option<Kept>, CliError> {
-    let raw = raw(broker, stream, sequence).await?;
-    Ok(raw.map(|raw| Kept {
+    let Some(raw) = raw(broker, stream, sequence).await? else { return Ok(None) };
+    let kept = Kept {
         sequence: raw.sequence,
         subject: raw.subject,
         time: raw.time,
         headers: headers_of(&raw.header_block),
         payload: raw.payload,
-    }))
+        schema: None,
+    };
+    let schema = schema_of(broker, &kept).await?;
+    Ok(Some(Kept { schema, ..kept }))
+}
+
+async fn schema_of(broker: &Broker, kept: &Kept) -> Result<Option<Arc<Foreign>>, CliError> {
+    schema_registry::resolve(broker, &kept.headers, &kept.payload).await.map_err(|error| broken(&error))
 }
 
 /// The headers in a block, all values of each, in the order every reader gives them.

@@ -28,6 +28,8 @@ pub struct Intake {
     consumer: &'static str,
     batch: usize,
     open: Option<pull::Stream>,
+    /// Kept across a cancelled `next`: a message that was taken is returned.
+    taken: Option<Delivery>,
     /// Kept across a cancelled `next`: what a pull that was sent brings must reach somebody.
     opening: Option<JoinHandle<Option<pull::Stream>>>,
     pause: Duration,
@@ -47,6 +49,7 @@ impl Intake {
             consumer,
             batch: batch.max(1),
             open: None,
+            taken: None,
             opening: None,
             pause: Duration::ZERO,
         }
@@ -56,6 +59,24 @@ impl Intake {
     /// was not returned is not lost.
     pub async fn next(&mut self) -> Delivery {
         loop {
+            if let Some(taken) = self.taken.as_mut() {
+                // Without its schema a message could be taken for malformed, so an outage of the registry is waited for.
+                match taken.find_schema(&self.broker).await {
+                    Ok(()) => {
+                        if let Some(taken) = self.taken.take() {
+                            return taken;
+                        }
+                    }
+                    Err(error) => {
+                        tracing::warn!(consumer = self.consumer, %error, "waiting for the schema registry");
+                        tokio::time::sleep(MAX_PAUSE).await;
+                        if let Err(error) = topology::ensure(&self.broker).await {
+                            tracing::debug!(error = %error.what, "topology cannot be checked yet");
+                        }
+                    }
+                }
+                continue;
+            }
             let Some(open) = self.open.as_mut() else {
                 self.reopen().await;
                 continue;
@@ -63,9 +84,7 @@ impl Intake {
             match open.next().await {
                 Some(Ok(message)) => {
                     self.pause = Duration::ZERO;
-                    if let Some(delivery) = Delivery::new(message) {
-                        return delivery;
-                    }
+                    self.taken = Delivery::new(message);
                 }
                 Some(Err(error)) => {
                     tracing::warn!(consumer = self.consumer, %error, "intake interrupted, reopening");

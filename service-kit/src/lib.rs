@@ -26,6 +26,7 @@ pub mod output;
 pub mod program;
 pub mod publish;
 pub mod registry;
+pub mod schema_registry;
 pub mod shutdown;
 pub mod telemetry;
 pub mod topology;

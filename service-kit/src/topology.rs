@@ -12,6 +12,7 @@ use schemas::subject::{ADVISORY_STREAM, DLQ_STREAM, DLQ_SUBJECTS, STREAM, STREAM
 use crate::broker::Broker;
 use crate::error::CliError;
 use crate::exit::Exit;
+use crate::schema_registry;
 
 /// Bucket of the run registry.
 pub const RUNS_BUCKET: &str = "cerebros_runs";
@@ -188,7 +189,7 @@ pub async fn ensure(broker: &Broker) -> Result<(), CliError> {
         .get_or_create_consumer(ADVISORY_CONSUMER, advisory_consumer())
         .await
         .map_err(|error| failed(&format!("consumer {ADVISORY_CONSUMER}"), &error))?;
-    Ok(())
+    schema_registry::register(broker).await.map_err(|error| failed("registry of schemas", &error))
 }
 
 fn failed(what: &str, error: &dyn std::error::Error) -> CliError {

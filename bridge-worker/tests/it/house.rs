@@ -91,7 +91,7 @@ impl House {
         let mut history = History::to_the_present(&self.broker, STREAM, &[], 1).await.unwrap();
         let mut events = Vec::new();
         while let Some(kept) = history.next().await.unwrap() {
-            let Ok(decoded) = schemas::codec::decode(&kept.subject, &kept.headers, &kept.payload) else {
+            let Ok(decoded) = kept.decode() else {
                 continue;
             };
             if decoded.event.run_id() == Some(&run) {

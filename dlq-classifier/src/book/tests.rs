@@ -28,6 +28,7 @@ fn letter(sequence: u64, kept_at: u64, replays: u32) -> Kept {
         time: moment(1),
         headers: verdict.headers(&original, &place.message_id()),
         payload: b"{".as_slice().into(),
+        schema: None,
     }
 }
 
@@ -39,6 +40,7 @@ fn record(operation: Operation, kept_at: u64) -> Kept {
         time: moment(9),
         headers: Headers::default(),
         payload,
+        schema: None,
     }
 }
 

@@ -7,7 +7,12 @@ const REQUESTED: &str = "cerebros.nas.run.requested";
 
 fn message(payload: &[u8], headers: &[(&str, &str)]) -> Draft {
     let headers = headers.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
-    Draft { subject: REQUESTED.to_owned(), headers: Headers(headers), payload: payload.to_vec() }
+    Draft {
+        subject: REQUESTED.to_owned(),
+        headers: Headers(headers),
+        payload: payload.to_vec(),
+        schema: None,
+    }
 }
 
 fn jq(expression: &str, draft: Draft) -> Draft {

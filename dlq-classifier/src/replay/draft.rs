@@ -1,7 +1,7 @@
 //! The message a replay publishes: built from the dead letter, checked by the decoder that refused it. Pure.
 
 use schemas::cloudevents::{Headers, header};
-use schemas::codec::{self, DecodeError};
+use schemas::codec::DecodeError;
 use schemas::dead_letter::{REPLAY_OF, REPLAYS, original_headers, original_message_id};
 use schemas::subject::DLQ_PREFIX;
 use schemas::{Record, subject};
@@ -34,7 +34,12 @@ pub fn draft(entry: &Entry, letter: &Kept, to: Option<&str>) -> Draft {
     headers.push(header::MESSAGE_ID, format!("{base}/r{replays}"));
     headers.push(REPLAYS, replays.to_string());
     headers.push(REPLAY_OF, entry.id.clone());
-    Draft { subject: to.unwrap_or(&entry.subject).to_owned(), headers, payload: letter.payload.to_vec() }
+    Draft {
+        subject: to.unwrap_or(&entry.subject).to_owned(),
+        headers,
+        payload: letter.payload.to_vec(),
+        schema: letter.schema.clone(),
+    }
 }
 
 /// The message id a draft is published under.
@@ -60,7 +65,7 @@ pub fn check(draft: &Draft) -> Result<(), Refusal> {
     if is_foreign(&draft.subject) {
         return Ok(());
     }
-    codec::decode(&draft.subject, &draft.headers, &draft.payload).map(drop).map_err(Refusal::Invalid)
+    draft.decode().map(drop).map_err(Refusal::Invalid)
 }
 
 /// True for a subject the event stream does not take in.

@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use schemas::subject::STREAM;
-use schemas::{Event, Record, RunId, Timestamp, codec};
+use schemas::{Event, Record, RunId, Timestamp};
 use service_kit::broker::Broker;
 use service_kit::error::CliError;
 use service_kit::exit::Exit;
@@ -70,7 +70,7 @@ impl Outlook {
         let subject = Record::TrialReported.subject();
         let mut history = History::to_the_present(broker, STREAM, &[subject], from).await?;
         while let Some(kept) = history.next().await? {
-            let Ok(decoded) = codec::decode(&kept.subject, &kept.headers, &kept.payload) else { continue };
+            let Ok(decoded) = kept.decode() else { continue };
             if let Event::TrialReported(trial) = decoded.event
                 && runs.contains(&trial.run_id)
             {
@@ -104,5 +104,5 @@ impl Outlook {
 }
 
 fn event(draft: &Draft) -> Option<Event> {
-    codec::decode(&draft.subject, &draft.headers, &draft.payload).ok().map(|decoded| decoded.event)
+    draft.decode().ok().map(|decoded| decoded.event)
 }

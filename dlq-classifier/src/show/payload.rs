@@ -5,6 +5,7 @@ use std::io::{self, Write};
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use schemas::cloudevents::Headers;
+use schemas::codec::Foreign;
 use schemas::{Encoding, codec};
 use serde::Serialize;
 use serde_json::Value;
@@ -31,11 +32,11 @@ pub(super) enum Payload {
 }
 
 impl Payload {
-    pub(super) fn read(subject: &str, headers: &Headers, payload: &[u8]) -> Self {
+    pub(super) fn read(subject: &str, headers: &Headers, payload: &[u8], schema: Option<&Foreign>) -> Self {
         if let Ok(value) = serde_json::from_slice(payload) {
             return Self::Json(value);
         }
-        if let Ok(decoded) = codec::decode(subject, headers, payload)
+        if let Ok(decoded) = codec::decode_with(subject, headers, payload, schema)
             && decoded.encoding == Encoding::Avro
         {
             return Self::Avro(decoded.event.to_json());
@@ -103,7 +104,7 @@ mod tests {
     use super::*;
 
     fn shown(payload: &[u8], headers: &Headers) -> (Payload, String) {
-        let payload = Payload::read("cerebros.nas.run.requested", headers, payload);
+        let payload = Payload::read("cerebros.nas.run.requested", headers, payload, None);
         let mut out = Vec::new();
         payload.write(&mut out).unwrap();
         (payload, String::from_utf8(out).unwrap())

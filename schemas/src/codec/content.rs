@@ -15,6 +15,7 @@ use crate::{FailureClass, Stage};
 pub(crate) struct Content<'a> {
     pub(crate) payload: Cow<'a, [u8]>,
     pub(crate) encoding: Encoding,
+    /// The type a structured envelope claims; in binary mode it is a header.
     pub(crate) ce_type: Option<String>,
 }
 
@@ -35,9 +36,10 @@ pub(crate) fn content<'a>(headers: &Headers, payload: &'a [u8]) -> Result<Conten
     if media_type.as_deref() == Some("application/cloudevents+json") {
         return structured(payload);
     }
+    // In binary mode the type of the data travels as Content-Type; some publishers write it as an attribute.
+    let media_type = media_type.or_else(|| headers.get("ce-datacontenttype").map(essence));
     let encoding = encoding_of(media_type.as_deref())?;
-    let ce_type = headers.get("ce-type").map(str::to_owned);
-    Ok(Content { payload: Cow::Borrowed(payload), encoding, ce_type })
+    Ok(Content { payload: Cow::Borrowed(payload), encoding, ce_type: None })
 }
 
 fn structured(payload: &[u8]) -> Result<Content<'_>, DecodeError> {
@@ -66,8 +68,12 @@ fn fault(reason: String) -> DecodeError {
 }
 
 /// The media type without parameters, in lower case.
-fn essence(media_type: &str) -> String {
-    media_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase()
+fn essence(media_type: &str) -> Cow<'_, str> {
+    let essence = media_type.split(';').next().unwrap_or_default().trim();
+    if essence.bytes().any(|byte| byte.is_ascii_uppercase()) {
+        return Cow::Owned(essence.to_ascii_lowercase());
+    }
+    Cow::Borrowed(essence)
 }
 
 fn encoding_of(media_type: Option<&str>) -> Result<Encoding, DecodeError> {

@@ -3,6 +3,7 @@
 use serde::de::DeserializeOwned;
 
 use super::DecodeError;
+use crate::json_text::weigh;
 use crate::{FailureClass, Stage};
 
 /// Unknown fields listed per event; more are ignored without being named.
@@ -10,33 +11,47 @@ pub(crate) const MAX_UNKNOWN: usize = 32;
 
 /// Reads one record. Fields the type does not know are listed in `unknown`.
 pub(crate) fn read<T: DeserializeOwned>(payload: &[u8], unknown: &mut Vec<String>) -> Result<T, DecodeError> {
-    if payload.is_empty() {
-        return Err(DecodeError::new(
-            FailureClass::Decode,
-            Stage::Decode,
-            "the payload is empty; expected a JSON object",
-        ));
+    let text = text_of(payload)?;
+    weigh(text).map_err(|reason| DecodeError::new(FailureClass::Validation, Stage::Decode, reason))?;
+    let mut reader = serde_json::Deserializer::from_str(text);
+    let value = serde_ignored::deserialize(&mut reader, |path| {
+        if unknown.len() < MAX_UNKNOWN {
+            unknown.push(path.to_string());
+        }
+    });
+    match value {
+        Ok(value) => {
+            reader.end().map_err(|error| explain(".", &error))?;
+            Ok(value)
+        }
+        Err(_) => Err(locate::<T>(text)),
     }
-    let text = std::str::from_utf8(payload).map_err(|error| {
+}
+
+/// Reads again to find the path of the error, which costs as much as the reading itself.
+fn locate<T: DeserializeOwned>(text: &str) -> DecodeError {
+    let mut reader = serde_json::Deserializer::from_str(text);
+    let mut track = serde_path_to_error::Track::new();
+    let tracked = serde_path_to_error::Deserializer::new(&mut reader, &mut track);
+    match T::deserialize(tracked) {
+        Err(error) => explain(&track.path().to_string(), &error),
+        Ok(_) => unreachable!("the same text was refused before"),
+    }
+}
+
+fn text_of(payload: &[u8]) -> Result<&str, DecodeError> {
+    let fault = |reason: String| DecodeError::new(FailureClass::Decode, Stage::Decode, reason);
+    if payload.is_empty() {
+        return Err(fault("the payload is empty; expected a JSON object".to_owned()));
+    }
+    std::str::from_utf8(payload).map_err(|error| {
         let marker = if payload.starts_with(&super::avro::MARKER) {
             "; it starts like Avro: set the header Content-Type to application/avro"
         } else {
             ""
         };
-        let reason = format!("not UTF-8 from byte {}{marker}", error.valid_up_to());
-        DecodeError::new(FailureClass::Decode, Stage::Decode, reason)
-    })?;
-    let mut reader = serde_json::Deserializer::from_str(text);
-    let mut track = serde_path_to_error::Track::new();
-    let tracked = serde_path_to_error::Deserializer::new(&mut reader, &mut track);
-    let value = serde_ignored::deserialize(tracked, |path| {
-        if unknown.len() < MAX_UNKNOWN {
-            unknown.push(path.to_string());
-        }
-    });
-    let value = value.map_err(|error| explain(&track.path().to_string(), &error))?;
-    reader.end().map_err(|error| explain(".", &error))?;
-    Ok(value)
+        fault(format!("not UTF-8 from byte {}{marker}", error.valid_up_to()))
+    })
 }
 
 /// A syntax error is a fault of the bytes; a wrong type or a missing field is one of the meaning.

@@ -105,6 +105,10 @@ pub struct TrialReported {
     /// The model the trial left behind.
     #[serde(default)]
     pub artifact_uri: Option<String>,
+    /// Files of the trial that were kept, with their checksums, the first named by `artifact_uri`. A trial that was not
+    /// the best known when it ended keeps none. Since version 2.
+    #[serde(default)]
+    pub artifact_refs: Vec<ArtifactRef>,
     /// Wall-clock time in milliseconds.
     #[serde(default)]
     pub duration_ms: Option<i64>,
@@ -155,6 +159,7 @@ impl TrialReported {
             metrics: BTreeMap::new(),
             parameters: Json::object(),
             artifact_uri: None,
+            artifact_refs: Vec::new(),
             duration_ms: None,
             rank: None,
             warnings: Vec::new(),

@@ -209,6 +209,7 @@ impl TrialReported {
         not_negative("rank", self.rank)?;
         not_negative("seed", self.seed)?;
         entries("parent_ids", self.parent_ids.len())?;
+        entries("artifact_refs", self.artifact_refs.len())?;
         entries("warnings", self.warnings.len())?;
         metrics(&self.metrics)
     }

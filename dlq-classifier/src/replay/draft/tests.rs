@@ -21,6 +21,7 @@ fn died(subject: &str, original: &[(&str, &str)], payload: &[u8]) -> (Entry, Kep
         time: Timestamp::from_micros(2),
         headers: verdict.headers(&original, &place.message_id()),
         payload: payload.to_vec().into(),
+        schema: None,
     };
     (Entry::read(&kept).unwrap(), kept)
 }

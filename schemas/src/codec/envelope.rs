@@ -1,0 +1,109 @@
+//! The headers as far as they can make a message unreadable: CloudEvents attributes in binary mode, and headers that
+//! command the broker.
+
+use std::borrow::Cow;
+
+use super::DecodeError;
+use crate::headers::{Headers, starts_with_ignoring_case};
+use crate::{FailureClass, Record, Stage};
+
+/// What a publisher may ask of the broker, and what the broker itself adds. Everything else under `Nats-` would make
+/// it do something with the stream (roll up, expire, schedule, count, mark as deleted), which no event may.
+const HARMLESS: [&str; 12] = [
+    "Nats-Msg-Id",
+    "Nats-Expected-",
+    "Nats-Batch-",
+    "Nats-Stream",
+    "Nats-Stream-Source",
+    "Nats-Subject",
+    "Nats-Sequence",
+    "Nats-Last-Sequence",
+    "Nats-Time-Stamp",
+    "Nats-Num-Pending",
+    "Nats-UpTo-Sequence",
+    "Nats-Required-Api-Level",
+];
+
+/// Holds the headers against the record of the subject. Messages without an envelope pass.
+pub(super) fn check(record: Record, headers: &Headers) -> Result<(), DecodeError> {
+    for (name, value) in &headers.0 {
+        if starts_with_ignoring_case(name, "ce-") {
+            attribute(record, &name[3..], value)?;
+        } else if starts_with_ignoring_case(name, "Nats-") && !is_harmless(name) {
+            let reason = format!(
+                "the header {name} commands the broker; an event may carry none of those but Nats-Msg-Id and Nats-Expected-*"
+            );
+            return Err(DecodeError::new(FailureClass::Validation, Stage::Decode, reason));
+        }
+    }
+    Ok(())
+}
+
+fn is_harmless(name: &str) -> bool {
+    HARMLESS.iter().any(|known| {
+        if known.ends_with('-') {
+            starts_with_ignoring_case(name, known)
+        } else {
+            name.eq_ignore_ascii_case(known)
+        }
+    })
+}
+
+fn attribute(record: Record, attribute: &str, value: &str) -> Result<(), DecodeError> {
+    let value = percent_decoded(value).map_err(|at| {
+        let reason = format!("the header ce-{attribute} has broken percent-encoding at byte {at}");
+        DecodeError::new(FailureClass::Decode, Stage::Decode, reason)
+    })?;
+    match attribute.to_ascii_lowercase().as_str() {
+        "specversion" if value != "1.0" => {
+            let reason = format!("CloudEvents specversion \"{value}\", expected \"1.0\"");
+            Err(DecodeError::new(FailureClass::Decode, Stage::Decode, reason))
+        }
+        "type" => check_type(record, &value),
+        "dataschema" => check_dataschema(record, &value),
+        _ => Ok(()),
+    }
+}
+
+/// The type a publisher claims must be the one the subject carries.
+pub(super) fn check_type(record: Record, claimed: &str) -> Result<(), DecodeError> {
+    let is_ours =
+        claimed.strip_prefix(record.subject()).is_some_and(|rest| rest.is_empty() || rest.starts_with(".v"));
+    if is_ours {
+        return Ok(());
+    }
+    let reason = format!(
+        "ce-type \"{claimed}\" does not belong on {}; expected {}",
+        record.subject(),
+        record.ce_type()
+    );
+    Err(DecodeError::new(FailureClass::SchemaMismatch, Stage::Decode, reason))
+}
+
+/// `cerebros:<record>:<version>:<fingerprint>` must name the record; another scheme is somebody else's catalogue.
+fn check_dataschema(record: Record, claimed: &str) -> Result<(), DecodeError> {
+    let Some(named) = claimed.strip_prefix("cerebros:").and_then(|rest| rest.split(':').next()) else {
+        return Ok(());
+    };
+    if named == record.name() {
+        return Ok(());
+    }
+    let reason = format!("ce-dataschema \"{claimed}\" is that of a {named}, expected a {}", record.name());
+    Err(DecodeError::new(FailureClass::SchemaMismatch, Stage::Decode, reason))
+}
+
+/// The value of an attribute in binary mode; the byte at which its encoding is broken otherwise.
+pub(super) fn percent_decoded(value: &str) -> Result<Cow<'_, str>, usize> {
+    if !value.contains('%') {
+        return Ok(Cow::Borrowed(value));
+    }
+    let bytes = value.as_bytes();
+    for (at, _) in value.match_indices('%') {
+        let is_hex = |offset: usize| bytes.get(at + offset).is_some_and(u8::is_ascii_hexdigit);
+        if !(is_hex(1) && is_hex(2)) {
+            return Err(at);
+        }
+    }
+    let decoded: Vec<u8> = percent_encoding::percent_decode_str(value).collect();
+    String::from_utf8(decoded).map(Cow::Owned).map_err(|error| error.utf8_error().valid_up_to())
+}

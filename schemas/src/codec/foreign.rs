@@ -1,0 +1,115 @@
+//! Schemas this build was not made with: what a newer (or somebody else's) writer put into the registry.
+//!
+//! The registry is a bucket anybody with access can write to, so its texts are as untrusted as a payload: bounded
+//! before they are parsed ([`crate::shape`]), held against the fingerprint they are kept under, and accepted only if
+//! our own schema can read all of what they describe.
+
+use crate::codec::{DecodeError, Encoding, avro, content};
+use crate::headers::Headers;
+use crate::record::{Fingerprint, Version};
+use crate::resolution::Resolution;
+use crate::{FailureClass, Record, Stage, shape};
+
+/// What is known about a schema that was looked up.
+#[derive(Debug, Clone)]
+pub struct Foreign {
+    /// Its fingerprint.
+    pub fingerprint: Fingerprint,
+    read: Result<Readable, Unreadable>,
+}
+
+#[derive(Debug, Clone)]
+struct Readable {
+    record: Record,
+    resolution: Resolution,
+}
+
+#[derive(Debug, Clone)]
+struct Unreadable {
+    class: FailureClass,
+    reason: String,
+}
+
+/// A fingerprint stands for its schema.
+impl PartialEq for Foreign {
+    fn eq(&self, other: &Self) -> bool {
+        self.fingerprint == other.fingerprint
+    }
+}
+
+impl Eq for Foreign {}
+
+impl Foreign {
+    /// Reads the text the registry has for a fingerprint.
+    pub fn read(fingerprint: Fingerprint, text: &str) -> Self {
+        Self { fingerprint, read: readable(fingerprint, text) }
+    }
+
+    /// The registry has no such schema.
+    pub fn missing(fingerprint: Fingerprint) -> Self {
+        let reason = format!(
+            "no schema with fingerprint {fingerprint} is known here or in the registry; replay the message when its writer has registered it"
+        );
+        Self { fingerprint, read: Err(Unreadable { class: FailureClass::SchemaUnknown, reason }) }
+    }
+
+    /// True if events written with it can be read.
+    pub fn is_readable(&self) -> bool {
+        self.read.is_ok()
+    }
+
+    /// The datum as the latest version of our own schema would have written it.
+    pub(super) fn resolve(&self, record: Record, datum: &[u8]) -> Result<Vec<u8>, DecodeError> {
+        let readable = self
+            .read
+            .as_ref()
+            .map_err(|fault| DecodeError::new(fault.class, Stage::Decode, fault.reason.clone()))?;
+        if readable.record != record {
+            return Err(avro::misplaced(readable.record, record));
+        }
+        readable.resolution.resolve(datum).map_err(|error| avro::broken(&error))
+    }
+}
+
+fn readable(fingerprint: Fingerprint, text: &str) -> Result<Readable, Unreadable> {
+    let unusable = |reason: String| Unreadable {
+        class: FailureClass::SchemaUnknown,
+        reason: format!("the registry's schema for fingerprint {fingerprint} cannot be used: {reason}"),
+    };
+    let (shape, found) = shape::parse(text).map_err(|error| unusable(error.to_string()))?;
+    if found != fingerprint {
+        return Err(unusable(format!("its text has the fingerprint {found}")));
+    }
+    let title = shape.title();
+    let record = title
+        .strip_prefix("cerebros.events.")
+        .and_then(Record::of_name)
+        .ok_or_else(|| unusable(format!("{title} is no record of the contract")))?;
+    let resolution = Resolution::new(&shape, &record.latest().shape).map_err(|mismatches| {
+        let first = &mismatches[0];
+        Unreadable {
+            class: FailureClass::SchemaMismatch,
+            reason: format!(
+                "the writer's schema {fingerprint} does not fit: at `{}`: {} ({} in all)",
+                first.path,
+                first.reason,
+                mismatches.len()
+            ),
+        }
+    })?;
+    Ok(Readable { record, resolution })
+}
+
+/// The fingerprint of a message that is Avro and written with a schema this build was not made with: what has to be
+/// looked up before [`super::decode_with`] can read it. Nothing else is judged here.
+pub fn foreign_fingerprint(headers: &Headers, payload: &[u8]) -> Option<Fingerprint> {
+    if payload.len() > super::MAX_EVENT_BYTES {
+        return None;
+    }
+    let content = content::content(headers, payload).ok()?;
+    if content.encoding != Encoding::Avro {
+        return None;
+    }
+    let fingerprint = avro::header(&content.payload).ok()?;
+    Version::of_fingerprint(fingerprint).is_none().then_some(fingerprint)
+}

@@ -1,0 +1,51 @@
+//! A shape as a schema again, each named type written out where it is first used.
+
+use std::collections::HashSet;
+
+use serde_json::{Value, json};
+
+use super::Shape;
+
+/// The schema of a shape, without documentation.
+pub(crate) fn to_json(shape: &Shape) -> Value {
+    write(shape, &mut HashSet::new())
+}
+
+fn write(shape: &Shape, named: &mut HashSet<String>) -> Value {
+    match shape {
+        Shape::Array(items) => json!({ "type": "array", "items": write(items, named) }),
+        Shape::Map(values) => json!({ "type": "map", "values": write(values, named) }),
+        Shape::Union(branches) => branches.iter().map(|branch| write(branch, named)).collect(),
+        Shape::TimestampMillis | Shape::TimestampMicros => {
+            json!({ "type": "long", "logicalType": shape.title() })
+        }
+        Shape::Enum(shape) if !named.insert(shape.name.clone()) => shape.name.as_str().into(),
+        Shape::Enum(shape) => {
+            let mut value = json!({ "type": "enum", "name": shape.name, "symbols": shape.symbols });
+            if let Some(default) = &shape.default {
+                value["default"] = default.as_str().into();
+            }
+            value
+        }
+        Shape::Record(record) if !named.insert(record.name.clone()) => record.name.as_str().into(),
+        Shape::Record(record) => {
+            let mut fields = Vec::with_capacity(record.fields.len());
+            for field in &record.fields {
+                let mut value = json!({ "name": field.name, "type": write(&field.shape, named) });
+                if let Some(default) = &field.default {
+                    value["default"] = default.clone();
+                }
+                fields.push(value);
+            }
+            json!({ "type": "record", "name": record.name, "fields": fields })
+        }
+        Shape::Null
+        | Shape::Boolean
+        | Shape::Int
+        | Shape::Long
+        | Shape::Float
+        | Shape::Double
+        | Shape::Bytes
+        | Shape::String => shape.title().into(),
+    }
+}
