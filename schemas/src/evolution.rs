@@ -69,7 +69,7 @@ fn check_record(record: &str, versions: &BTreeMap<u32, &str>) -> Vec<Finding> {
     let mut read: Vec<(u32, Shape, Fingerprint)> = Vec::new();
     for (version, text) in versions {
         match shape::parse(text) {
-            Ok((shape, fingerprint)) => {
+            Ok(shape::Parsed { shape, fingerprint, .. }) => {
                 findings.extend(lint::lint(&shape).into_iter().map(|fault| fault.of(record, *version, None)));
                 read.push((*version, shape, fingerprint));
             }

@@ -12,6 +12,7 @@ pub const MESSAGE_BYTES: usize = 2048;
 
 /// The closed set of failure classes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[cfg_attr(test, derive(apache_avro::AvroSchema), avro(namespace = "cerebros.events"))]
 #[serde(rename_all = "snake_case")]
 #[expect(
     missing_docs,
@@ -140,6 +141,7 @@ impl std::fmt::Display for FailureClass {
 
 /// Where in the way of a message a fault showed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[cfg_attr(test, derive(apache_avro::AvroSchema), avro(namespace = "cerebros.events"))]
 #[serde(rename_all = "snake_case")]
 #[expect(missing_docs, reason = "the names say it")]
 pub enum Stage {
@@ -169,23 +171,23 @@ impl std::fmt::Display for Stage {
     }
 }
 
-/// Who can put a failure right.
+/// Who can put a failure right: whoever wrote the request or the trainer (`User`), we (`System`), a service we depend on
+/// (`External`), or whoever runs the machine, the network, the cluster (`Infrastructure`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, Default)]
+#[cfg_attr(test, derive(apache_avro::AvroSchema), avro(namespace = "cerebros.events"))]
 #[serde(rename_all = "snake_case")]
+#[expect(missing_docs, reason = "documented at the type")]
 pub enum Origin {
-    /// Whoever wrote the request or the trainer.
     User,
-    /// We.
     #[default]
     System,
-    /// A service we depend on.
     External,
-    /// The machine, the network, the cluster.
     Infrastructure,
 }
 
 /// Why something ended unsuccessfully.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(apache_avro::AvroSchema), avro(namespace = "cerebros.events"))]
 pub struct Failure {
     /// Which kind of fault it was.
     pub class: FailureClass,

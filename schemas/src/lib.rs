@@ -13,6 +13,8 @@
 //!
 //! Deliberately not here: talking to the broker (`service-kit`), deciding what a search does (`search`).
 
+#[cfg(test)]
+mod avro_types;
 pub mod cloudevents;
 pub mod codec;
 pub mod dataset;

@@ -145,8 +145,10 @@ pub struct Version {
     pub text: &'static str,
     /// The text, read.
     pub shape: Shape,
-    /// CRC-64-AVRO of its canonical form.
+    /// CRC-64-AVRO of its canonical form: what this build writes.
     pub fingerprint: Fingerprint,
+    /// Another fingerprint it is read under; see [`shape::Parsed`].
+    pub library_fingerprint: Option<Fingerprint>,
     schema: Schema,
     ce_type: String,
     ce_dataschema: String,
@@ -155,7 +157,9 @@ pub struct Version {
 impl Version {
     /// The version with a fingerprint, if this build was made with it.
     pub fn of_fingerprint(fingerprint: Fingerprint) -> Option<&'static Self> {
-        VERSIONS.iter().flatten().find(|version| version.fingerprint == fingerprint)
+        VERSIONS.iter().flatten().find(|version| {
+            version.fingerprint == fingerprint || version.library_fingerprint == Some(fingerprint)
+        })
     }
 
     /// Every version of every record.
@@ -175,13 +179,15 @@ impl Version {
 
     fn compile(record: Record, number: u32, text: &'static str) -> Self {
         let schema = shape::parse_schema(text).expect("the embedded schemas are read by a test");
-        let (shape, fingerprint) = shape::parse(text).expect("the embedded schemas are read by a test");
+        let parsed = shape::parse(text).expect("the embedded schemas are read by a test");
+        let shape::Parsed { shape, fingerprint, library_fingerprint } = parsed;
         Self {
             record,
             number,
             text,
             shape,
             fingerprint,
+            library_fingerprint,
             schema,
             ce_type: format!("{}.v{GENERATION}", record.subject()),
             ce_dataschema: format!("cerebros:{}:{number}:{fingerprint}", record.name()),
@@ -226,6 +232,7 @@ mod tests {
             let record = version.record;
             assert_eq!(version.shape.as_record().unwrap().name, format!("cerebros.events.{}", record.name()));
             assert!(seen.insert(version.fingerprint));
+            assert!(version.library_fingerprint.is_none_or(|other| seen.insert(other)));
             assert!(std::ptr::eq(Version::of_fingerprint(version.fingerprint).unwrap(), version));
             assert_eq!(Fingerprint::parse(&version.fingerprint.to_string()), Some(version.fingerprint));
             assert_eq!(Record::of_subject(record.subject()), Some(record));

@@ -16,7 +16,8 @@ mod walk;
 
 use crate::shape::Shape;
 
-pub(crate) use cursor::{Cursor, WalkError};
+use cursor::Cursor;
+pub use cursor::WalkError;
 pub use plan::{Mismatch, MismatchKind};
 pub(crate) use walk::{MAX_STEPS, skip_whole};
 
@@ -39,7 +40,7 @@ impl Resolution {
     ///
     /// # Errors
     /// Where and how the datum is broken.
-    pub(crate) fn resolve(&self, datum: &[u8]) -> Result<Vec<u8>, WalkError> {
+    pub fn resolve(&self, datum: &[u8]) -> Result<Vec<u8>, WalkError> {
         let mut cursor = Cursor::new(datum, MAX_STEPS);
         let mut out = Vec::with_capacity(datum.len() + 64);
         walk::rewrite(&self.plan, &mut cursor, &mut out)?;

@@ -98,8 +98,11 @@ pub async fn look_up(broker: &Broker, fingerprint: Fingerprint) -> Result<Option
 /// When the registry does not answer.
 pub async fn register(broker: &Broker) -> Result<(), Unavailable> {
     let bucket = open(broker).await?;
-    let versions = Version::all().map(|version| put_text(&bucket, version));
-    futures_util::future::try_join_all(versions).await?;
+    let texts = Version::all().flat_map(|version| {
+        let names = [Some(version.fingerprint), version.library_fingerprint];
+        names.into_iter().flatten().map(|name| put_text(&bucket, name, version.text))
+    });
+    futures_util::future::try_join_all(texts).await?;
     let records = Record::ALL.into_iter().map(|record| put_versions(&bucket, record));
     futures_util::future::try_join_all(records).await.map(drop)
 }
@@ -108,12 +111,16 @@ async fn open(broker: &Broker) -> Result<kv::Store, Unavailable> {
     broker.jetstream.get_key_value(SCHEMAS_BUCKET).await.map_err(unavailable)
 }
 
-async fn put_text(bucket: &kv::Store, version: &Version) -> Result<(), Unavailable> {
-    let key = version.fingerprint.to_string();
+async fn put_text(
+    bucket: &kv::Store,
+    fingerprint: Fingerprint,
+    text: &'static str,
+) -> Result<(), Unavailable> {
+    let key = fingerprint.to_string();
     if bucket.get(&key).await.map_err(unavailable)?.is_some() {
         return Ok(());
     }
-    match bucket.create(&key, version.text.into()).await {
+    match bucket.create(&key, text.into()).await {
         Ok(_) => Ok(()),
         // Somebody was faster with the same text, or with the same schema documented otherwise.
         Err(error) if error.kind() == kv::CreateErrorKind::AlreadyExists => Ok(()),

@@ -76,16 +76,16 @@ fn readable(fingerprint: Fingerprint, text: &str) -> Result<Readable, Unreadable
         class: FailureClass::SchemaUnknown,
         reason: format!("the registry's schema for fingerprint {fingerprint} cannot be used: {reason}"),
     };
-    let (shape, found) = shape::parse(text).map_err(|error| unusable(error.to_string()))?;
-    if found != fingerprint {
-        return Err(unusable(format!("its text has the fingerprint {found}")));
+    let parsed = shape::parse(text).map_err(|error| unusable(error.to_string()))?;
+    if !parsed.is_named(fingerprint) {
+        return Err(unusable(format!("its text has the fingerprint {}", parsed.fingerprint)));
     }
-    let title = shape.title();
+    let title = parsed.shape.title();
     let record = title
         .strip_prefix("cerebros.events.")
         .and_then(Record::of_name)
         .ok_or_else(|| unusable(format!("{title} is no record of the contract")))?;
-    let resolution = Resolution::new(&shape, &record.latest().shape).map_err(|mismatches| {
+    let resolution = Resolution::new(&parsed.shape, &record.latest().shape).map_err(|mismatches| {
         let first = &mismatches[0];
         Unreadable {
             class: FailureClass::SchemaMismatch,

@@ -9,6 +9,7 @@ use crate::{Failure, Json, Real, RunId, Timestamp, TrialId};
 
 /// What is searched.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(apache_avro::AvroSchema), avro(namespace = "cerebros.events"))]
 pub struct MlRunStarted {
     /// The run.
     pub run_id: RunId,
@@ -49,6 +50,7 @@ fn default_objective() -> String {
 
 /// How a trial ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[cfg_attr(test, derive(apache_avro::AvroSchema), avro(namespace = "cerebros.events"))]
 #[serde(rename_all = "snake_case")]
 #[expect(missing_docs, reason = "the names say it")]
 pub enum TrialStatus {
@@ -74,6 +76,7 @@ impl TrialStatus {
 
 /// A trial ended.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(apache_avro::AvroSchema), avro(namespace = "cerebros.events"))]
 pub struct TrialReported {
     /// Identity of the trial, unique in its run.
     pub trial_id: TrialId,
@@ -98,6 +101,7 @@ pub struct TrialReported {
     pub parent_ids: Vec<String>,
     /// Final metrics by name.
     #[serde(default)]
+    #[cfg_attr(test, avro(with = crate::avro_types::doubles_by_name))]
     pub metrics: BTreeMap<String, Real>,
     /// Parameters the trial was trained with.
     #[serde(default = "Json::object")]
@@ -177,6 +181,7 @@ impl TrialReported {
 
 /// An intermediate value of a trial.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(apache_avro::AvroSchema), avro(namespace = "cerebros.events"))]
 pub struct MetricReported {
     /// The run.
     pub run_id: RunId,
@@ -197,6 +202,7 @@ pub struct MetricReported {
 
 /// How a run ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(apache_avro::AvroSchema), avro(namespace = "cerebros.events"))]
 #[serde(rename_all = "snake_case")]
 #[expect(missing_docs, reason = "the names say it")]
 pub enum FinalStatus {
@@ -208,6 +214,7 @@ pub enum FinalStatus {
 
 /// The outcome of a run.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(apache_avro::AvroSchema), avro(namespace = "cerebros.events"))]
 pub struct MlRunFinalized {
     /// The run.
     pub run_id: RunId,
@@ -223,6 +230,7 @@ pub struct MlRunFinalized {
     pub correlation_id: Option<String>,
     /// Metrics of the best trial.
     #[serde(default)]
+    #[cfg_attr(test, avro(with = crate::avro_types::doubles_by_name))]
     pub metrics: BTreeMap<String, Real>,
     /// The trial with the best objective.
     #[serde(default)]
@@ -249,6 +257,7 @@ pub struct MlRunFinalized {
 
 /// An attempt of a call failed.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(apache_avro::AvroSchema), avro(namespace = "cerebros.events"))]
 pub struct RunException {
     /// The run.
     pub run_id: RunId,

@@ -8,11 +8,11 @@ use crate::{Failure, Json, Real, RunId};
 
 /// Which way an objective is better.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(apache_avro::AvroSchema), avro(namespace = "cerebros.events"))]
 #[serde(rename_all = "snake_case")]
+#[expect(missing_docs, reason = "the names say it")]
 pub enum Direction {
-    /// Larger is better.
     Maximize,
-    /// Smaller is better.
     Minimize,
 }
 
@@ -28,6 +28,7 @@ impl Direction {
 
 /// Hard limits of a run.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(apache_avro::AvroSchema), avro(namespace = "cerebros.events"))]
 pub struct Budget {
     /// Most trials the run may start.
     #[serde(default = "default_max_trials")]
@@ -72,6 +73,7 @@ impl Default for Budget {
 
 /// Asks for one architecture search.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(apache_avro::AvroSchema), avro(namespace = "cerebros.events"))]
 pub struct RunRequested {
     /// Identity of the run; derived from the message when absent.
     #[serde(default)]
@@ -119,6 +121,7 @@ pub struct RunRequested {
     pub correlation_id: Option<String>,
     /// Labels, kept as they are.
     #[serde(default)]
+    #[cfg_attr(test, avro(with = crate::avro_types::texts_by_name))]
     pub tags: BTreeMap<String, String>,
     /// Anything else, kept as it is.
     #[serde(default = "Json::object")]
@@ -168,6 +171,7 @@ impl RunRequested {
 
 /// Asks to end a run.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(apache_avro::AvroSchema), avro(namespace = "cerebros.events"))]
 pub struct RunCancelRequested {
     /// The run.
     pub run_id: RunId,
@@ -178,6 +182,7 @@ pub struct RunCancelRequested {
 
 /// An attempt of a run began.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(apache_avro::AvroSchema), avro(namespace = "cerebros.events"))]
 pub struct RunStarted {
     /// The run.
     pub run_id: RunId,
@@ -198,6 +203,7 @@ pub struct RunStarted {
 
 /// A file a run left behind.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(apache_avro::AvroSchema), avro(namespace = "cerebros.events"))]
 pub struct ArtifactRef {
     /// Where it lies: `nats://<bucket>/<run>/<trial>/<name>`, or any URI.
     pub uri: String,
@@ -214,6 +220,7 @@ pub struct ArtifactRef {
 
 /// A run ended successfully.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(apache_avro::AvroSchema), avro(namespace = "cerebros.events"))]
 pub struct RunCompleted {
     /// The run.
     pub run_id: RunId,
@@ -249,6 +256,7 @@ pub struct RunCompleted {
 
 /// A run ended unsuccessfully.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(apache_avro::AvroSchema), avro(namespace = "cerebros.events"))]
 pub struct RunFailed {
     /// The run.
     pub run_id: RunId,
@@ -266,6 +274,7 @@ pub struct RunFailed {
 
 /// A run was ended on request.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(apache_avro::AvroSchema), avro(namespace = "cerebros.events"))]
 pub struct RunCancelled {
     /// The run.
     pub run_id: RunId,
@@ -284,6 +293,7 @@ pub struct RunCancelled {
 
 /// An attempt was stopped with its machine; the run goes on in a later attempt.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(apache_avro::AvroSchema), avro(namespace = "cerebros.events"))]
 pub struct RunInterrupted {
     /// The run.
     pub run_id: RunId,

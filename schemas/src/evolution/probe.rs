@@ -24,6 +24,14 @@ pub fn samples(shape: &Shape) -> Vec<Value> {
     samples
 }
 
+/// The samples as a writer with this schema would put them on the wire, without the single-object header.
+pub fn encoded_samples(shape: &Shape) -> Vec<Vec<u8>> {
+    let schema = schema_of(shape).expect("a shape is a schema");
+    let writer = GenericDatumWriter::builder(&schema).build().expect("a shape holds no open reference");
+    let encode = |sample| writer.write_value_to_vec(sample).expect("a sample is a value of its schema");
+    samples(shape).into_iter().map(encode).collect()
+}
+
 /// Reads every sample of the writer with the reader, by our resolution and by the library's, and names what differs.
 /// Both shapes have passed the rules, so a disagreement is a defect of one of the three.
 pub fn prove(writer: &Shape, reader: &Shape) -> Vec<Fault> {

@@ -1,12 +1,15 @@
 //! A place in the bytes of a value, and how much work may still be done from it.
 
-/// Where a value is broken. The path grows on the way out.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct WalkError {
-    pub(crate) path: String,
+/// Where a value is broken.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("at `{path}`, byte {at}: {reason}")]
+pub struct WalkError {
+    /// The field, as far as it was known; it grows on the way out.
+    pub path: String,
     /// Byte of the value, from 0.
-    pub(crate) at: usize,
-    pub(crate) reason: String,
+    pub at: usize,
+    /// What was expected and found.
+    pub reason: String,
 }
 
 impl WalkError {

@@ -7,6 +7,7 @@ use apache_avro::rabin::Rabin;
 use apache_avro::schema::{EnumSchema, Name, RecordSchema};
 use serde_json::Value;
 
+use super::json::to_wire_json;
 use super::{EnumShape, FieldShape, RecordShape, Shape, ShapeError};
 use crate::evolution::Rule;
 use crate::record::Fingerprint;
@@ -18,14 +19,37 @@ const MAX_TEXT_DEPTH: usize = 48;
 /// Most types in a shape, each use of a named type counted anew.
 const MAX_NODES: usize = 2048;
 
+/// A schema that was read.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Parsed {
+    /// What it says.
+    pub shape: Shape,
+    /// CRC-64-AVRO of its canonical form, as the specification has it and other languages compute it.
+    pub fingerprint: Fingerprint,
+    /// The fingerprint the Rust library gives it, where that is another: it keeps `{"type": "long"}` for a time, where
+    /// the specification wants `"long"`. Events of our first builds carry these, and so may those of others.
+    pub library_fingerprint: Option<Fingerprint>,
+}
+
+impl Parsed {
+    /// True if events may name the schema so.
+    pub fn is_named(&self, fingerprint: Fingerprint) -> bool {
+        self.fingerprint == fingerprint || self.library_fingerprint == Some(fingerprint)
+    }
+}
+
 /// Reads a schema's text, whoever wrote it: bounded, without recursion, without types outside of the contract.
 ///
 /// # Errors
 /// The first rule it breaks, with the place in the schema.
-pub fn parse(text: &str) -> Result<(Shape, Fingerprint), ShapeError> {
+pub fn parse(text: &str) -> Result<Parsed, ShapeError> {
     let schema = parse_schema(text)?;
     let shape = Builder::default().shape(&schema, None, "")?;
-    Ok((shape, fingerprint(&schema)))
+    let on_the_wire = Schema::parse(&to_wire_json(&shape))
+        .map_err(|error| fault(Rule::SchemaUnreadable, "", error.to_string()))?;
+    let (fingerprint, library) = (fingerprint(&on_the_wire), fingerprint(&schema));
+    let library_fingerprint = (library != fingerprint).then_some(library);
+    Ok(Parsed { shape, fingerprint, library_fingerprint })
 }
 
 /// The Avro library's own form of a schema, after the limits.
@@ -42,7 +66,7 @@ pub(crate) fn parse_schema(text: &str) -> Result<Schema, ShapeError> {
     Schema::parse(&value).map_err(|error| fault(Rule::SchemaUnreadable, "", error.to_string()))
 }
 
-/// CRC-64-AVRO of the canonical form.
+/// CRC-64-AVRO of what the library takes for the canonical form.
 fn fingerprint(schema: &Schema) -> Fingerprint {
     let bytes = schema.fingerprint::<Rabin>().bytes;
     Fingerprint(bytes.try_into().expect("CRC-64 has eight bytes"))

@@ -8,14 +8,20 @@ use super::Shape;
 
 /// The schema of a shape, without documentation.
 pub(crate) fn to_json(shape: &Shape) -> Value {
-    write(shape, &mut HashSet::new())
+    write(shape, true, &mut HashSet::new())
 }
 
-fn write(shape: &Shape, named: &mut HashSet<String>) -> Value {
+/// The schema of what is on the wire, without what the bytes do not show.
+pub(super) fn to_wire_json(shape: &Shape) -> Value {
+    write(shape, false, &mut HashSet::new())
+}
+
+fn write(shape: &Shape, is_logical: bool, named: &mut HashSet<String>) -> Value {
     match shape {
-        Shape::Array(items) => json!({ "type": "array", "items": write(items, named) }),
-        Shape::Map(values) => json!({ "type": "map", "values": write(values, named) }),
-        Shape::Union(branches) => branches.iter().map(|branch| write(branch, named)).collect(),
+        Shape::Array(items) => json!({ "type": "array", "items": write(items, is_logical, named) }),
+        Shape::Map(values) => json!({ "type": "map", "values": write(values, is_logical, named) }),
+        Shape::Union(branches) => branches.iter().map(|branch| write(branch, is_logical, named)).collect(),
+        Shape::TimestampMillis | Shape::TimestampMicros if !is_logical => "long".into(),
         Shape::TimestampMillis | Shape::TimestampMicros => {
             json!({ "type": "long", "logicalType": shape.title() })
         }
@@ -31,7 +37,7 @@ fn write(shape: &Shape, named: &mut HashSet<String>) -> Value {
         Shape::Record(record) => {
             let mut fields = Vec::with_capacity(record.fields.len());
             for field in &record.fields {
-                let mut value = json!({ "name": field.name, "type": write(&field.shape, named) });
+                let mut value = json!({ "name": field.name, "type": write(&field.shape, is_logical, named) });
                 if let Some(default) = &field.default {
                     value["default"] = default.clone();
                 }

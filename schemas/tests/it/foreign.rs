@@ -29,7 +29,7 @@ fn newer() -> String {
 }
 
 fn fingerprint_of(text: &str) -> Fingerprint {
-    shape::parse(text).unwrap().1
+    shape::parse(text).unwrap().fingerprint
 }
 
 fn trial() -> TrialReported {

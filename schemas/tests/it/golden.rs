@@ -11,6 +11,8 @@ use sha2::{Digest, Sha256};
 
 /// Every version has these; some have more.
 const CASES: [&str; 2] = ["full", "minimal"];
+/// What our first builds wrote, which named the schema by another fingerprint (see `schemas::shape::Parsed`).
+const EARLY: &str = "/early";
 
 fn corpus() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("golden")
@@ -55,7 +57,9 @@ fn nothing_was_removed_or_altered_and_every_version_is_recorded() {
             (place.clone(), digest)
         })
         .collect();
-    assert_eq!(found, listed);
+    for place in found.keys().chain(listed.keys()) {
+        assert_eq!(found.get(place), listed.get(place), "{place} was removed, added or altered");
+    }
     for version in Version::all() {
         for case in CASES {
             for kind in ["json", "avro"] {
@@ -78,7 +82,12 @@ fn this_build_reads_every_version_and_both_encodings_say_the_same() {
             let from_json = codec::decode(subject, &Headers::default(), json).unwrap();
             assert_eq!(from_json.unknown_fields, Vec::<String>::new(), "{place}");
             let bytes = &files[&format!("{case}.avro")];
-            assert_eq!(bytes[2..10], version.fingerprint.0, "{case}.avro was written by another version");
+            let named = if case.ends_with(EARLY) {
+                version.library_fingerprint.unwrap()
+            } else {
+                version.fingerprint
+            };
+            assert_eq!(bytes[2..10], named.0, "{case}.avro was written by another version");
             let from_avro = codec::decode(subject, &avro(), bytes).unwrap();
             assert_eq!(from_avro.event, from_json.event, "{place}");
             let read = from_json.event.to_json();
@@ -111,11 +120,11 @@ fn what_the_latest_version_writes_is_what_was_recorded() {
     let files = files();
     for version in Version::all().filter(|version| version.is_latest()) {
         let prefix = format!("{}/", of(version));
-        for (place, bytes) in
-            files.iter().filter(|(place, _)| place.starts_with(&prefix) && place.ends_with(".avro"))
-        {
+        let is_ours =
+            |place: &str| place.starts_with(&prefix) && place.ends_with(".avro") && !place.contains(EARLY);
+        for (place, bytes) in files.iter().filter(|(place, _)| is_ours(place)) {
             let event = codec::decode(version.record.subject(), &avro(), bytes).unwrap().event;
-            assert_eq!(&codec::encode(&event, Encoding::Avro).unwrap(), bytes, "{place}");
+            assert!(&codec::encode(&event, Encoding::Avro).unwrap() == bytes, "{place}");
         }
     }
 }

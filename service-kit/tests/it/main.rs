@@ -1,6 +1,7 @@
 //! What the kit promises, on the real thing.
 #![allow(clippy::unwrap_used, reason = "the helpers of a test may fail where they stand")]
 
+mod foreign_avro;
 mod health;
 mod intake;
 mod program;
