@@ -4,6 +4,7 @@
 
 mod capture;
 mod corpus;
+mod growth;
 mod hostile;
 mod repair;
 mod room;

@@ -52,7 +52,9 @@ fn schema_of(version: &Version) -> Value {
 }
 
 /// A schema and what changes it may see, good and bad ones.
-fn changes() -> Vec<(&'static str, fn(&mut Value))> {
+type Change = (&'static str, fn(&mut Value));
+
+fn changes() -> Vec<Change> {
     fn fields(schema: &mut Value) -> &mut Vec<Value> {
         schema["fields"].as_array_mut().unwrap()
     }

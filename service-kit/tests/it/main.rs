@@ -1,8 +1,10 @@
 //! What the kit promises, on the real thing.
 #![allow(clippy::unwrap_used, reason = "the helpers of a test may fail where they stand")]
 
+mod cloudevents;
 mod foreign_avro;
 mod health;
 mod intake;
 mod program;
 mod registry;
+mod schema_registry;
