@@ -28,7 +28,7 @@ pub struct InvalidId(String);
 impl RunId {
     /// Checks and takes a run id.
     pub fn parse(text: &str) -> Result<Self, InvalidId> {
-        check(text).map(Self)
+        check(text).map(|()| Self(text.to_owned()))
     }
 
     /// The id of a run whose request carried none: a UUIDv7 whose time is that of the message and whose
@@ -68,11 +68,16 @@ impl TrialId {
 }
 
 /// Checks that a text can serve as a key, an object name and a message id.
-pub fn check(text: &str) -> Result<String, InvalidId> {
-    let legal = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-');
-    let shape = (1..=MAX_ID_BYTES).contains(&text.len()) && text.bytes().all(legal);
-    if shape && !text.starts_with('.') && !text.ends_with('.') && !text.contains("..") {
-        Ok(text.to_owned())
+pub fn check(text: &str) -> Result<(), InvalidId> {
+    let is_legal = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-');
+    let bytes = text.as_bytes();
+    let has_shape = (1..=MAX_ID_BYTES).contains(&bytes.len()) && bytes.iter().all(|byte| is_legal(*byte));
+    if has_shape
+        && !text.starts_with('.')
+        && !text.ends_with('.')
+        && !bytes.windows(2).any(|pair| pair == b"..")
+    {
+        Ok(())
     } else {
         Err(InvalidId(text.chars().take(MAX_ID_BYTES).collect()))
     }

@@ -54,15 +54,15 @@ fn attribute(record: Record, attribute: &str, value: &str) -> Result<(), DecodeE
         let reason = format!("the header ce-{attribute} has broken percent-encoding at byte {at}");
         DecodeError::new(FailureClass::Decode, Stage::Decode, reason)
     })?;
-    match attribute.to_ascii_lowercase().as_str() {
-        "specversion" if value != "1.0" => {
-            let reason = format!("CloudEvents specversion \"{value}\", expected \"1.0\"");
-            Err(DecodeError::new(FailureClass::Decode, Stage::Decode, reason))
-        }
-        "type" => check_type(record, &value),
-        "dataschema" => check_dataschema(record, &value),
-        _ => Ok(()),
+    let is = |name: &str| attribute.eq_ignore_ascii_case(name);
+    if is("specversion") && value != "1.0" {
+        let reason = format!("CloudEvents specversion \"{value}\", expected \"1.0\"");
+        return Err(DecodeError::new(FailureClass::Decode, Stage::Decode, reason));
     }
+    if is("type") {
+        return check_type(record, &value);
+    }
+    if is("dataschema") { check_dataschema(record, &value) } else { Ok(()) }
 }
 
 /// The type a publisher claims must be the one the subject carries.

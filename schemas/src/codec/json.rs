@@ -1,5 +1,7 @@
 //! JSON: the path of every error, the names of what is not known.
 
+mod watched;
+
 use serde::de::DeserializeOwned;
 
 use super::DecodeError;
@@ -14,18 +16,27 @@ pub(crate) fn read<T: DeserializeOwned>(payload: &[u8], unknown: &mut Vec<String
     let text = text_of(payload)?;
     weigh(text).map_err(|reason| DecodeError::new(FailureClass::Validation, Stage::Decode, reason))?;
     let mut reader = serde_json::Deserializer::from_str(text);
-    let value = serde_ignored::deserialize(&mut reader, |path| {
-        if unknown.len() < MAX_UNKNOWN {
-            unknown.push(path.to_string());
-        }
-    });
-    match value {
-        Ok(value) => {
+    match watched::read::<T, _>(&mut reader) {
+        Ok((value, has_ignored)) => {
             reader.end().map_err(|error| explain(".", &error))?;
+            if has_ignored {
+                name_ignored::<T>(text, unknown);
+            }
             Ok(value)
         }
         Err(_) => Err(locate::<T>(text)),
     }
+}
+
+/// Reads again to list the fields the type does not know.
+fn name_ignored<T: DeserializeOwned>(text: &str, unknown: &mut Vec<String>) {
+    let mut reader = serde_json::Deserializer::from_str(text);
+    let read = serde_ignored::deserialize::<_, _, T>(&mut reader, |path| {
+        if unknown.len() < MAX_UNKNOWN {
+            unknown.push(path.to_string());
+        }
+    });
+    debug_assert!(read.is_ok(), "the same text was read before");
 }
 
 /// Reads again to find the path of the error, which costs as much as the reading itself.

@@ -48,16 +48,24 @@ fn run_id(run: &RunId) -> Check {
 
 fn id(path: &str, text: &str) -> Check {
     let expected = "1 to 128 characters of A-Z a-z 0-9 . _ -, no dot at either end";
-    ids::check(text).map(drop).map_err(|_| Invalid::new(path, expected, format_args!("{text:?}")))
+    ids::check(text).map_err(|_| Invalid::new(path, expected, format_args!("{text:?}")))
 }
 
 fn name(path: &str, text: &str) -> Check {
-    let is_name = !text.trim().is_empty() && text.len() <= MAX_NAME_BYTES && !text.contains(char::is_control);
-    if is_name {
+    named(format_args!("{path}"), text)
+}
+
+/// The path is written only when it is needed: most names are.
+fn named(path: std::fmt::Arguments<'_>, text: &str) -> Check {
+    // Nearly every name is printable ASCII.
+    let is_plain =
+        text.bytes().all(|byte| matches!(byte, b' '..=b'~')) && text.bytes().any(|byte| byte != b' ');
+    let is_name = is_plain || (!text.trim().is_empty() && !text.contains(char::is_control));
+    if is_name && text.len() <= MAX_NAME_BYTES {
         return Ok(());
     }
     Err(Invalid::new(
-        path,
+        path.to_string(),
         format!("a text of 1 to {MAX_NAME_BYTES} bytes without control characters"),
         format_args!("{text:?}"),
     ))
@@ -107,7 +115,7 @@ fn entries(path: &str, count: usize) -> Check {
 
 fn metrics(metrics: &BTreeMap<String, Real>) -> Check {
     entries("metrics", metrics.len())?;
-    metrics.keys().try_for_each(|metric| name(&format!("metrics.{metric}"), metric))
+    metrics.keys().try_for_each(|metric| named(format_args!("metrics.{metric}"), metric))
 }
 
 impl Budget {
@@ -143,7 +151,7 @@ impl RunRequested {
         positive("tau", Some(self.tau))?;
         not_negative("seed", self.seed)?;
         entries("tags", self.tags.len())?;
-        self.tags.keys().try_for_each(|tag| name(&format!("tags.{tag}"), tag))
+        self.tags.keys().try_for_each(|tag| named(format_args!("tags.{tag}"), tag))
     }
 }
 

@@ -1,0 +1,150 @@
+//! Sees whether a record has fields its type does not know, without writing down their names.
+//!
+//! Events nearly always hold nothing unknown, and keeping the path of every field for the one that is costs a third of
+//! the reading. A type asks its deserializer to ignore a value only when it does not know the field; this wrapper
+//! notices that, and the caller then reads again with the paths.
+//!
+//! Only what can hold a record is wrapped (records, options, lists). Maps and free-form values know no unknown fields.
+
+use std::cell::Cell;
+use std::fmt;
+
+use serde::de::{Deserialize, DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
+
+/// Reads a value; true beside it when something was ignored.
+pub(super) fn read<'de, T: Deserialize<'de>, D: Deserializer<'de>>(inner: D) -> Result<(T, bool), D::Error> {
+    let ignored = Cell::new(false);
+    let value = T::deserialize(Watched { inner, ignored: &ignored })?;
+    Ok((value, ignored.get()))
+}
+
+/// A deserializer, visitor, seed or access that is watched.
+struct Watched<'w, T> {
+    inner: T,
+    ignored: &'w Cell<bool>,
+}
+
+impl<'w, T> Watched<'w, T> {
+    fn with<U>(&self, inner: U) -> Watched<'w, U> {
+        Watched { inner, ignored: self.ignored }
+    }
+}
+
+macro_rules! plain {
+    ($($method:ident($($name:ident: $kind:ty),*))*) => {$(
+        fn $method<V: Visitor<'de>>(self, $($name: $kind,)* visitor: V) -> Result<V::Value, Self::Error> {
+            self.inner.$method($($name,)* visitor)
+        }
+    )*};
+}
+
+macro_rules! watched {
+    ($($method:ident($($name:ident: $kind:ty),*))*) => {$(
+        fn $method<V: Visitor<'de>>(self, $($name: $kind,)* visitor: V) -> Result<V::Value, Self::Error> {
+            let visitor = self.with(visitor);
+            self.inner.$method($($name,)* visitor)
+        }
+    )*};
+}
+
+impl<'de, D: Deserializer<'de>> Deserializer<'de> for Watched<'_, D> {
+    type Error = D::Error;
+
+    fn deserialize_ignored_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Self::Error> {
+        self.ignored.set(true);
+        self.inner.deserialize_ignored_any(visitor)
+    }
+
+    watched! {
+        deserialize_option()
+        deserialize_seq()
+        deserialize_struct(name: &'static str, fields: &'static [&'static str])
+    }
+
+    plain! {
+        deserialize_any() deserialize_bool() deserialize_i8() deserialize_i16() deserialize_i32() deserialize_i64()
+        deserialize_i128() deserialize_u8() deserialize_u16() deserialize_u32() deserialize_u64() deserialize_u128()
+        deserialize_f32() deserialize_f64() deserialize_char() deserialize_str() deserialize_string()
+        deserialize_bytes() deserialize_byte_buf() deserialize_unit() deserialize_map() deserialize_identifier()
+        deserialize_unit_struct(name: &'static str)
+        deserialize_newtype_struct(name: &'static str)
+        deserialize_tuple(len: usize)
+        deserialize_tuple_struct(name: &'static str, len: usize)
+        deserialize_enum(name: &'static str, variants: &'static [&'static str])
+    }
+
+    fn is_human_readable(&self) -> bool {
+        self.inner.is_human_readable()
+    }
+}
+
+/// What records, options and lists are visited with. Anything else they find is the visitor's own to refuse.
+impl<'de, V: Visitor<'de>> Visitor<'de> for Watched<'_, V> {
+    type Value = V::Value;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.inner.expecting(f)
+    }
+
+    fn visit_none<E: serde::de::Error>(self) -> Result<Self::Value, E> {
+        self.inner.visit_none()
+    }
+
+    fn visit_unit<E: serde::de::Error>(self) -> Result<Self::Value, E> {
+        self.inner.visit_unit()
+    }
+
+    fn visit_some<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
+        let watched = self.with(deserializer);
+        self.inner.visit_some(watched)
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, access: A) -> Result<Self::Value, A::Error> {
+        let watched = self.with(access);
+        self.inner.visit_seq(watched)
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, access: A) -> Result<Self::Value, A::Error> {
+        let watched = self.with(access);
+        self.inner.visit_map(watched)
+    }
+}
+
+impl<'de, S: DeserializeSeed<'de>> DeserializeSeed<'de> for Watched<'_, S> {
+    type Value = S::Value;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
+        let watched = self.with(deserializer);
+        self.inner.deserialize(watched)
+    }
+}
+
+impl<'de, A: SeqAccess<'de>> SeqAccess<'de> for Watched<'_, A> {
+    type Error = A::Error;
+
+    fn next_element_seed<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Result<Option<S::Value>, A::Error> {
+        let seed = self.with(seed);
+        self.inner.next_element_seed(seed)
+    }
+
+    fn size_hint(&self) -> Option<usize> {
+        self.inner.size_hint()
+    }
+}
+
+impl<'de, A: MapAccess<'de>> MapAccess<'de> for Watched<'_, A> {
+    type Error = A::Error;
+
+    fn next_key_seed<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Result<Option<S::Value>, A::Error> {
+        self.inner.next_key_seed(seed)
+    }
+
+    fn next_value_seed<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Result<S::Value, A::Error> {
+        let seed = self.with(seed);
+        self.inner.next_value_seed(seed)
+    }
+
+    fn size_hint(&self) -> Option<usize> {
+        self.inner.size_hint()
+    }
+}
