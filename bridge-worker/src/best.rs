@@ -66,3 +66,35 @@ fn files_of(trial: &TrialReported) -> Vec<ArtifactRef> {
         |uri: &String| ArtifactRef { uri: uri.clone(), checksum: None, bytes: None, media_type: None };
     trial.artifact_uri.iter().map(only_place).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use schemas::event::TrialStatus;
+    use schemas::{RunId, TrialId};
+
+    use super::*;
+
+    #[test]
+    fn files_of_an_earlier_attempt_are_known_as_far_as_its_build_told_them() {
+        let run = RunId::parse("r").unwrap();
+        let trial = |number: u64| TrialReported {
+            artifact_uri: Some(format!("nats://b/{number}")),
+            ..TrialReported::new(run.clone(), TrialId::numbered(&run, number), TrialStatus::Succeeded)
+        };
+        let whole = ArtifactRef {
+            uri: "nats://b/2".into(),
+            checksum: Some("sha256:00".into()),
+            bytes: Some(3),
+            media_type: None,
+        };
+        let mut checkpoint = Checkpoint::default();
+        checkpoint.trials.insert(1, trial(1));
+        checkpoint.trials.insert(2, TrialReported { artifact_refs: vec![whole.clone()], ..trial(2) });
+        let best = BestSoFar::default();
+        best.take_kept_of(&checkpoint);
+        assert_eq!(best.files_of(2), [whole]);
+        let [old] = &best.files_of(1)[..] else { panic!("version 1 told one file") };
+        assert_eq!((old.uri.as_str(), &old.checksum), ("nats://b/1", &None));
+        assert!(best.files_of(3).is_empty());
+    }
+}

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use service_kit::config::{BrokerArgs, GateArgs};
 use service_kit::health::HealthArgs;
 use service_kit::program::{self, Kind};
+use service_kit::wire::WireArgs;
 
 /// Takes run requests, trains candidates in warm Python processes, and emits every trial as an event.
 #[derive(Debug, clap::Parser)]
@@ -22,15 +23,6 @@ pub enum Command {
     Serve(Box<ServeArgs>),
     /// Ask a running worker for its health, for container health checks: exit 0 when ready
     Probe(ProbeArgs),
-}
-
-/// How events are written.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
-pub enum EncodingArg {
-    /// JSON.
-    Json,
-    /// Avro single-object encoding.
-    Avro,
 }
 
 /// Flags of `serve`.
@@ -66,9 +58,9 @@ pub struct ServeArgs {
     /// Functions requests may name, such as `mypackage.*:train`; `*` stands for any text
     #[arg(long, value_name = "PATTERN")]
     pub allow_entrypoint: Vec<String>,
-    /// How events are written
-    #[arg(long, value_enum, default_value_t = EncodingArg::Json)]
-    pub encoding: EncodingArg,
+    /// How events are written.
+    #[command(flatten)]
+    pub wire: WireArgs,
 }
 
 impl ServeArgs {

@@ -29,7 +29,7 @@ pub mod trial;
 pub mod workdir;
 pub mod worker;
 
-pub use cli::{Cli, Command, EncodingArg, ProbeArgs, ServeArgs};
+pub use cli::{Cli, Command, ProbeArgs, ServeArgs};
 
 use service_kit::error::CliError;
 use service_kit::exit::Exit;

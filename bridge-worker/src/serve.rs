@@ -4,7 +4,6 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use schemas::Encoding;
 use service_kit::broker::Broker;
 use service_kit::error::CliError;
 use service_kit::exit::Exit;
@@ -19,7 +18,7 @@ use tokio::task::JoinSet;
 
 use crate::artifacts::Artifacts;
 use crate::child::{ChildSettings, StartError};
-use crate::cli::{EncodingArg, ServeArgs};
+use crate::cli::ServeArgs;
 use crate::control::take_cancel_requests;
 use crate::gauges::Gauges;
 use crate::plan::Allowed;
@@ -84,17 +83,13 @@ async fn assemble(
     slots: Arc<Slots>,
     metrics: &Metrics,
 ) -> Result<Worker, CliError> {
-    let encoding = match args.encoding {
-        EncodingArg::Json => Encoding::Json,
-        EncodingArg::Avro => Encoding::Avro,
-    };
     let artifacts = Artifacts::open(&broker).await.map_err(|reason| {
         CliError::new("artifacts-missing", Exit::Unreachable, "the artefact store cannot be opened")
             .because(reason)
     })?;
     let id: Arc<str> = args.worker_id().into();
     Ok(Worker {
-        publisher: Publisher::new(&broker, encoding),
+        publisher: Publisher::new(&broker, args.wire.encoding.into()),
         registry: Registry::open(&broker).await?,
         slots,
         artifacts,

@@ -7,13 +7,14 @@ use std::time::Duration;
 use futures_util::StreamExt as _;
 use schemas::event::RunCancelRequested;
 use schemas::lifecycle::RunState;
-use schemas::{Encoding, Event, RunId};
+use schemas::{Event, RunId};
 use serde::Serialize;
 use service_kit::broker::Broker;
 use service_kit::error::CliError;
 use service_kit::exit::Exit;
 use service_kit::output;
 use service_kit::registry::{self, Registry};
+use service_kit::wire::WireArgs;
 use tokio::time::timeout;
 
 use crate::connection::Shared;
@@ -32,6 +33,9 @@ pub struct CancelArgs {
     /// Why, for people
     #[arg(long, value_name = "TEXT")]
     pub reason: Option<String>,
+    /// How the request is written.
+    #[command(flatten)]
+    pub wire: WireArgs,
     /// Broker, output, timeout.
     #[command(flatten)]
     pub shared: Shared,
@@ -72,7 +76,8 @@ pub(crate) async fn cancel(args: &CancelArgs) -> Result<Exit, CliError> {
 async fn request(args: &CancelArgs, broker: &Broker, run: &Run) -> Result<(), CliError> {
     let event = RunCancelRequested { run_id: args.run.clone(), reason: args.reason.clone() };
     let attempt = run.row().attempt;
-    let message = envelope::outgoing(broker, &Event::from(event), &args.run, attempt, Encoding::Json)?;
+    let encoding = args.shared.within(broker, args.wire.ready(broker)).await?;
+    let message = envelope::outgoing(broker, &Event::from(event), &args.run, attempt, encoding)?;
     send(broker, &message, args.shared.timeout).await.map(drop)
 }
 

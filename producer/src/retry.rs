@@ -4,12 +4,13 @@
 
 use schemas::event::RunRequested;
 use schemas::lifecycle::RunState;
-use schemas::{Encoding, Event, RunId};
+use schemas::{Event, RunId};
 use serde::Serialize;
 use service_kit::error::CliError;
 use service_kit::exit::Exit;
 use service_kit::output;
 use service_kit::registry::RunRecord;
+use service_kit::wire::WireArgs;
 
 use crate::connection::Shared;
 use crate::runs::{self, Run};
@@ -21,6 +22,9 @@ pub struct RetryArgs {
     /// The run
     #[arg(value_name = "RUN", value_parser = RunId::parse)]
     pub run: RunId,
+    /// How the request is written.
+    #[command(flatten)]
+    pub wire: WireArgs,
     /// Broker, output, timeout.
     #[command(flatten)]
     pub shared: Shared,
@@ -37,7 +41,8 @@ pub(crate) async fn retry(args: &RetryArgs) -> Result<Exit, CliError> {
     let run = args.shared.within(&broker, runs::get(&broker, &args.run)).await?;
     let record = retryable(&run)?;
     let request = request_of(record)?;
-    let mut message = envelope::outgoing(&broker, &Event::from(request), &args.run, 0, Encoding::Json)?;
+    let encoding = args.shared.within(&broker, args.wire.ready(&broker)).await?;
+    let mut message = envelope::outgoing(&broker, &Event::from(request), &args.run, 0, encoding)?;
     // Not the id of the first request, which the broker may still drop as a twin; the same for every retry of this
     // attempt, so that asking twice is asking once.
     let id = format!("{}:retry{}:requested::", args.run, record.attempt);

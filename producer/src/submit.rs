@@ -20,31 +20,13 @@ use service_kit::output::{self, Printer};
 use service_kit::publish::{self, Outgoing, PublishFailure, Published};
 use service_kit::shutdown::Shutdown;
 use service_kit::topology;
+use service_kit::wire::WireArgs;
 
 use crate::connection::Shared;
 use crate::runs::{self, Run};
 use crate::spec::{self, Assignment, Spec};
 use crate::watch::view::{Talk, View};
 use crate::watch::{self, Target};
-
-/// How a request is written.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum)]
-pub enum Wire {
-    /// For any client.
-    #[default]
-    Json,
-    /// Avro single-object encoding.
-    Avro,
-}
-
-impl From<Wire> for Encoding {
-    fn from(wire: Wire) -> Self {
-        match wire {
-            Wire::Json => Self::Json,
-            Wire::Avro => Self::Avro,
-        }
-    }
-}
 
 /// The arguments of `submit`.
 #[derive(Debug, clap::Args)]
@@ -71,9 +53,9 @@ pub struct SubmitArgs {
     /// Prints what would be published and publishes nothing; needs no broker
     #[arg(long, conflicts_with_all = ["wait", "watch"])]
     pub dry_run: bool,
-    /// How the request is written
-    #[arg(long, value_enum, default_value = "json")]
-    pub encoding: Wire,
+    /// How the request is written.
+    #[command(flatten)]
+    pub wire: WireArgs,
     /// Broker, output, timeout.
     #[command(flatten)]
     pub shared: Shared,
@@ -91,7 +73,7 @@ pub(crate) async fn submit(args: SubmitArgs, shutdown: &Shutdown) -> Result<Exit
     request.run_id = Some(run.clone());
     let printer = args.shared.output.printer();
     if args.dry_run {
-        let message = envelope::message(&request, &run, args.encoding.into(), clock::now())?;
+        let message = envelope::message(&request, &run, args.wire.encoding.into(), clock::now())?;
         printer.object(&message, |out| write_pretty(out, &message))?;
         return Ok(Exit::Done);
     }
@@ -101,7 +83,8 @@ pub(crate) async fn submit(args: SubmitArgs, shutdown: &Shutdown) -> Result<Exit
         Some(target) => target,
         None => {
             let patience = args.shared.timeout;
-            let published = publish(&broker, request, args.encoding.into(), patience).await?;
+            let encoding = args.shared.within(&broker, args.wire.ready(&broker)).await?;
+            let published = publish(&broker, request, encoding, patience).await?;
             say_submitted(&run, published);
             Target::requested(&run, published.sequence)
         }

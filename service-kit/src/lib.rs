@@ -30,3 +30,4 @@ pub mod schema_registry;
 pub mod shutdown;
 pub mod telemetry;
 pub mod topology;
+pub mod wire;

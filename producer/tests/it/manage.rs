@@ -2,6 +2,7 @@
 
 use schemas::lifecycle::RunState;
 use schemas::{Failure, FailureClass, Real, Record, RunId, Stage as Place};
+use service_kit::schema_registry;
 use testkit::wait_until;
 
 use crate::program::{Running, producer};
@@ -152,4 +153,27 @@ async fn a_retry_is_a_new_request_for_the_same_run_once_per_attempt() {
     assert_eq!(stage.claim(&id("a")).await, 2);
     stage.end(&id("a"), RunState::Completed).await;
     assert_eq!(producer(&stage.url(), &["retry", "a"]).await.code, 5);
+}
+
+#[tokio::test]
+async fn what_is_asked_for_in_avro_goes_out_in_avro_with_its_schemas_registered() {
+    let stage = Stage::set().await;
+    submit(&stage, "a").await;
+    stage.claim(&id("a")).await;
+    let cancel = Running::start(&stage.url(), &["cancel", "a", "--encoding", "avro"]);
+    let asked = wait_until("the cancel request is on the stream", DEADLINE, async || {
+        stage.messages(Record::RunCancelRequested).await.pop()
+    })
+    .await;
+    stage.end(&id("a"), RunState::Cancelled).await;
+    assert_eq!(cancel.end().await.code, 0);
+    assert_eq!(producer(&stage.url(), &["retry", "a", "--encoding", "avro"]).await.code, 0);
+    let again = stage.messages(Record::RunRequested).await.pop().unwrap();
+    for (kept, record) in [(asked, Record::RunCancelRequested), (again, Record::RunRequested)] {
+        assert_eq!(kept.headers.get("Content-Type"), Some("application/avro"));
+        assert_eq!(kept.payload[2..10], record.fingerprint().0);
+        assert_eq!(kept.decode().unwrap().event.run_id(), Some(&id("a")));
+        let text = schema_registry::look_up(&stage.broker, record.fingerprint()).await.unwrap();
+        assert_eq!(text.as_deref(), Some(record.latest().text));
+    }
 }
