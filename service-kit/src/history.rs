@@ -24,6 +24,9 @@ use crate::schema_registry;
 /// A broker that holds messages and does not hand one over for this long is not well.
 const SILENCE_LIMIT: Duration = Duration::from_secs(20);
 
+/// Missing schemas a reading remembers; beyond them it asks for each message.
+const MAX_MISSING: usize = 64;
+
 /// A message of a stream.
 #[derive(Debug, Clone)]
 pub struct Kept {
@@ -59,12 +62,15 @@ pub struct History {
     messages: Option<pull::Ordered>,
     /// Last sequence to return; `None` goes on for ever.
     until: Option<u64>,
+    /// Schemas the registry did not have. A reading that ends asks once for each: a queue full of events nobody can read
+    /// is listed without a request for each of them.
+    missing: Vec<Arc<Foreign>>,
     is_over: bool,
 }
 
 impl History {
     fn new(broker: &Broker, messages: Option<pull::Ordered>, until: Option<u64>, is_over: bool) -> Self {
-        Self { broker: broker.clone(), taken: None, messages, until, is_over }
+        Self { broker: broker.clone(), taken: None, messages, until, missing: Vec::new(), is_over }
     }
 
     /// What stream `stream` holds on `filters` (all when empty) from sequence `from` to the present.
@@ -109,8 +115,28 @@ impl History {
             self.taken = self.take().await?;
         }
         let Some(taken) = &self.taken else { return Ok(None) };
-        let schema = schema_of(&self.broker, taken).await?;
+        let schema = match self.known_missing(taken) {
+            Some(missing) => Some(missing),
+            None => schema_of(&self.broker, taken).await?,
+        };
+        if let Some(schema) = schema.as_ref().filter(|schema| self.until.is_some() && schema.is_missing()) {
+            self.remember_missing(schema);
+        }
         Ok(self.taken.take().map(|taken| Kept { schema, ..taken }))
+    }
+
+    fn known_missing(&self, kept: &Kept) -> Option<Arc<Foreign>> {
+        if self.missing.is_empty() {
+            return None;
+        }
+        let fingerprint = schemas::codec::foreign_fingerprint(&kept.headers, &kept.payload)?;
+        self.missing.iter().find(|schema| schema.fingerprint == fingerprint).cloned()
+    }
+
+    fn remember_missing(&mut self, schema: &Arc<Foreign>) {
+        if self.missing.len() < MAX_MISSING && !self.missing.contains(schema) {
+            self.missing.push(Arc::clone(schema));
+        }
     }
 
     async fn take(&mut self) -> Result<Option<Kept>, CliError> {

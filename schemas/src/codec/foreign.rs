@@ -15,6 +15,7 @@ use crate::{FailureClass, Record, Stage, shape};
 pub struct Foreign {
     /// Its fingerprint.
     pub fingerprint: Fingerprint,
+    is_missing: bool,
     read: Result<Readable, Unreadable>,
 }
 
@@ -42,7 +43,7 @@ impl Eq for Foreign {}
 impl Foreign {
     /// Reads the text the registry has for a fingerprint.
     pub fn read(fingerprint: Fingerprint, text: &str) -> Self {
-        Self { fingerprint, read: readable(fingerprint, text) }
+        Self { fingerprint, is_missing: false, read: readable(fingerprint, text) }
     }
 
     /// The registry has no such schema.
@@ -50,7 +51,13 @@ impl Foreign {
         let reason = format!(
             "no schema with fingerprint {fingerprint} is known here or in the registry; replay the message when its writer has registered it"
         );
-        Self { fingerprint, read: Err(Unreadable { class: FailureClass::SchemaUnknown, reason }) }
+        let read = Err(Unreadable { class: FailureClass::SchemaUnknown, reason });
+        Self { fingerprint, is_missing: true, read }
+    }
+
+    /// True if the registry had nothing under the fingerprint.
+    pub fn is_missing(&self) -> bool {
+        self.is_missing
     }
 
     /// True if events written with it can be read.

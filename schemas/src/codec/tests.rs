@@ -223,7 +223,14 @@ fn trial() -> impl Strategy<Value = Event> {
     );
     (one, two).prop_map(
         |((run, trial, status, metrics, parameters), (spectral, value, failure, at, words))| {
+            let file = |word: &String| ArtifactRef {
+                uri: word.clone(),
+                checksum: spectral.then(|| word.clone()),
+                bytes: Some(3),
+                media_type: None,
+            };
             TrialReported {
+                artifact_refs: words.iter().map(file).collect(),
                 metrics,
                 parameters,
                 failure,
