@@ -21,9 +21,8 @@ use crate::headers::Headers;
 use crate::record::Version;
 use crate::{Event, Failure, FailureClass, Record, Stage};
 
-/// Largest event we write or read, headers not counted. It is half of the broker's default limit of 1 MiB, so that
-/// a dead letter, which adds headers, always fits.
-pub const MAX_EVENT_BYTES: usize = 512 * 1024;
+/// Largest event we write or read, in bytes; headers are not counted.
+pub const MAX_EVENT_BYTES: usize = crate::limits::MAX_EVENT_BYTES;
 
 /// How a payload is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

@@ -10,17 +10,16 @@
 mod compare;
 mod lint;
 pub mod probe;
-mod rule;
 mod text;
 
 use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-pub use rule::Rule;
+pub use crate::rule::Rule;
 pub use text::{Published, alterations};
 
-use crate::record::Fingerprint;
+use crate::fingerprint::Fingerprint;
 use crate::shape::{self, Shape};
 
 /// One broken rule.

@@ -7,7 +7,7 @@
 //!
 //! Invariants:
 //! - a payload that ends early, or goes on behind its value, is refused with the place where it did;
-//! - the work is bounded by [`MAX_STEPS`], the result by [`crate::codec::MAX_EVENT_BYTES`], whatever the schemas are;
+//! - the work is bounded by [`MAX_STEPS`], the result by that of the largest event, whatever the schemas are;
 //! - what [`Resolution::new`] accepts, it resolves: the rules of compatibility and the reading are one decision.
 
 mod cursor;

@@ -133,8 +133,8 @@ impl Shape {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{rule}: at `{path}`: {reason}")]
 pub struct ShapeError {
-    /// The rule that is broken; see [`crate::evolution::Rule`].
-    pub rule: crate::evolution::Rule,
+    /// The rule that is broken.
+    pub rule: crate::rule::Rule,
     /// Where in the schema.
     pub path: String,
     /// What was found there.

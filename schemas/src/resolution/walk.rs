@@ -2,7 +2,7 @@
 
 use super::cursor::{Cursor, Walk};
 use super::plan::{FieldPlan, Plan};
-use crate::codec::MAX_EVENT_BYTES;
+use crate::limits::MAX_EVENT_BYTES;
 use crate::shape::{EnumShape, Shape, write_long};
 
 /// Most values of one event, containers included. Every collection of a record holds at most 2,000 entries.

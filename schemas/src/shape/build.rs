@@ -9,8 +9,8 @@ use serde_json::Value;
 
 use super::json::to_wire_json;
 use super::{EnumShape, FieldShape, RecordShape, Shape, ShapeError};
-use crate::evolution::Rule;
-use crate::record::Fingerprint;
+use crate::fingerprint::Fingerprint;
+use crate::rule::Rule;
 
 /// Largest text of a schema. Our own have up to 8 KiB.
 pub const MAX_SCHEMA_BYTES: usize = 64 * 1024;
