@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import contextlib
 import json
 import time
 from collections.abc import Awaitable, Callable, Mapping
@@ -25,7 +26,7 @@ from .target import Target
 
 CONNECT_SECONDS = 10.0
 """How long the first connection may take."""
-ANSWER_SECONDS = 5.0
+ANSWER_SECONDS = 3.0
 """How long one request waits for its answer before it is repeated."""
 PENDING_BYTES = 64 * 1024 * 1024
 """What a subscription may hold that nobody has read yet."""
@@ -74,7 +75,13 @@ class Broker:
         """Closes the connection; closing twice is no error."""
         connection, self._connection = self._connection, None
         if connection is not None and not connection.is_closed:
-            await connection.close()
+            with contextlib.suppress(OSError, nats.errors.Error):  # the broker may be gone
+                await connection.close()
+
+    @property
+    def losses(self) -> int:
+        """How often the connection was lost; what was asked before the last time may never be answered."""
+        return self._ears.losses
 
     async def request(
         self, subject: str, body: bytes, headers: Mapping[str, str] | None = None, *, seconds: float
@@ -86,6 +93,8 @@ class Broker:
             OSError, nats.errors.Error, asyncio.TimeoutError: It said nothing.
         """
         connection = await self.connection()
+        if not connection.is_connected:
+            raise nats.errors.StaleConnectionError  # rather than wait behind what nobody may ever answer
         given = dict(headers) if headers else None
         message = await connection.request(subject, body, timeout=seconds, headers=given)
         answer: JsonObject = json.loads(message.data)

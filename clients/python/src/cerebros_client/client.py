@@ -91,7 +91,7 @@ class AsyncClient:
         """
         request = spec_with_id(spec, run_id)
         run = request["run_id"]
-        if run_id is not None or "run_id" in spec:
+        if run_id is not None or spec.get("run_id") is not None:
             known = await self._registry.find(run)
             if known.is_submitted:
                 return Submitted(run, sequence=known.request_sequence, is_duplicate=True)

@@ -1,5 +1,4 @@
-"""Opens the connection, which then keeps itself: it is never given up, and every reader and every request has a
-deadline of its own."""
+"""Opens the connection. It is never given up then: readers and requests have deadlines of their own."""
 
 from __future__ import annotations
 
@@ -24,6 +23,8 @@ class Ears:
     def __init__(self) -> None:
         self.heard: str | None = None
         """The last one."""
+        self.losses = 0
+        """How often the connection was lost; what was asked over it before may never be answered."""
         self._refused = asyncio.Event()
 
     async def hear(self, error: Exception) -> None:
@@ -32,6 +33,10 @@ class Ears:
         log.debug("the connection to the broker: %s", self.heard)
         if "authorization" in self.heard.lower() or "authentication" in self.heard.lower():
             self._refused.set()
+
+    async def lose(self) -> None:
+        """Counts a lost connection."""
+        self.losses += 1
 
     async def until_refused(self) -> None:
         """Waits until the broker has said who we are not; trying again does not help then."""
@@ -58,6 +63,7 @@ async def open_connection(target: Target, ears: Ears, seconds: float) -> Connect
             reconnect_time_wait=PAUSE_SECONDS,  # type: ignore[arg-type]
             max_reconnect_attempts=-1,
             error_cb=ears.hear,
+            disconnected_cb=ears.lose,
         )
     )
     refused = asyncio.ensure_future(ears.until_refused())

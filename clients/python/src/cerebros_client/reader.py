@@ -35,6 +35,8 @@ HEARTBEAT_SECONDS = 2.0
 """How often it says that it is still there."""
 SILENCE_SECONDS = 2.5 * HEARTBEAT_SECONDS
 """Silence after which the consumer is given up."""
+LOOK_SECONDS = 0.5
+"""While nothing comes, it is looked this often whether the connection was lost."""
 FORGOTTEN_SECONDS = 60.0
 """After this long without us the broker removes the consumer."""
 
@@ -65,6 +67,7 @@ class Reader:
         self._subjects = list(subjects)
         self._start = start
         self._consumer_sequence = 0
+        self._losses = 0
 
     async def to_the_present(self) -> AsyncGenerator[Message, None]:
         """What the stream holds now."""
@@ -114,6 +117,7 @@ class Reader:
             **self._start.policy(),
         }
         body = {"stream_name": self._stream, "config": config, "action": "create"}
+        self._losses = self._broker.losses
         try:
             answer = await self._broker.api(f"CONSUMER.CREATE.{self._stream}.{name}", body)
         except ApiRefusal as refusal:
@@ -150,10 +154,7 @@ class Reader:
 
     async def _next(self, subscription: Subscription) -> _Arrived | None:
         """What came next; None is the end of the request."""
-        try:
-            arrived = await subscription.next_msg(timeout=SILENCE_SECONDS)
-        except asyncio.TimeoutError as error:
-            raise _Lost("the heartbeats stopped") from error
+        arrived = await self._hear(subscription)
         status = (arrived.headers or {}).get("Status")
         if status is None:
             return _Arrived(self._message(arrived))
@@ -163,6 +164,17 @@ class Reader:
         if status in _ENDED or description.lower() == _FULL:
             return None
         raise _Lost(f"{status} {description}")
+
+    async def _hear(self, subscription: Subscription) -> Msg:
+        """What comes next, or the knowledge that nothing will."""
+        end = time.monotonic() + SILENCE_SECONDS
+        while time.monotonic() < end:
+            try:
+                return await subscription.next_msg(timeout=LOOK_SECONDS)
+            except asyncio.TimeoutError:
+                if self._broker.losses != self._losses:
+                    break
+        raise _Lost("the heartbeats stopped")
 
     def _message(self, arrived: Msg) -> Message:
         sequence, consumer_sequence, nanoseconds, pending = _place(arrived.reply)

@@ -23,7 +23,8 @@ def spec_with_id(spec: Mapping[str, Any], run_id: str | None) -> dict[str, Any]:
     inside = spec.get("run_id")
     if inside is not None and run_id is not None and inside != run_id:
         raise InvalidRequest("the spec has another run id than the one given", help="keep one of them")
-    return {**spec, "run_id": ids.check(run_id or inside or ids.new())}
+    given = inside if run_id is None else run_id
+    return {**spec, "run_id": ids.check(given if given is not None else ids.new())}
 
 
 def state_named(state: RunState | str | None) -> RunState | None:
