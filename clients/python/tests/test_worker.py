@@ -6,7 +6,7 @@ import unittest
 
 import cerebros_client as cerebros
 
-from .stage import required
+from .stage import required, until
 
 PATIENCE_SECONDS = 90.0
 """Longest wait: the first run of a worker waits for its Python processes."""
@@ -33,6 +33,7 @@ class Worker(unittest.TestCase):
         middle = events[3].seq
         later = [event.seq for event in self.client.watch(run, since_seq=middle)]
         self.assertEqual(later, [event.seq for event in events[4:]])
+        until("the registry has its end", lambda: self.client.show(run).state == "completed")
         details = self.client.show(run)
         self.assertEqual((details.spec["tags"], len(details.trials)), ({"from": "test"}, 5))
         self.assertEqual(details.trials[0].number, 0)
@@ -47,7 +48,7 @@ class Worker(unittest.TestCase):
         assert failure is not None
         self.assertEqual((failure.failure_class, failure.stage), ("validation", "validate"))
         self.assertIn("no such data set", failure.message)
-        self.assertEqual(self.client.show(run).failure, failure)
+        until("the registry has it", lambda: self.client.show(run).failure == failure)
 
     def test_a_running_run_is_cancelled_with_its_reason(self) -> None:
         run = self.client.submit({**SPEC, "budget": {"max_trials": 100_000}})
@@ -58,4 +59,5 @@ class Worker(unittest.TestCase):
         with self.assertRaises(cerebros.RunCancelled) as caught:
             self.client.result(run, timeout=PATIENCE_SECONDS)
         self.assertEqual(caught.exception.reason, "seen enough")
-        self.assertIn(run, [each.run_id for each in self.client.list("cancelled")])
+        # The end is announced first and written into the registry then.
+        until("it is listed", lambda: run in [each.run_id for each in self.client.list("cancelled")])
