@@ -1,14 +1,17 @@
 """Lists the dead letters, or writes the payload of one as it came: python dead_letters.py [ID]"""
 
-import asyncio, os, sys  # noqa: E401
+import asyncio
+import os
+import sys
 
 import nats
 
 
 async def main(wanted: str | None) -> None:
     client = await nats.connect(os.environ.get("NATS_URL", "nats://127.0.0.1:4222"))
-    letters = await client.jetstream().subscribe("cerebros.dlq.>", stream="CEREBROS_DLQ", ordered_consumer=True)
-    left = (await letters.consumer_info()).num_pending
+    jetstream = client.jetstream()
+    left = (await jetstream.stream_info("CEREBROS_DLQ")).state.messages
+    letters = await jetstream.subscribe("cerebros.dlq.>", stream="CEREBROS_DLQ", ordered_consumer=True)
     while left:
         message = await letters.next_msg(timeout=10)
         left = message.metadata.num_pending

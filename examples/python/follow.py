@@ -1,6 +1,9 @@
 """Prints the events of a run until it has ended: python follow.py RUN"""
 
-import asyncio, json, os, sys  # noqa: E401
+import asyncio
+import json
+import os
+import sys
 
 import nats
 

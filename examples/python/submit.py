@@ -1,6 +1,10 @@
 """Asks for a search and prints the id of the run: python submit.py [SPEC]"""
 
-import asyncio, json, os, sys, uuid  # noqa: E401
+import asyncio
+import json
+import os
+import sys
+import uuid
 
 import nats
 

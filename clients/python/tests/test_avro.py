@@ -121,11 +121,16 @@ class Schemas(unittest.TestCase):
         with self.assertRaises(cerebros.UnreadableEvent):
             avro.read(whole + b"\x00", schema)
 
-    def test_a_text_that_is_another_schema_is_not_believed(self) -> None:
-        with self.assertRaises(cerebros.SchemaUnknown):
-            avro.compile_schema(schema_text("run_failed"), "849a597936c45a5b")
-        with self.assertRaises(cerebros.SchemaUnknown):
-            avro.compile_schema("{", "849a597936c45a5b")
+    def test_a_text_that_is_no_schema_is_an_error_that_names_it(self) -> None:
+        for text in ("", "{", "{}", '{"type": "nonsense"}'):
+            with self.assertRaises(cerebros.SchemaUnknown) as caught:
+                avro.compile_schema(text, "849a597936c45a5b")
+            self.assertIn("849a597936c45a5b", str(caught.exception))
+
+    def test_a_value_of_another_schema_is_unreadable(self) -> None:
+        other = avro.compile_schema(schema_text("run_exception"), "0")
+        with self.assertRaises(cerebros.UnreadableEvent):
+            avro.read(single_object(schema_text("trial_reported"), TRIAL), other)
 
     def test_an_event_in_avro_is_the_event_in_json(self) -> None:
         for subject, (name, event) in EXAMPLES.items():

@@ -31,21 +31,13 @@ pub enum InstallError {
         /// Why not.
         source: std::io::Error,
     },
-    /// What says what to install cannot be read.
+    /// A file that should be there cannot be read.
     #[error("cannot read {}", path.display())]
     Read {
         /// The path.
         path: PathBuf,
         /// Why not.
         source: std::io::Error,
-    },
-    /// Everything went well, and what should be there is not.
-    #[error("{title} was installed without {}", missing.display())]
-    Incomplete {
-        /// What was installed.
-        title: String,
-        /// What is not in it.
-        missing: PathBuf,
     },
     /// A program of the installation could not be started.
     #[error("cannot install {title}")]
@@ -91,10 +83,7 @@ impl InstallError {
     /// The cause, in the words of who said no.
     pub fn because(&self) -> Option<String> {
         match self {
-            Self::NoPython { .. }
-            | Self::PythonTooOld { .. }
-            | Self::Incomplete { .. }
-            | Self::Cancelled { .. } => None,
+            Self::NoPython { .. } | Self::PythonTooOld { .. } | Self::Cancelled { .. } => None,
             Self::Write { source, .. } | Self::Read { source, .. } => Some(source.to_string()),
             Self::Spawn { source, .. } => Some(source.to_string()),
             Self::Failed { printed, .. } => (!printed.is_empty()).then(|| printed.clone()),
@@ -117,7 +106,6 @@ impl InstallError {
                 )
             }
             Self::Read { path, .. } => format!("check that {} is there", path.display()),
-            Self::Incomplete { .. } => "remove its directory from the tools, and run it again".to_owned(),
             Self::Spawn { .. } => "check that the program it names exists and may be executed".to_owned(),
             Self::Failed { printed, log, .. } => {
                 format!("{} The whole log is {}.", remedy(printed), log.display())

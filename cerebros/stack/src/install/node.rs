@@ -31,9 +31,9 @@ pub async fn node(tools: &Tools) -> Result<Node, InstallError> {
         }
     }
     let python = environment(tools, &NODE).await?;
-    let home = wheel(&python).ok_or_else(|| InstallError::Incomplete {
-        title: NODE.title.to_string(),
-        missing: python.with_file_name("node"),
+    let home = wheel(&python).ok_or_else(|| InstallError::Read {
+        path: python.with_file_name("node"),
+        source: std::io::ErrorKind::NotFound.into(),
     })?;
     let npm = Npm::Script(home.join("lib/node_modules/npm/bin/npm-cli.js"));
     Ok(Node { program: home.join("bin/node"), npm })

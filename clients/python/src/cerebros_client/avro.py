@@ -30,27 +30,25 @@ def fingerprint(payload: bytes) -> str:
     return f"{int.from_bytes(payload[2:_HEADER_BYTES], 'little'):016x}"
 
 
-def compile_schema(text: str, expected: str) -> Any:
+def compile_schema(text: str, fingerprint: str) -> Any:
     """The schema, ready for :func:`read`.
+
+    The fingerprint is the broker's word and is not computed again: libraries disagree about the canonical
+    form of schemas with logical types.
 
     Raises:
         AvroSupportMissing: fastavro is not installed.
-        SchemaUnknown: The text is not the schema of that fingerprint.
+        SchemaUnknown: The text is no schema.
     """
     library = _library()
     try:
-        document = json.loads(text)
-        canonical = library.schema.to_parsing_canonical_form(document)
-        # The library prints the bytes in the order of the header, we print the number.
-        found = bytes.fromhex(library.schema.fingerprint(canonical, "CRC-64-AVRO"))
-        parsed = library.parse_schema(document)
+        return library.parse_schema(json.loads(text))
     except Exception as error:
         raise SchemaUnknown(
-            f"what the broker has as schema {expected} is no Avro schema", because=str(error)
+            f"what the broker has as schema {fingerprint} is no Avro schema",
+            because=str(error),
+            help="start a service of the version that wrote it once: it puts its schemas into the bucket",
         ) from error
-    if f"{int.from_bytes(found, 'little'):016x}" != expected:
-        raise SchemaUnknown(f"what the broker has as schema {expected} is another schema")
-    return parsed
 
 
 def read(payload: bytes, schema: Any) -> JsonObject:
@@ -76,7 +74,6 @@ def read(payload: bytes, schema: Any) -> JsonObject:
 def _library() -> Any:
     try:
         import fastavro
-        import fastavro.schema
     except ImportError as error:
         raise AvroSupportMissing(
             "the event is written in Avro, which this installation cannot read",
