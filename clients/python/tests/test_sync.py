@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import concurrent.futures
 import threading
 import unittest
+from unittest import mock
 
 import cerebros_client as cerebros
 from cerebros_client import subjects
@@ -36,6 +38,24 @@ class Sync(Stage):
         self.assertNotIn("cerebros-client", [thread.name for thread in threading.enumerate()])
         with self.assertRaises(cerebros.CerebrosError):
             client.list()
+
+    async def test_an_interrupt_ends_the_watch_and_not_the_client(self) -> None:
+        with cerebros.Client(self.server.url) as client:
+            run = client.submit({"dataset_id": "digits"})
+            events = client.watch(run)
+            next(events)
+            wait = concurrent.futures.Future.result
+            interrupts = [KeyboardInterrupt()]
+
+            def interrupted_once(future: concurrent.futures.Future[object]) -> object:
+                if interrupts:
+                    raise interrupts.pop()
+                return wait(future)
+
+            with mock.patch.object(concurrent.futures.Future, "result", interrupted_once):
+                with self.assertRaises(KeyboardInterrupt):
+                    next(events)
+            self.assertEqual([each.run_id for each in client.list()], [run])
 
     async def test_threads_may_share_it(self) -> None:
         with cerebros.Client(self.server.url) as client:

@@ -107,11 +107,21 @@ class Client:
         if self._is_closed:
             work.close()
             raise CerebrosError("the client is closed", help="make another one")
-        future = asyncio.run_coroutine_threadsafe(work, self._loop)
+        has_ended = threading.Event()
+
+        async def carry_out() -> _T:
+            try:
+                return await work
+            finally:
+                has_ended.set()
+
+        future = asyncio.run_coroutine_threadsafe(carry_out(), self._loop)
         try:
             return future.result()
         except BaseException:
             future.cancel()
+            # Whoever calls next, such as the end of a watch, must not meet it half way.
+            has_ended.wait(CLOSE_SECONDS)
             raise
 
 
