@@ -54,6 +54,16 @@ class Watch(Stage):
                 seq = await self.publish(subjects.TRIAL, trial(number))
                 self.assertEqual((await asyncio.wait_for(upcoming, DEADLINE_SECONDS)).seq, seq)
 
+    async def test_a_long_run_and_large_events_are_read_by_one_consumer(self) -> None:
+        published = [await self.publish(subjects.REQUESTED, REQUEST)]
+        for number in range(600):
+            published.append(await self.publish(subjects.TRIAL, trial(number)))
+        for number in range(30):
+            published.append(await self.publish(subjects.TRIAL, {**trial(number), "x": "y" * 500_000}))
+        published.append(await self.publish(subjects.COMPLETED, {"run_id": "r", "attempt": 1}))
+        with self.assertNoLogs("cerebros_client", "DEBUG"):
+            self.assertEqual([event.seq for event in await self.collect("r")], published)
+
     async def test_a_broker_that_is_killed_and_comes_back_costs_no_event_and_doubles_none(self) -> None:
         published = [await self.publish(subjects.REQUESTED, REQUEST)]
         seen: list[int] = []

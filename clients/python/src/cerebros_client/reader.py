@@ -43,6 +43,7 @@ FORGOTTEN_SECONDS = 60.0
 _NANOSECONDS = 1_000_000_000
 _ENDED = ("404", "408")
 _FULL = "message size exceeds maxbytes"
+_COMPLETED = "batch completed"
 
 
 class _Lost(Exception):
@@ -154,16 +155,19 @@ class Reader:
 
     async def _next(self, subscription: Subscription) -> _Arrived | None:
         """What came next; None is the end of the request."""
-        arrived = await self._hear(subscription)
-        status = (arrived.headers or {}).get("Status")
-        if status is None:
-            return _Arrived(self._message(arrived))
-        if status == "100":
-            return _Arrived(None)
-        description = (arrived.headers or {}).get("Description", "")
-        if status in _ENDED or description.lower() == _FULL:
-            return None
-        raise _Lost(f"{status} {description}")
+        while True:
+            arrived = await self._hear(subscription)
+            status = (arrived.headers or {}).get("Status")
+            if status is None:
+                return _Arrived(self._message(arrived))
+            if status == "100":
+                return _Arrived(None)
+            description = (arrived.headers or {}).get("Description", "")
+            if description.lower() == _COMPLETED:
+                continue  # said of a request whose last message we have seen, and have asked again since
+            if status in _ENDED or description.lower() == _FULL:
+                return None
+            raise _Lost(f"{status} {description}")
 
     async def _hear(self, subscription: Subscription) -> Msg:
         """What comes next, or the knowledge that nothing will."""
