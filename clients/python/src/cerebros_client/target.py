@@ -99,6 +99,8 @@ def _endpoint(path: Path) -> str | None:
 def _is_alive(pid: object) -> bool:
     if not isinstance(pid, int) or pid <= 0:
         return False
+    if os.name == "nt":
+        return True  # signal 0 is no question there
     try:
         os.kill(pid, 0)
     except PermissionError:
