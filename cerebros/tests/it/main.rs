@@ -5,6 +5,7 @@
 mod demo;
 mod doctor;
 mod events;
+mod foreign;
 mod program;
 mod story;
 mod up;

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "a failed unwrap fails the test and names its line")]
 
 mod house;
+mod javascript;
 mod mlflow;
 mod nats;
 mod python;

@@ -31,6 +31,14 @@ pub enum InstallError {
         /// Why not.
         source: std::io::Error,
     },
+    /// A file that should be there cannot be read.
+    #[error("cannot read {}", path.display())]
+    Read {
+        /// The path.
+        path: PathBuf,
+        /// Why not.
+        source: std::io::Error,
+    },
     /// A program of the installation could not be started.
     #[error("cannot install {title}")]
     Spawn {
@@ -76,7 +84,7 @@ impl InstallError {
     pub fn because(&self) -> Option<String> {
         match self {
             Self::NoPython { .. } | Self::PythonTooOld { .. } | Self::Cancelled { .. } => None,
-            Self::Write { source, .. } => Some(source.to_string()),
+            Self::Write { source, .. } | Self::Read { source, .. } => Some(source.to_string()),
             Self::Spawn { source, .. } => Some(source.to_string()),
             Self::Failed { printed, .. } => (!printed.is_empty()).then(|| printed.clone()),
             Self::TooSlow { log, .. } => {
@@ -97,6 +105,7 @@ impl InstallError {
                     path.display()
                 )
             }
+            Self::Read { path, .. } => format!("check that {} is there", path.display()),
             Self::Spawn { .. } => "check that the program it names exists and may be executed".to_owned(),
             Self::Failed { printed, log, .. } => {
                 format!("{} The whole log is {}.", remedy(printed), log.display())
@@ -113,18 +122,19 @@ impl InstallError {
 fn remedy(printed: &str) -> &'static str {
     let printed = printed.to_lowercase();
     let says = |words: &[&str]| words.iter().any(|word| printed.contains(word));
-    if says(&["do not match the hashes", "hash mismatch"]) {
+    if says(&["do not match the hashes", "hash mismatch", "eintegrity"]) {
         "A package is not the one that was locked: something between here and the index changes files. Do not use it."
     } else if says(&["ensurepip", "python3-venv"]) {
         "This Python cannot make virtual environments: install its venv package (python3-venv), or uv."
     } else if says(&["no space left"]) {
         "The disk is full: free about 1.2 GB, or name another data directory with CEREBROS_DATA_DIR."
     } else if says(&["certificate", "ssl"]) {
-        "The index's certificate is not trusted: name your certificates with PIP_CERT (pip) or SSL_CERT_FILE (uv)."
+        "The index's certificate is not trusted: name your certificates with PIP_CERT (pip), SSL_CERT_FILE (uv) or \
+         NODE_EXTRA_CA_CERTS (npm)."
     } else if says(&["no matching distribution", "no usable wheels", "no solution found"]) {
         "The index has no such package for this machine and Python: try another Python with CEREBROS_PYTHON, or \
          another index in the settings of pip or uv."
     } else {
-        "Check the network, or name an index or proxy in the settings of pip or uv, and run it again."
+        "Check the network, or name an index or proxy in the settings of pip, uv or npm, and run it again."
     }
 }

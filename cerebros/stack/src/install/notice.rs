@@ -19,7 +19,7 @@ pub enum Notice {
         megabytes: u32,
         /// Where to.
         into: PathBuf,
-        /// `uv` or `pip`.
+        /// `uv`, `pip` or `npm`.
         with: &'static str,
     },
     /// Another process is installing the same tool.

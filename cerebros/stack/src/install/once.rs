@@ -6,51 +6,58 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
 
-use super::python::Python;
-use super::{InstallError, Notice, Package, Tools, fetch};
+use super::{InstallError, Notice, Tools};
 
 /// Written last; a directory without it was not made by a finished installation.
 const MARKER: &str = ".complete";
 /// How often a waiting process looks whether the lock is free. Nothing in the standard library waits with a deadline.
 const LOCK_POLL: Duration = Duration::from_millis(50);
 
-/// Returns the interpreter of the environment `name`, installing it if it is not complete.
-pub(super) async fn install(
+/// What is installed once.
+pub(super) struct Tool<'a> {
+    /// Name of its directory.
+    pub(super) name: &'a str,
+    /// What a person reads.
+    pub(super) title: &'a str,
+    /// Something in its directory, such as a link to the Python it was made with, that can disappear under a complete
+    /// installation and makes it useless.
+    pub(super) vital: &'a Path,
+}
+
+/// Returns the directory of `tool`. If it is not complete, `make` fills an empty one, before the instant it is given.
+pub(super) async fn install<F: Future<Output = Result<(), InstallError>>>(
     tools: &Tools,
-    package: &Package,
-    python: &Python,
-    name: &str,
+    tool: &Tool<'_>,
+    make: impl FnOnce(PathBuf, Instant) -> F,
 ) -> Result<PathBuf, InstallError> {
-    let home = tools.dir.join(name);
-    let interpreter = home.join("bin").join("python");
-    if is_complete(&home, &interpreter) {
-        return Ok(interpreter);
+    let home = tools.dir.join(tool.name);
+    if is_complete(&home, tool) {
+        return Ok(home);
     }
     make_dir(&tools.dir)?;
     let end = Instant::now() + tools.deadline;
-    let _lock = lock(tools, package, name, end).await?;
-    if is_complete(&home, &interpreter) {
-        return Ok(interpreter);
+    let _lock = lock(tools, tool, end).await?;
+    if is_complete(&home, tool) {
+        return Ok(home);
     }
-    remove_leftovers(&tools.dir, name)?;
+    remove_leftovers(&tools.dir, tool.name)?;
     let started = Instant::now();
-    let partial = Partial::new(&tools.dir, name);
-    fetch::environment(tools, package, python, &partial.path, name, end).await?;
-    write(&partial.path.join(MARKER), package.title.as_bytes())?;
+    let partial = Partial::new(&tools.dir, tool.name);
+    make(partial.path.clone(), end).await?;
+    write(&partial.path.join(MARKER), tool.title.as_bytes())?;
     if home.exists() {
-        // Complete once, but its interpreter is gone: the Python it was made with was removed.
+        // Complete once, but what is vital to it is gone.
         std::fs::remove_dir_all(&home)
             .map_err(|source| InstallError::Write { path: home.clone(), source })?;
     }
     std::fs::rename(&partial.path, &home)
         .map_err(|source| InstallError::Write { path: home.clone(), source })?;
-    tools.say(&Notice::Installed { title: package.title.to_string(), took: started.elapsed() });
-    Ok(interpreter)
+    tools.say(&Notice::Installed { title: tool.title.to_owned(), took: started.elapsed() });
+    Ok(home)
 }
 
-/// The interpreter is a link to the Python it was made with, so it can disappear under a complete environment.
-fn is_complete(home: &Path, interpreter: &Path) -> bool {
-    home.join(MARKER).exists() && interpreter.exists()
+fn is_complete(home: &Path, tool: &Tool<'_>) -> bool {
+    home.join(MARKER).exists() && home.join(tool.vital).exists()
 }
 
 /// A directory in the making; whatever ends the installation early also removes it.
@@ -84,11 +91,11 @@ fn remove_leftovers(dir: &Path, name: &str) -> Result<(), InstallError> {
 }
 
 /// The lock belongs to the open file: the system releases it when the process ends, however it ends.
-async fn lock(tools: &Tools, package: &Package, name: &str, end: Instant) -> Result<File, InstallError> {
-    let path = tools.dir.join(format!(".{name}.lock"));
+async fn lock(tools: &Tools, tool: &Tool<'_>, end: Instant) -> Result<File, InstallError> {
+    let path = tools.dir.join(format!(".{}.lock", tool.name));
     let failed = |source| InstallError::Write { path: path.clone(), source };
     let file = OpenOptions::new().create(true).truncate(false).write(true).open(&path).map_err(failed)?;
-    let title = || package.title.to_string();
+    let title = || tool.title.to_owned();
     let mut said = false;
     loop {
         match file.try_lock() {
@@ -101,7 +108,7 @@ async fn lock(tools: &Tools, package: &Package, name: &str, end: Instant) -> Res
             said = true;
         }
         if Instant::now() >= end {
-            let (waited, log) = (tools.deadline, tools.log_of(name));
+            let (waited, log) = (tools.deadline, tools.log_of(tool.name));
             return Err(InstallError::TooSlow {
                 title: title(),
                 step: "waiting for another process",

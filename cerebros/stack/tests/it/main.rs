@@ -4,6 +4,7 @@
 mod broker;
 mod install;
 mod mlflow;
+mod node;
 mod parent;
 mod process;
 mod script;

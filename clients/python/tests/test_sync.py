@@ -1,0 +1,80 @@
+"""The client without asyncio does what the other one does, from any thread."""
+
+from __future__ import annotations
+
+import concurrent.futures
+import threading
+import unittest
+from unittest import mock
+
+import cerebros_client as cerebros
+from cerebros_client import subjects
+
+from .stage import DEADLINE_SECONDS, Stage
+
+
+class Sync(Stage):
+    """The broker is the stage's; the client under test runs in threads of its own."""
+
+    async def test_everything_works_without_asyncio(self) -> None:
+        with cerebros.Client(self.server.url) as client:
+            run = client.submit({"dataset_id": "digits"})
+            await self.publish(subjects.COMPLETED, {"run_id": run, "attempt": 1, "best_metric": 0.5})
+            self.assertEqual([event.seq for event in client.watch(run)], [1, 2])
+            self.assertEqual(client.result(run, timeout=DEADLINE_SECONDS).best_metric, 0.5)
+            self.assertEqual([each.run_id for each in client.list()], [run])
+            self.assertEqual(client.show(run).spec["dataset_id"], "digits")
+            self.assertTrue(client.cancel(run))
+            with self.assertRaises(cerebros.RunUnknown):
+                client.show("nobody")
+
+    async def test_a_watch_that_is_left_early_leaves_nothing_behind(self) -> None:
+        with cerebros.Client(self.server.url) as client:
+            run = client.submit({"dataset_id": "digits"})
+            for _ in client.watch(run):
+                break
+            self.assertEqual([each.run_id for each in client.list()], [run])
+        client.close()
+        self.assertNotIn("cerebros-client", [thread.name for thread in threading.enumerate()])
+        with self.assertRaises(cerebros.CerebrosError):
+            client.list()
+
+    async def test_an_interrupt_ends_the_watch_and_not_the_client(self) -> None:
+        with cerebros.Client(self.server.url) as client:
+            run = client.submit({"dataset_id": "digits"})
+            events = client.watch(run)
+            next(events)
+            wait = concurrent.futures.Future.result
+            interrupts = [KeyboardInterrupt()]
+
+            def interrupted_once(future: concurrent.futures.Future[object]) -> object:
+                if interrupts:
+                    raise interrupts.pop()
+                return wait(future)
+
+            with mock.patch.object(concurrent.futures.Future, "result", interrupted_once):
+                with self.assertRaises(KeyboardInterrupt):
+                    next(events)
+            self.assertEqual([each.run_id for each in client.list()], [run])
+
+    async def test_threads_may_share_it(self) -> None:
+        with cerebros.Client(self.server.url) as client:
+            submitted: list[str] = []
+            threads = [
+                threading.Thread(target=lambda: submitted.append(client.submit({"dataset_id": "digits"})))
+                for _ in range(8)
+            ]
+            for thread in threads:
+                thread.start()
+            for thread in threads:
+                thread.join(DEADLINE_SECONDS)
+            self.assertEqual(sorted(run.run_id for run in client.list()), sorted(submitted))
+            self.assertEqual(len(set(submitted)), 8)
+
+
+class Unreachable(unittest.TestCase):
+    def test_a_broker_that_is_not_there_leaves_no_thread(self) -> None:
+        with self.assertRaises(cerebros.BrokerUnreachable):
+            with cerebros.Client("nats://127.0.0.1:1", patience=0.3):
+                self.fail("nobody is there")
+        self.assertNotIn("cerebros-client", [thread.name for thread in threading.enumerate()])
