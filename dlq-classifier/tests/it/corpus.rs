@@ -16,6 +16,9 @@ pub(crate) struct Case {
     pub(crate) stage: String,
     /// What the reason has to say: the path, the expectation, the finding.
     pub(crate) says: Vec<String>,
+    /// True when a broker with our streams does not take it in the first place.
+    #[serde(default)]
+    pub(crate) refused_by_broker: bool,
     text: Option<String>,
     hex: Option<String>,
     repeat: Option<Repeat>,
@@ -41,6 +44,10 @@ struct Avro {
 }
 
 impl Case {
+    pub(crate) fn headers(&self) -> Vec<(&str, &str)> {
+        self.headers.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect()
+    }
+
     pub(crate) fn payload(&self) -> Vec<u8> {
         match (&self.text, &self.hex, &self.repeat, &self.avro) {
             (Some(text), None, None, None) => text.clone().into_bytes(),

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use async_nats::HeaderMap;
 use async_nats::jetstream::consumer::{AckPolicy, PullConsumer, pull};
+use async_nats::jetstream::context::PublishError;
 use async_nats::jetstream::stream;
 use schemas::subject::{DLQ_STREAM, STREAM};
 use serde_json::Value;
@@ -80,11 +81,21 @@ impl Room {
 
     /// Publishes as a stranger would, and waits until the broker has it.
     pub(crate) async fn publish(&self, subject: &str, headers: &[(&str, &str)], payload: &[u8]) {
+        self.try_publish(subject, headers, payload).await.unwrap();
+    }
+
+    /// The same, with the broker's answer.
+    pub(crate) async fn try_publish(
+        &self,
+        subject: &str,
+        headers: &[(&str, &str)],
+        payload: &[u8],
+    ) -> Result<(), PublishError> {
         let mut map = HeaderMap::new();
         headers.iter().for_each(|(name, value)| map.append(*name, *value));
         let jetstream = async_nats::jetstream::new(self.stranger.clone());
         let payload = payload.to_vec().into();
-        jetstream.publish_with_headers(subject.to_owned(), map, payload).await.unwrap().await.unwrap();
+        jetstream.publish_with_headers(subject.to_owned(), map, payload).await?.await.map(drop)
     }
 
     pub(crate) async fn state(&self, stream: &str) -> stream::State {
