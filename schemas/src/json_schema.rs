@@ -65,7 +65,10 @@ impl Definitions {
         match shape {
             Shape::Null => typed("null"),
             Shape::Boolean => typed("boolean"),
-            Shape::Int => typed("integer").with("format", "int32"),
+            Shape::Int => {
+                let int = typed("integer").with("format", "int32");
+                int.with("minimum", i64::from(i32::MIN)).with("maximum", i64::from(i32::MAX))
+            }
             Shape::Long => typed("integer").with("format", "int64"),
             Shape::Float | Shape::Double => self.named(DOUBLE, |_| double()),
             Shape::Bytes | Shape::String => typed("string"),

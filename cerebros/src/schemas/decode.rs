@@ -66,19 +66,16 @@ pub(super) async fn decode(args: &DecodeArgs) -> Result<Exit, CliError> {
         Some(fingerprint) => Some(LookedUp::find(fingerprint, args).await?),
         None => None,
     };
-    let found = looked_up.as_ref().and_then(|found| found.record);
-    let record = match named.or(found) {
-        Some(record) => record,
-        None => kind.record()?,
-    };
+    let record = named.or(looked_up.as_ref().and_then(|found| found.record));
+    let record = record.map_or_else(|| kind.record(), Ok)?;
     let foreign = looked_up.as_ref().map(|found| &found.foreign);
     let decoded = codec::decode_with(record.subject(), &headers, &payload, foreign)
         .map_err(|error| input::broken(&error))?;
-    let fingerprint = looked_up.as_ref().map(|found| found.foreign.fingerprint).or(kind.fingerprint());
+    let fingerprint = foreign.map(|foreign| foreign.fingerprint).or(kind.fingerprint());
     let version = match (&looked_up, fingerprint) {
-        (Some(found), Some(fingerprint)) => registry::number_of(&found.broker, record, fingerprint).await?,
+        (Some(found), _) => found.number(record).await?,
         (None, Some(fingerprint)) => Version::of_fingerprint(fingerprint).map(|version| version.number),
-        (_, None) => Some(record.latest().number),
+        (None, None) => Some(record.latest().number),
     };
     print(printer, message(record, version, fingerprint, decoded))?;
     Ok(Exit::Done)
@@ -146,5 +143,10 @@ impl LookedUp {
             foreign: Foreign::read(fingerprint, &text),
             record: name.and_then(Record::of_name),
         })
+    }
+
+    /// The number the registry has for it.
+    async fn number(&self, record: Record) -> Result<Option<u32>, CliError> {
+        registry::number_of(&self.broker, record, self.foreign.fingerprint).await
     }
 }

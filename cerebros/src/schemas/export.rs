@@ -5,6 +5,7 @@
 
 mod asyncapi;
 pub(super) mod fields;
+mod headers;
 mod markdown;
 
 use schemas::Record;

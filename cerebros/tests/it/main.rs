@@ -2,9 +2,11 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on ends here")]
 
+mod catalogue;
 mod demo;
 mod doctor;
 mod events;
 mod program;
+mod schemas;
 mod story;
 mod up;

@@ -99,8 +99,9 @@ mod tests {
 
     #[test]
     fn a_listing_is_read_with_its_odd_paths() {
-        let listing = b"100644 blob 0123 17\ta b\nc\0160000 commit 4567 -\tsub\0100644 blob 89ab 2\td\0";
-        let paths: Vec<String> = parse(listing).unwrap().into_iter().map(|entry| entry.path).collect();
+        let lines = ["100644 blob 0123 17\ta b\nc", "160000 commit 4567 -\tsub", "100644 blob 89ab 2\td", ""];
+        let paths: Vec<String> =
+            parse(lines.join("\0").as_bytes()).unwrap().into_iter().map(|entry| entry.path).collect();
         assert_eq!(paths, ["a b\nc", "d"]);
         assert_eq!(parse(b"100644 blob 0123 99999999\tlarge\0").unwrap_err().exit, Exit::InvalidInput);
     }
