@@ -149,6 +149,11 @@ pub fn is_free_form(field: &FieldShape) -> bool {
     field.doc.as_deref().is_some_and(|doc| doc.starts_with(FREE_FORM))
 }
 
+/// What a value of a field has to be beside its type, for people; nothing if every value will do.
+pub fn demand(record: &RecordShape, field: &FieldShape) -> Option<String> {
+    Limit::of(short(&record.name), &field.name).map(|limit| limit.to_string())
+}
+
 /// The default of a field as JSON events have it.
 pub fn default(field: &FieldShape) -> Option<Value> {
     let default = field.default.as_ref()?;

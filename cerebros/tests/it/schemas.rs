@@ -245,6 +245,36 @@ async fn a_message_of_a_newer_writer_is_read_with_the_schema_in_the_registry() {
 }
 
 #[tokio::test]
+async fn a_registry_that_holds_nonsense_is_not_believed() {
+    let nats = Nats::start().await;
+    let broker = connected(&nats).await;
+    let bucket = broker.jetstream.get_key_value(SCHEMAS_BUCKET).await.unwrap();
+    let mut message = golden("run_started.v1/full.avro");
+    message.splice(2..10, [0xAA; 8]);
+    let url = nats.url();
+    let nonsense = [
+        "{".to_owned(),
+        "[".repeat(100_000),
+        newer_schema(Record::RunStarted),
+        r#"{"type": "record", "name": "a.b.C", "fields": []}"#.to_owned(),
+    ];
+    for text in nonsense {
+        bucket.put("aaaaaaaaaaaaaaaa", text.into()).await.unwrap();
+        for flags in [&["--registry"][..], &["--registry", "--record", "RunStarted"]] {
+            let arguments = [&["decode", "--nats-url", &url], flags].concat();
+            let refused = run_with(&arguments, &message).await;
+            assert_eq!(refused.status.code(), Some(5), "{}", stderr(&refused));
+        }
+    }
+    bucket.put("RunStarted", "nonsense".into()).await.unwrap();
+    let listed = json_of(&run(&["list", "--registry", "--nats-url", &url, "-o", "json"]).await);
+    let lines = listed.as_array().unwrap();
+    assert!(lines.iter().any(|line| line["record"] == "RunStarted" && line["state"] == "missing"));
+    let text = lines.iter().find(|line| line["fingerprint"] == "aaaaaaaaaaaaaaaa").unwrap();
+    assert_eq!((&text["state"], &text["readable"]), (&json!("unknown"), &json!(false)));
+}
+
+#[tokio::test]
 async fn a_registry_that_does_not_answer_is_said() {
     assert_eq!(run(&["list", "--registry"]).await.status.code(), Some(6));
     let nats = Nats::start().await;

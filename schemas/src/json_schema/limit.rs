@@ -1,6 +1,8 @@
 //! What a field's value must be beside its type, in the words of JSON Schema. The twin of `event::validate`, from which
 //! it takes the numbers; that both say the same is a test over mutated events.
 
+use std::fmt;
+
 use crate::event::{MAX_ENTRIES, MAX_NAME_BYTES, MAX_PARALLELISM, MAX_TRIALS};
 use crate::ids::MAX_ID_BYTES;
 use crate::ordered_json::Ordered;
@@ -80,6 +82,22 @@ impl Limit {
             }
             // These stand in place of the type.
             Self::Above0 | Self::Object => Vec::new(),
+        }
+    }
+}
+
+/// The same for people.
+impl fmt::Display for Limit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Id => write!(f, "1 to {MAX_ID_BYTES} characters of `A-Z a-z 0-9 . _ -`"),
+            Self::Name => write!(f, "1 to {MAX_NAME_BYTES} bytes on one line"),
+            Self::Range(low, MAX_COUNT) => write!(f, "from {low}"),
+            Self::Range(low, high) => write!(f, "{low} to {high}"),
+            Self::From0 => f.write_str("from 0"),
+            Self::Above0 => f.write_str("finite and above 0"),
+            Self::Object => f.write_str("an object"),
+            Self::Entries | Self::NamedEntries => write!(f, "at most {MAX_ENTRIES} entries"),
         }
     }
 }

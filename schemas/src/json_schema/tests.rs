@@ -79,3 +79,12 @@ fn the_document_of_one_version_describes_its_events_itself() {
     assert!(old["$id"].as_str().unwrap().starts_with("urn:cerebros:TrialReported:1:"));
     assert!(old["$defs"].get("ArtifactRef").is_none(), "version 1 has no such field");
 }
+
+#[test]
+fn what_a_value_has_to_be_is_said_for_people_too() {
+    let shape = Record::RunRequested.latest().shape.as_record().unwrap();
+    let of = |name: &str| demand(shape, shape.fields.iter().find(|field| field.name == name).unwrap());
+    assert_eq!(of("tau").as_deref(), Some("finite and above 0"));
+    assert_eq!(of("search_space").as_deref(), Some("an object"));
+    assert_eq!(of("direction"), None);
+}

@@ -18,7 +18,7 @@ pub(super) const MAX_FILES: usize = 10_000;
 /// The schemas of a folder; none if it is not there.
 pub(super) fn schemas(dir: &Path) -> Result<Vec<Candidate>, CliError> {
     let mut candidates = Vec::new();
-    for name in names(dir)? {
+    for name in files(dir)? {
         candidates.extend(schema(&name, read(&dir.join(&name))?)?);
     }
     Ok(candidates)
@@ -48,11 +48,12 @@ fn parse(name: &str) -> Option<(&str, u32)> {
 pub(super) fn golden(dir: &Path) -> Result<BTreeMap<String, Vec<u8>>, CliError> {
     let mut golden = BTreeMap::new();
     for folder in names(dir)? {
-        if !dir.join(&folder).is_dir() {
+        let inner = dir.join(&folder);
+        if !inner.is_dir() {
             continue;
         }
-        for name in names(&dir.join(&folder))? {
-            golden.insert(format!("{folder}/{name}"), read(&dir.join(&folder).join(&name))?);
+        for name in files(&inner)? {
+            golden.insert(format!("{folder}/{name}"), read(&inner.join(&name))?);
             if golden.len() > MAX_FILES {
                 return Err(too_many(&dir.display().to_string()));
             }
@@ -69,6 +70,13 @@ pub(super) fn is_golden(place: &str) -> bool {
 pub(super) fn too_many(place: &str) -> CliError {
     let what = format!("{place} holds more than {MAX_FILES} files");
     CliError::new("too-many-files", Exit::InvalidInput, what).help("is it the folder you meant?")
+}
+
+/// Names of the regular files in a folder: reading a pipe might never end.
+fn files(dir: &Path) -> Result<Vec<String>, CliError> {
+    let mut names = names(dir)?;
+    names.retain(|name| dir.join(name).is_file());
+    Ok(names)
 }
 
 fn names(dir: &Path) -> Result<Vec<String>, CliError> {

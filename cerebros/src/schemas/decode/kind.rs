@@ -42,7 +42,10 @@ impl Kind {
         if let Err(error) = is_json {
             return Err(foreign(other_format(payload).map_or_else(|| error.to_string(), str::to_owned)));
         }
+        // The JSON library takes a list for an object too, which no envelope is.
+        let is_object = payload.trim_ascii_start().starts_with(b"{");
         match serde_json::from_slice(payload) {
+            Ok(_) if !is_object => Ok(Self::Json),
             Ok(Envelope { specversion: Some(_), ce_type: Some(ce_type) }) => Ok(Self::Structured(ce_type)),
             Ok(_) | Err(_) => Ok(Self::Json),
         }
@@ -132,7 +135,14 @@ mod tests {
 
     #[test]
     fn plain_json_is_not_guessed_and_garbage_is_not_json() {
-        for text in ["{}", "[]", "3", r#"{"type": "x"}"#, r#"{"specversion": "1.0", "type": 3}"#] {
+        for text in [
+            "{}",
+            "[]",
+            r#"["1.0", "ml.run.trial"]"#,
+            "3",
+            r#"{"type": "x"}"#,
+            r#"{"specversion": "1.0", "type": 3}"#,
+        ] {
             assert_eq!(Kind::of(text.as_bytes()).unwrap().record().unwrap_err().exit, Exit::Usage);
         }
         for bytes in [b"".as_slice(), b"Obj\x01", b"\0\0\0\0\x07x", b"\xff\xfe", b"{", b"\xc3\x01\x00"] {

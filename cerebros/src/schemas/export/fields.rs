@@ -30,7 +30,7 @@ fn add(record: &RecordShape, prefix: &str, fields: &mut Vec<Field>) {
             path: path.clone(),
             kind: if json_schema::is_free_form(field) { "any JSON".to_owned() } else { kind(&field.shape) },
             default: default(field),
-            doc: doc(field),
+            doc: doc(record, field),
         });
         let (inner, suffix) = inside(&field.shape);
         if let Shape::Record(inner) = inner {
@@ -70,26 +70,16 @@ fn default(field: &FieldShape) -> String {
     }
 }
 
-fn doc(field: &FieldShape) -> String {
+fn doc(record: &RecordShape, field: &FieldShape) -> String {
     let doc = field.doc.as_deref().unwrap_or_default();
-    let doc = doc.strip_prefix(json_schema::FREE_FORM).unwrap_or(doc).trim();
-    match inside(&field.shape).0 {
-        Shape::Enum(shape) => format!("{doc} One of: {}.", shape.symbols.join(", ")),
-        Shape::Null
-        | Shape::Boolean
-        | Shape::Int
-        | Shape::Long
-        | Shape::Float
-        | Shape::Double
-        | Shape::Bytes
-        | Shape::String
-        | Shape::TimestampMillis
-        | Shape::TimestampMicros
-        | Shape::Array(_)
-        | Shape::Map(_)
-        | Shape::Union(_)
-        | Shape::Record(_) => doc.to_owned(),
+    let mut doc = doc.strip_prefix(json_schema::FREE_FORM).unwrap_or(doc).trim().to_owned();
+    if let (Shape::Enum(shape), _) = inside(&field.shape) {
+        doc += &format!(" One of: {}.", shape.symbols.join(", "));
     }
+    if let Some(demand) = json_schema::demand(record, field) {
+        doc += &format!(" Must be: {demand}.");
+    }
+    doc
 }
 
 /// What is inside of lists, maps and nullable types, and how a path goes on there.

@@ -190,6 +190,9 @@ async fn a_folder_without_schemas_is_no_success() {
     assert_eq!(run(&["check", "--dir", dir]).await.status.code(), Some(3));
     assert_eq!(run(&["check", "--dir", &format!("{dir}/missing")]).await.status.code(), Some(3));
     scratch.write("notes.txt", "no schema");
+    let pipe = scratch.join("pipe.v1.avsc");
+    assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    assert_eq!(run(&["check", "--dir", dir]).await.status.code(), Some(3), "a pipe is not waited for");
     scratch.write("thing_made.v1.avsc", [0xff, 0xfe]);
     assert_eq!(run(&["check", "--dir", dir]).await.status.code(), Some(5), "not UTF-8");
     scratch.write("thing_made.v1.avsc", "{");
