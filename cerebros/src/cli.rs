@@ -8,6 +8,7 @@ use service_kit::program::{self, Kind};
 use crate::demo::DemoArgs;
 use crate::doctor::DoctorArgs;
 use crate::events::EventsCommand;
+use crate::schemas::SchemasCommand;
 use crate::up::UpArgs;
 
 /// Architecture search on an event stream: requests in, trials out while they happen.
@@ -56,6 +57,12 @@ pub enum Command {
         #[command(subcommand)]
         command: EventsCommand,
     },
+    /// See, check and export the schemas of the events
+    Schemas {
+        /// What to do.
+        #[command(subcommand)]
+        command: SchemasCommand,
+    },
     /// The service that trains candidates
     Worker {
         /// What to do.
@@ -90,6 +97,7 @@ impl program::Cli for Cli {
             Command::Run { command } => command.output(),
             Command::Dlq { command } => command.output(),
             Command::Events { command } => command.format(),
+            Command::Schemas { command } => command.format(),
             Command::Up(_)
             | Command::Worker { .. }
             | Command::Sink { .. }
@@ -112,6 +120,7 @@ impl program::Cli for Cli {
             | Command::Run { .. }
             | Command::Dlq { .. }
             | Command::Events { .. }
+            | Command::Schemas { .. }
             | Command::Completions { .. } => Kind::Client,
         }
     }

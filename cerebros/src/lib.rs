@@ -1,5 +1,5 @@
 //! The front door: a whole pipeline on one machine (`up`, `demo`), a look at any pipeline (`doctor`, `events tail`),
-//! and every other program of the product as a command of this one.
+//! the contract in the hand (`schemas`), and every other program of the product as a command of this one.
 //!
 //! ```text
 //! up, demo -> assembly -> local-stack (broker, MLflow)
@@ -22,6 +22,7 @@ mod doctor;
 mod events;
 mod invocation;
 mod patience;
+mod schemas;
 mod up;
 
 pub use cli::{Cli, Command};
@@ -45,6 +46,7 @@ pub async fn run(cli: Cli, shutdown: Shutdown) -> Result<Exit, CliError> {
             dlq_classifier::run(dlq_classifier::Command::Operator(command), shutdown).await
         }
         Command::Events { command } => events::run(command).await,
+        Command::Schemas { command } => schemas::run(command).await,
         Command::Worker { command } => bridge_worker::run(command, shutdown).await,
         Command::Sink { command } => mlflow_sink::run(command, shutdown).await,
         Command::Classifier { command } => {

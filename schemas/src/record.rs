@@ -168,6 +168,11 @@ impl Version {
         VERSIONS.iter().flatten()
     }
 
+    /// The data schema as CloudEvents names it, such as `cerebros:RunStarted:1:88e1d842462425cb`.
+    pub fn ce_dataschema(&self) -> &str {
+        &self.ce_dataschema
+    }
+
     /// True if this build writes it.
     pub fn is_latest(&self) -> bool {
         std::ptr::eq(self, self.record.latest())

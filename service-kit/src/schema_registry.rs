@@ -8,12 +8,13 @@
 //! broker. What was found is kept for the life of the process, [`MAX_KNOWN`] schemas at most; that a schema is missing
 //! is not kept, because it may be registered at any moment.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_nats::jetstream::kv;
 use bytes::Bytes;
+use futures_util::{StreamExt, TryStreamExt};
 use schemas::Record;
 use schemas::cloudevents::Headers;
 use schemas::codec::{Foreign, foreign_fingerprint};
@@ -26,6 +27,10 @@ use crate::topology::SCHEMAS_BUCKET;
 const MAX_KNOWN: usize = 64;
 /// Tries to merge a record's versions against others that do the same; each loses at most once to each.
 const MERGE_TRIES: usize = 16;
+/// Keys read when all are listed. Twelve records with a version a month make a thousand in seven years.
+const MAX_KEYS: usize = 10_000;
+/// How long it may take to list all of them.
+const LIST_LIMIT: Duration = Duration::from_secs(20);
 /// How long one look-up may take before the broker counts as away.
 const LOOKUP_LIMIT: Duration = Duration::from_secs(5);
 
@@ -105,6 +110,43 @@ pub async fn register(broker: &Broker) -> Result<(), Unavailable> {
     futures_util::future::try_join_all(texts).await?;
     let records = Record::ALL.into_iter().map(|record| put_versions(&bucket, record));
     futures_util::future::try_join_all(records).await.map(drop)
+}
+
+/// What stands in the registry.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Contents {
+    /// The versions of each record, by its name.
+    pub versions: BTreeMap<String, Versions>,
+    /// The fingerprints of which the text is there.
+    pub texts: BTreeSet<String>,
+}
+
+/// Lists what stands in the registry. Keys that are neither a fingerprint nor hold versions are passed over.
+///
+/// # Errors
+/// When the registry does not answer, or holds more keys than can be.
+pub async fn contents(broker: &Broker) -> Result<Contents, Unavailable> {
+    tokio::time::timeout(LIST_LIMIT, list(broker)).await.map_err(unavailable)?
+}
+
+async fn list(broker: &Broker) -> Result<Contents, Unavailable> {
+    let bucket = open(broker).await?;
+    let keys = bucket.keys().await.map_err(unavailable)?.take(MAX_KEYS + 1);
+    let keys: Vec<String> = keys.try_collect().await.map_err(unavailable)?;
+    if keys.len() > MAX_KEYS {
+        return Err(unavailable(format!("more than {MAX_KEYS} keys; this is no registry of ours")));
+    }
+    let mut contents = Contents::default();
+    for key in keys {
+        if Fingerprint::parse(&key).is_some() {
+            contents.texts.insert(key);
+        } else if let Some(value) = bucket.get(&key).await.map_err(unavailable)?
+            && let Ok(versions) = serde_json::from_slice(&value)
+        {
+            contents.versions.insert(key, versions);
+        }
+    }
+    Ok(contents)
 }
 
 async fn open(broker: &Broker) -> Result<kv::Store, Unavailable> {

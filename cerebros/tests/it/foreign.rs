@@ -6,7 +6,6 @@ use std::path::Path;
 use std::process::Output;
 use std::time::Duration;
 
-use schemas::Record;
 use serde_json::Value;
 use testkit::{tests_python, wait_until, workspace};
 use tokio::process::Command;
@@ -52,9 +51,6 @@ async fn the_lines_of_the_client_s_readme_do_what_they_say() {
 async fn the_client_reads_every_event_as_our_own_watch_does_in_both_encodings() {
     for encoding in ["json", "avro"] {
         let pipeline = Pipeline::open(&["--encoding", encoding]).await;
-        for record in Record::ALL {
-            pipeline.put_schema(&record.fingerprint().to_string(), record.schema_text()).await;
-        }
         let submit = pipeline.cerebros(&["run", "submit", SPEC, "--encoding", encoding, "--wait"]);
         let run = stdout(&succeeds(submit).await).trim().to_owned();
         let ours = pipeline.cerebros(&["run", "watch", &run, "--from-start", "-o", "ndjson"]);

@@ -2,10 +2,12 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on ends here")]
 
+mod catalogue;
 mod demo;
 mod doctor;
 mod events;
 mod foreign;
 mod program;
+mod schemas;
 mod story;
 mod up;

@@ -43,8 +43,11 @@ pub(crate) fn content<'a>(headers: &Headers, payload: &'a [u8]) -> Result<Conten
 }
 
 fn structured(payload: &[u8]) -> Result<Content<'_>, DecodeError> {
-    let envelope: Structured<'_> = serde_json::from_slice(payload)
-        .map_err(|error| fault(format!("not a CloudEvent in structured mode: {error}")))?;
+    let mut reader = serde_json::Deserializer::from_slice(payload);
+    let envelope =
+        super::json::watched::read(&mut reader).and_then(|(envelope, _)| reader.end().map(|()| envelope));
+    let envelope: Structured<'_> =
+        envelope.map_err(|error| fault(format!("not a CloudEvent in structured mode: {error}")))?;
     if envelope.specversion != "1.0" {
         return Err(fault(format!("CloudEvents specversion \"{}\", expected \"1.0\"", envelope.specversion)));
     }

@@ -1,6 +1,6 @@
 //! JSON: the path of every error, the names of what is not known.
 
-mod watched;
+pub(super) mod watched;
 
 use serde::de::DeserializeOwned;
 
@@ -44,7 +44,7 @@ fn locate<T: DeserializeOwned>(text: &str) -> DecodeError {
     let mut reader = serde_json::Deserializer::from_str(text);
     let mut track = serde_path_to_error::Track::new();
     let tracked = serde_path_to_error::Deserializer::new(&mut reader, &mut track);
-    match T::deserialize(tracked) {
+    match watched::read::<T, _>(tracked) {
         Err(error) => explain(&track.path().to_string(), &error),
         Ok(_) => unreachable!("the same text was refused before"),
     }

@@ -76,6 +76,27 @@ fn an_event_on_a_foreign_subject_or_with_a_foreign_type_is_refused() {
 }
 
 #[test]
+fn a_list_is_no_record_wherever_it_stands() {
+    let headers = Headers::default();
+    for (subject, payload) in [
+        ("cerebros.nas.run.cancel_requested", r#"["r", "why"]"#),
+        (REQUESTED, r#"{"dataset_id": "d", "budget": [3]}"#),
+        ("ml.run.trial", r#"{"trial_id": "t", "run_id": "r", "status": "failed", "artifact_refs": [["x"]]}"#),
+        (
+            "ml.run.trial",
+            r#"{"trial_id": "t", "run_id": "r", "status": "failed", "failure": ["oom", "execute"]}"#,
+        ),
+    ] {
+        let error = decode(subject, &headers, payload.as_bytes()).unwrap_err();
+        assert_eq!(error.class, FailureClass::Validation, "{payload}");
+        assert!(error.reason.contains("expected an object"), "{}", error.reason);
+    }
+    let structured = br#"["1.0", "ml.run.trial.v1", null, {"trial_id": "t"}]"#;
+    let error = decode("ml.run.trial", &typed("application/cloudevents+json"), structured).unwrap_err();
+    assert!(error.reason.contains("expected an object"), "{}", error.reason);
+}
+
+#[test]
 fn structured_mode_is_understood_with_json_and_with_base64_data() {
     let text = br#"{"specversion":"1.0","id":"1","source":"/x","type":"cerebros.nas.run.requested.v1","data":{"dataset_id":"iris"}}"#;
     let decoded = decode(REQUESTED, &typed("application/cloudevents+json; charset=utf-8"), text).unwrap();

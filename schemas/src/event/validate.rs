@@ -12,13 +12,13 @@ use super::{
 use crate::{Json, Real, RunId, ids};
 
 /// Longest name or short text.
-const MAX_NAME_BYTES: usize = 512;
+pub(crate) const MAX_NAME_BYTES: usize = 512;
 /// Most metrics, tags or parents of one event.
-const MAX_ENTRIES: usize = 2000;
+pub(crate) const MAX_ENTRIES: usize = 2000;
 /// Most trials a run may ask for; bounds the memory of a search.
-const MAX_TRIALS: u32 = 1_000_000;
+pub(crate) const MAX_TRIALS: u32 = 1_000_000;
 /// Most trials of one run at once.
-const MAX_PARALLELISM: u32 = 1024;
+pub(crate) const MAX_PARALLELISM: u32 = 1024;
 
 /// A value that has the right type and makes no sense.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use service_kit::broker::Broker;
 use service_kit::config::BrokerTarget;
-use service_kit::topology::{self, SCHEMAS_BUCKET};
+use service_kit::topology;
 use testkit::{Nats, Scratch};
 use tokio::process::{Child, Command};
 
@@ -61,12 +61,6 @@ impl Pipeline {
     pub(super) async fn publish(&self, subject: &'static str, payload: &'static [u8]) {
         self.broker.client.publish(subject, payload.into()).await.unwrap();
         self.broker.client.flush().await.unwrap();
-    }
-
-    /// Puts the text of a schema where readers look for it.
-    pub(super) async fn put_schema(&self, fingerprint: &str, text: &'static str) {
-        let bucket = self.broker.jetstream.get_key_value(SCHEMAS_BUCKET).await.unwrap();
-        bucket.put(fingerprint, text.into()).await.unwrap();
     }
 
     /// Our own program, as a stranger would use it.

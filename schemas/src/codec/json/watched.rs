@@ -1,4 +1,8 @@
-//! Sees whether a record has fields its type does not know, without writing down their names.
+//! Reads records as JSON objects only, and sees whether one has fields its type does not know, without writing down
+//! their names.
+//!
+//! Serde's derived types also take a list for a record, by position: `["r", "why"]` would be a request. The contract
+//! calls that a wrong type.
 //!
 //! Events nearly always hold nothing unknown, and keeping the path of every field for the one that is costs a third of
 //! the reading. A type asks its deserializer to ignore a value only when it does not know the field; this wrapper
@@ -12,7 +16,9 @@ use std::fmt;
 use serde::de::{Deserialize, DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
 
 /// Reads a value; true beside it when something was ignored.
-pub(super) fn read<'de, T: Deserialize<'de>, D: Deserializer<'de>>(inner: D) -> Result<(T, bool), D::Error> {
+pub(in crate::codec) fn read<'de, T: Deserialize<'de>, D: Deserializer<'de>>(
+    inner: D,
+) -> Result<(T, bool), D::Error> {
     let ignored = Cell::new(false);
     let value = T::deserialize(Watched { inner, ignored: &ignored })?;
     Ok((value, ignored.get()))
@@ -55,10 +61,19 @@ impl<'de, D: Deserializer<'de>> Deserializer<'de> for Watched<'_, D> {
         self.inner.deserialize_ignored_any(visitor)
     }
 
+    fn deserialize_struct<V: Visitor<'de>>(
+        self,
+        name: &'static str,
+        fields: &'static [&'static str],
+        visitor: V,
+    ) -> Result<V::Value, Self::Error> {
+        let visitor = ObjectOnly(self.with(visitor));
+        self.inner.deserialize_struct(name, fields, visitor)
+    }
+
     watched! {
         deserialize_option()
         deserialize_seq()
-        deserialize_struct(name: &'static str, fields: &'static [&'static str])
     }
 
     plain! {
@@ -78,7 +93,23 @@ impl<'de, D: Deserializer<'de>> Deserializer<'de> for Watched<'_, D> {
     }
 }
 
-/// What records, options and lists are visited with. Anything else they find is the visitor's own to refuse.
+/// What records are visited with: a list is no record.
+struct ObjectOnly<'w, V>(Watched<'w, V>);
+
+impl<'de, V: Visitor<'de>> Visitor<'de> for ObjectOnly<'_, V> {
+    type Value = V::Value;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object: ")?;
+        self.0.expecting(f)
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, access: A) -> Result<Self::Value, A::Error> {
+        self.0.visit_map(access)
+    }
+}
+
+/// What options and lists are visited with, and records behind [`ObjectOnly`]. Anything else they find is the visitor's own to refuse.
 impl<'de, V: Visitor<'de>> Visitor<'de> for Watched<'_, V> {
     type Value = V::Value;
 
