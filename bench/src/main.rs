@@ -11,6 +11,7 @@
 
 mod child;
 mod cli;
+mod contracts;
 mod environments;
 mod faults;
 mod memory;

@@ -3,26 +3,29 @@
 //! A publish that timed out is unknown, not failed: it is repeated under the same message id, which the broker drops
 //! if the first had arrived. Retries are bounded by the caller's patience.
 
+mod acks;
+mod envelope;
+mod flight;
+mod single;
+mod window;
+
 use std::time::Duration;
 
-use async_nats::jetstream::context::{PublishAckFuture, PublishError, PublishErrorKind};
-use async_nats::jetstream::message::PublishMessage;
-use async_nats::{HeaderMap, HeaderName, HeaderValue};
+use async_nats::HeaderMap;
+use async_nats::jetstream::context::PublishError;
 use bytes::Bytes;
 pub use schemas::cloudevents::Voice;
-use schemas::cloudevents::{self, Headers};
+use schemas::codec::EncodeError;
 use schemas::{Encoding, Event};
 
 use crate::broker::Broker;
 use crate::clock;
+use envelope::Envelope;
+pub use envelope::{from_header_map, to_header_map};
+pub use single::send;
 
 /// How long a publish is repeated while the broker does not confirm.
 pub const PATIENCE: Duration = Duration::from_secs(60);
-
-/// Messages of one call that are on the way at once. Far below what the connection allows in all
-/// ([`crate::broker`]): an ack that nobody awaits yet holds its place, so a call that waits for a place while it holds
-/// them all would wait for ever.
-const WINDOW: usize = 256;
 
 /// What the broker confirmed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -38,7 +41,7 @@ pub struct Published {
 pub enum PublishFailure {
     /// It cannot be written.
     #[error("the event cannot be written: {0}")]
-    Encode(#[from] schemas::codec::EncodeError),
+    Encode(#[from] EncodeError),
     /// The broker refused it; repeating changes nothing.
     #[error("the broker refused a message on {subject}: {error}")]
     Refused {
@@ -91,15 +94,16 @@ impl Publisher {
         Self { broker: broker.clone(), encoding }
     }
 
-    /// The message an event becomes.
+    /// The message an event becomes. An event that every reader would reject is not written.
     pub fn prepare(&self, event: &Event, voice: &Voice) -> Result<Outgoing, PublishFailure> {
-        let payload = schemas::codec::encode(event, self.encoding)?;
-        let headers = cloudevents::headers(event, voice, self.encoding, clock::now());
-        Ok(Outgoing {
-            subject: event.record().subject().to_owned(),
-            headers: to_header_map(&headers),
-            payload: payload.into(),
-        })
+        check(event)?;
+        self.write(event, &mut Envelope::new(voice, self.encoding))
+    }
+
+    fn write(&self, event: &Event, envelope: &mut Envelope<'_>) -> Result<Outgoing, PublishFailure> {
+        let payload = schemas::codec::encode(event, self.encoding)?.into();
+        let headers = envelope.headers(event, clock::now());
+        Ok(Outgoing { subject: event.record().subject().to_owned(), headers, payload })
     }
 
     /// Publishes one event and waits for the confirmation.
@@ -113,9 +117,12 @@ impl Publisher {
         events: &[Event],
         voice: &Voice,
     ) -> Result<Vec<Published>, PublishFailure> {
-        let messages =
-            events.iter().map(|event| self.prepare(event, voice)).collect::<Result<Vec<_>, _>>()?;
-        self.send_all(&messages).await
+        events.iter().try_for_each(check)?;
+        let mut envelope = Envelope::new(voice, self.encoding);
+        window::send_all(&self.broker, events.len(), PATIENCE, |number| {
+            self.write(&events[number], &mut envelope)
+        })
+        .await
     }
 
     /// Sends a message until it is confirmed, within [`PATIENCE`].
@@ -123,102 +130,14 @@ impl Publisher {
         send(&self.broker, message, PATIENCE).await
     }
 
-    /// Sends messages in order, [`WINDOW`] of them on the way at once; those that were not confirmed are repeated one
-    /// by one.
+    /// Sends messages in order without waiting between them, and waits for every confirmation. One that was not
+    /// confirmed is repeated under its id, after those behind it that were on the way already.
     pub async fn send_all(&self, messages: &[Outgoing]) -> Result<Vec<Published>, PublishFailure> {
-        let mut confirmed = Vec::with_capacity(messages.len());
-        for window in messages.chunks(WINDOW) {
-            let mut acks = Vec::with_capacity(window.len());
-            for message in window {
-                acks.push(begin(&self.broker, message).await);
-            }
-            for (ack, message) in acks.into_iter().zip(window) {
-                let first = match ack {
-                    Ok(ack) => ack.await,
-                    Err(error) => Err(error),
-                };
-                confirmed.push(match first {
-                    Ok(ack) => Published { sequence: ack.sequence, is_duplicate: ack.duplicate },
-                    Err(error) if is_refusal(&error) => return Err(refused(message, error)),
-                    Err(_) => self.send(message).await?,
-                });
-            }
-        }
-        Ok(confirmed)
+        window::send_all(&self.broker, messages.len(), PATIENCE, |number| Ok(messages[number].clone())).await
     }
 }
 
-/// Sends a message until it is confirmed or `patience` ran out.
-pub async fn send(
-    broker: &Broker,
-    message: &Outgoing,
-    patience: Duration,
-) -> Result<Published, PublishFailure> {
-    let deadline = tokio::time::Instant::now() + patience;
-    let mut delay = Duration::from_millis(50);
-    loop {
-        let outcome = match begin(broker, message).await {
-            Ok(ack) => ack.await,
-            Err(error) => Err(error),
-        };
-        match outcome {
-            Ok(ack) => return Ok(Published { sequence: ack.sequence, is_duplicate: ack.duplicate }),
-            Err(error) if is_refusal(&error) => return Err(refused(message, error)),
-            Err(error) => {
-                tracing::warn!(subject = message.subject, %error, "publish not confirmed, repeating")
-            }
-        }
-        if tokio::time::Instant::now() + delay > deadline {
-            return Err(PublishFailure::Unconfirmed { subject: message.subject.clone(), patience });
-        }
-        tokio::time::sleep(delay).await;
-        delay = (delay * 2).min(Duration::from_secs(2));
-    }
-}
-
-async fn begin(broker: &Broker, message: &Outgoing) -> Result<PublishAckFuture, PublishError> {
-    let publish = PublishMessage::build().headers(message.headers.clone()).payload(message.payload.clone());
-    broker.jetstream.send_publish(message.subject.clone(), publish).await
-}
-
-fn refused(message: &Outgoing, error: PublishError) -> PublishFailure {
-    PublishFailure::Refused { subject: message.subject.clone(), error }
-}
-
-fn is_refusal(error: &PublishError) -> bool {
-    match error.kind() {
-        PublishErrorKind::WrongLastMessageId
-        | PublishErrorKind::WrongLastSequence
-        | PublishErrorKind::MaxPayloadExceeded
-        | PublishErrorKind::Other => true,
-        // A stream that is not there yet answers like no responders while the broker restarts.
-        PublishErrorKind::StreamNotFound
-        | PublishErrorKind::TimedOut
-        | PublishErrorKind::BrokenPipe
-        | PublishErrorKind::MaxAckPending => false,
-    }
-}
-
-/// Our headers as the client takes them. A header the protocol cannot carry is left out.
-pub fn to_header_map(headers: &Headers) -> HeaderMap {
-    let mut map = HeaderMap::new();
-    for (name, value) in &headers.0 {
-        match (name.parse::<HeaderName>(), value.parse::<HeaderValue>()) {
-            (Ok(name), Ok(value)) => map.append(name, value),
-            _ => tracing::warn!(header = name, "header cannot be written and is left out"),
-        }
-    }
-    map
-}
-
-/// The client's headers as ours.
-pub fn from_header_map(map: Option<&HeaderMap>) -> Headers {
-    let Some(map) = map else { return Headers::default() };
-    let pairs = map.iter().flat_map(|(name, values)| {
-        let name: &str = name.as_ref();
-        values.iter().map(move |value| (name.to_owned(), value.as_str().to_owned()))
-    });
-    let mut headers = Headers(pairs.collect());
-    headers.0.sort();
-    headers
+/// Refuses what every reader would reject.
+fn check(event: &Event) -> Result<(), EncodeError> {
+    event.validate().map_err(|invalid| EncodeError::Unwritable(invalid.to_string()))
 }

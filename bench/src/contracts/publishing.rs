@@ -1,0 +1,93 @@
+//! Validated events through a publisher, beside the same bytes and headers sent raw.
+//!
+//! Both sides share the broker, the client and the size of the window. Ours begins with events and ends when every one
+//! is confirmed; raw begins with messages that were prepared before its clock started.
+
+use std::time::Duration;
+
+use schemas::Encoding;
+use service_kit::broker::Broker;
+use service_kit::error::CliError;
+use service_kit::exit::Exit;
+use service_kit::publish::Publisher;
+use tokio::time::Instant;
+
+use super::{raw, specimen};
+use crate::cli::{Effort, progress};
+use crate::stand::Stand;
+use crate::table::{Figure, Finding, Peer, Ratio, Target, Unit};
+use crate::timings::median;
+
+const WINDOW: usize = 1024;
+
+/// Measures both encodings.
+pub(super) async fn measure(effort: Effort) -> Result<Vec<Finding>, CliError> {
+    let stand = Stand::open().await?;
+    let broker = stand.connect().await?;
+    let (rounds, count) = (effort.choose(3, 9), effort.choose(20_000, 40_000));
+    let mut findings = Vec::new();
+    for (encoding, name) in [(Encoding::Json, "JSON"), (Encoding::Avro, "Avro")] {
+        progress(format!("{count} trial events in {name}, through a publisher and raw, {rounds} times"));
+        findings.push(beside_raw(&broker, encoding, name, rounds, count).await?);
+    }
+    Ok(findings)
+}
+
+async fn beside_raw(
+    broker: &Broker,
+    encoding: Encoding,
+    name: &str,
+    rounds: u32,
+    count: u32,
+) -> Result<Finding, CliError> {
+    let (mut ours, mut bare) = (Vec::new(), Vec::new());
+    for round in 0..=rounds {
+        let prefix = format!("bench-{name}-{round}");
+        let mut took = [Duration::ZERO; 2];
+        for place in 0..2 {
+            let which = usize::try_from((round + place) % 2).unwrap_or_default();
+            took[which] = match which {
+                0 => validated(broker, encoding, &format!("{prefix}-ours"), count).await?,
+                _ => prepared(broker, encoding, &format!("{prefix}-raw"), count).await?,
+            };
+        }
+        // The first round is a warm-up.
+        if round > 0 {
+            let rate = |took: Duration| f64::from(count) / took.as_secs_f64();
+            ours.push(rate(took[0]));
+            bare.push(rate(took[1]));
+        }
+    }
+    let rate = |rates: &[f64]| Figure::new(median(rates).unwrap_or_default(), Unit::PerSecond);
+    let peer = Peer::new("raw, prepared", rate(&bare));
+    let name = format!("contracts: publish validated events, {name}");
+    let spread = format!("by round, ours {ours:.0?}, raw {bare:.0?}");
+    let target = Target::RatioAtLeast(0.9);
+    Ok(Finding::beside(name, rate(&ours), peer, Ratio::OursByPeer, target).with_remark(spread))
+}
+
+async fn validated(broker: &Broker, encoding: Encoding, run: &str, count: u32) -> Result<Duration, CliError> {
+    let voice = specimen::voice(run);
+    let events = specimen::trials(&voice, count);
+    let publisher = Publisher::new(broker, encoding);
+    let began = Instant::now();
+    publisher.publish_all(&events, &voice).await.map_err(|error| unpublished(&error))?;
+    Ok(began.elapsed())
+}
+
+async fn prepared(broker: &Broker, encoding: Encoding, run: &str, count: u32) -> Result<Duration, CliError> {
+    let voice = specimen::voice(run);
+    let publisher = Publisher::new(broker, encoding);
+    let messages = specimen::trials(&voice, count)
+        .iter()
+        .map(|event| publisher.prepare(event, &voice))
+        .collect::<Result<Vec<_>, _>>()
+        .map_err(|error| unpublished(&error))?;
+    let began = Instant::now();
+    raw::publish(broker, "ml.run.trial", messages, WINDOW).await.map_err(|error| unpublished(&error))?;
+    Ok(began.elapsed())
+}
+
+fn unpublished(error: &dyn std::error::Error) -> CliError {
+    CliError::new("unpublished", Exit::Unreachable, "a trial was not published").because(error)
+}

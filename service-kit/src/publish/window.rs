@@ -1,0 +1,98 @@
+//! Many messages without waiting between them: a sliding window.
+//!
+//! Messages leave in order. One that was not confirmed is repeated under its id after those behind it that were on the
+//! way already, and before any that was not. So the order in the stream is that of the call, except around an outage,
+//! and there within one window. Who needs more sends the next message after the last is confirmed.
+
+use std::time::Duration;
+
+use async_nats::Subject;
+use async_nats::client::traits::Publisher as _;
+use async_nats::message::OutboundMessage;
+use tokio::time::timeout;
+
+use super::acks::{Acks, Answer};
+use super::flight::Flight;
+use super::{Outgoing, PublishFailure, Published, single};
+use crate::broker::{Broker, REQUEST_TIMEOUT};
+
+/// Up to here the client's ack futures are cheaper than an inbox, which the broker has to be told of and to forget.
+const FEW: usize = 16;
+
+/// Sends `count` messages, each made when it leaves, and again if it has to be repeated.
+pub(super) async fn send_all(
+    broker: &Broker,
+    count: usize,
+    patience: Duration,
+    mut message: impl FnMut(usize) -> Result<Outgoing, PublishFailure>,
+) -> Result<Vec<Published>, PublishFailure> {
+    if count <= FEW {
+        let messages = (0..count).map(message).collect::<Result<Vec<_>, _>>()?;
+        return send_few(broker, &messages, patience).await;
+    }
+    let Ok(mut acks) = Acks::open(&broker.client).await else {
+        // The client has ended, and says so to whoever sends with it.
+        return send_few(broker, &[message(0)?], patience).await;
+    };
+    let mut flight = Flight::new(count);
+    loop {
+        while let Some(number) = flight.next() {
+            begin(broker, message(number)?, number, &acks, &mut flight).await;
+            take_all(&mut acks, &mut flight);
+        }
+        if flight.is_waiting() {
+            match timeout(REQUEST_TIMEOUT, acks.next()).await {
+                Ok(Some(answer)) => flight.answered(answer),
+                Ok(None) | Err(_) => flight.fell_silent(),
+            }
+            take_all(&mut acks, &mut flight);
+        } else if let Some(number) = flight.failed() {
+            let published = single::send(broker, &message(number)?, patience).await?;
+            flight.answered(Answer { number, confirmed: Some(published) });
+        } else if let Some(confirmed) = flight.finished() {
+            return Ok(confirmed);
+        }
+    }
+}
+
+fn take_all(acks: &mut Acks, flight: &mut Flight) {
+    while let Some(answer) = acks.take() {
+        flight.answered(answer);
+    }
+}
+
+/// Hands one message to the client. What the client does not take has failed, and its repetition says why.
+async fn begin(broker: &Broker, message: Outgoing, number: usize, acks: &Acks, flight: &mut Flight) {
+    let message = OutboundMessage {
+        subject: Subject::from(message.subject),
+        reply: Some(acks.reply_to(number)),
+        payload: message.payload,
+        headers: Some(message.headers),
+    };
+    flight.left();
+    let taken = timeout(REQUEST_TIMEOUT, broker.client.publish_message(message)).await;
+    if !matches!(taken, Ok(Ok(()))) {
+        flight.answered(Answer { number, confirmed: None });
+    }
+}
+
+/// Sends a few messages at once, with an ack future each.
+async fn send_few(
+    broker: &Broker,
+    messages: &[Outgoing],
+    patience: Duration,
+) -> Result<Vec<Published>, PublishFailure> {
+    let mut begun = Vec::with_capacity(messages.len());
+    for message in messages {
+        begun.push(single::begin(broker, message.clone()).await);
+    }
+    let mut confirmed = Vec::with_capacity(messages.len());
+    for (begun, message) in begun.into_iter().zip(messages) {
+        confirmed.push(match single::outcome(begun).await {
+            Ok(published) => published,
+            Err(error) if single::is_refusal(&error) => return Err(single::refused(message, error)),
+            Err(_) => single::send(broker, message, patience).await?,
+        });
+    }
+    Ok(confirmed)
+}
