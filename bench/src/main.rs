@@ -28,6 +28,10 @@ mod timings;
 
 use std::process::ExitCode;
 
+/// That of the programs that publish most, so that what is measured in this process costs what it costs there.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
     service_kit::program::run("bench", |cli: cli::Cli, _shutdown| cli::run(cli))
 }

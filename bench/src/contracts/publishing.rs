@@ -28,15 +28,17 @@ pub(super) async fn measure(effort: Effort) -> Result<Vec<Finding>, CliError> {
     let mut findings = Vec::new();
     for (encoding, name) in [(Encoding::Json, "JSON"), (Encoding::Avro, "Avro")] {
         progress(format!("{count} trial events in {name}, through a publisher and raw, {rounds} times"));
-        findings.push(beside_raw(&broker, encoding, name, rounds, count).await?);
+        // On a thread of the runtime, where services publish.
+        let rounds = tokio::spawn(beside_raw(broker.clone(), encoding, name, rounds, count)).await;
+        findings.push(rounds.map_err(|error| CliError::internal("the rounds ended abnormally").because(error))??);
     }
     Ok(findings)
 }
 
 async fn beside_raw(
-    broker: &Broker,
+    broker: Broker,
     encoding: Encoding,
-    name: &str,
+    name: &'static str,
     rounds: u32,
     count: u32,
 ) -> Result<Finding, CliError> {
@@ -47,8 +49,8 @@ async fn beside_raw(
         for place in 0..2 {
             let which = usize::try_from((round + place) % 2).unwrap_or_default();
             took[which] = match which {
-                0 => validated(broker, encoding, &format!("{prefix}-ours"), count).await?,
-                _ => prepared(broker, encoding, &format!("{prefix}-raw"), count).await?,
+                0 => validated(&broker, encoding, &format!("{prefix}-ours"), count).await?,
+                _ => prepared(&broker, encoding, &format!("{prefix}-raw"), count).await?,
             };
         }
         // The first round is a warm-up.
