@@ -1,9 +1,11 @@
 //! What the contract costs: an event written and read in both encodings, and published beside the same bytes sent raw.
 
+mod batches;
 mod codec;
 mod publishing;
 mod raw;
 mod specimen;
+mod turns;
 
 use service_kit::error::CliError;
 
@@ -14,5 +16,6 @@ use crate::table::Finding;
 pub(crate) async fn measure(effort: Effort) -> Result<Vec<Finding>, CliError> {
     let mut findings = codec::measure(effort)?;
     findings.extend(publishing::measure(effort).await?);
+    findings.extend(batches::measure(effort).await?);
     Ok(findings)
 }

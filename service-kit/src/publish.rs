@@ -4,11 +4,13 @@
 //! if the first had arrived. Retries are bounded by the caller's patience.
 
 mod acks;
+mod batch;
 mod envelope;
 mod flight;
 mod single;
 mod window;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_nats::HeaderMap;
@@ -86,24 +88,38 @@ pub struct Outgoing {
 pub struct Publisher {
     broker: Broker,
     encoding: Encoding,
+    are_batches_disabled: Arc<batch::IsDisabled>,
 }
 
 impl Publisher {
     /// A publisher on a broker.
     pub fn new(broker: &Broker, encoding: Encoding) -> Self {
-        Self { broker: broker.clone(), encoding }
+        Self { broker: broker.clone(), encoding, are_batches_disabled: Arc::default() }
     }
 
     /// The message an event becomes. An event that every reader would reject is not written.
     pub fn prepare(&self, event: &Event, voice: &Voice) -> Result<Outgoing, PublishFailure> {
         check(event)?;
-        self.write(event, &mut Envelope::new(voice, self.encoding))
+        self.write(event, envelope::headers_of(event, voice, self.encoding, clock::now()))
     }
 
-    fn write(&self, event: &Event, envelope: &mut Envelope<'_>) -> Result<Outgoing, PublishFailure> {
+    fn write(&self, event: &Event, headers: HeaderMap) -> Result<Outgoing, PublishFailure> {
         let payload = schemas::codec::encode(event, self.encoding)?.into();
-        let headers = envelope.headers(event, clock::now());
         Ok(Outgoing { subject: event.record().subject().to_owned(), headers, payload })
+    }
+
+    /// Writes each event when it is asked for. An event that makes no sense stops all, before the first has left.
+    fn writer<'a>(
+        &'a self,
+        events: &'a [Event],
+        voice: &'a Voice,
+    ) -> Result<impl FnMut(usize) -> Result<Outgoing, PublishFailure>, PublishFailure> {
+        events.iter().try_for_each(check)?;
+        let mut envelope = Envelope::new(voice, self.encoding);
+        Ok(move |number: usize| {
+            let event = &events[number];
+            self.write(event, envelope.headers(event, clock::now()))
+        })
     }
 
     /// Publishes one event and waits for the confirmation.
@@ -111,18 +127,27 @@ impl Publisher {
         self.send(&self.prepare(event, voice)?).await
     }
 
-    /// Publishes events in order without waiting between them, and waits for every confirmation.
+    /// Publishes events of one stream in order and waits for every confirmation: as atomic batches where the broker
+    /// offers them and there are enough (see [`Publisher::send_batched`]), else like [`Publisher::publish_windowed`].
     pub async fn publish_all(
         &self,
         events: &[Event],
         voice: &Voice,
     ) -> Result<Vec<Published>, PublishFailure> {
-        events.iter().try_for_each(check)?;
-        let mut envelope = Envelope::new(voice, self.encoding);
-        window::send_all(&self.broker, events.len(), PATIENCE, |number| {
-            self.write(&events[number], &mut envelope)
-        })
-        .await
+        let message = self.writer(events, voice)?;
+        batch::send_all(&self.broker, &self.are_batches_disabled, events.len(), PATIENCE, message).await
+    }
+
+    /// Publishes events in order without waiting between them, and waits for every confirmation. The order in
+    /// the stream is that of the events; only around an outage one that was lost is repeated after those behind it that
+    /// were on the way already, 1024 at most.
+    pub async fn publish_windowed(
+        &self,
+        events: &[Event],
+        voice: &Voice,
+    ) -> Result<Vec<Published>, PublishFailure> {
+        let message = self.writer(events, voice)?;
+        window::send_all(&self.broker, events.len(), PATIENCE, message).await
     }
 
     /// Sends a message until it is confirmed, within [`PATIENCE`].
@@ -130,10 +155,20 @@ impl Publisher {
         send(&self.broker, message, PATIENCE).await
     }
 
-    /// Sends messages in order without waiting between them, and waits for every confirmation. One that was not
-    /// confirmed is repeated under its id, after those behind it that were on the way already.
+    /// Sends messages in order without waiting between them, and waits for every confirmation. The order
+    /// is as with [`Publisher::publish_windowed`].
     pub async fn send_all(&self, messages: &[Outgoing]) -> Result<Vec<Published>, PublishFailure> {
         window::send_all(&self.broker, messages.len(), PATIENCE, |number| Ok(messages[number].clone())).await
+    }
+
+    /// Sends messages of one stream in order: 50 and more as atomic batches where the broker and the stream offer
+    /// them, else like [`Publisher::send_all`].
+    ///
+    /// A batch, up to 1000 messages and 8 MiB, is stored whole or not at all, also over an outage. A message in it whose
+    /// id the broker knows, or which the stream refuses, ends that: then each is sent for itself.
+    pub async fn send_batched(&self, messages: &[Outgoing]) -> Result<Vec<Published>, PublishFailure> {
+        let message = |number: usize| Ok(messages[number].clone());
+        batch::send_all(&self.broker, &self.are_batches_disabled, messages.len(), PATIENCE, message).await
     }
 }
 

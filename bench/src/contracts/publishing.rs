@@ -8,16 +8,16 @@ use std::time::Duration;
 use schemas::Encoding;
 use service_kit::broker::Broker;
 use service_kit::error::CliError;
-use service_kit::exit::Exit;
 use service_kit::publish::Publisher;
 use tokio::time::Instant;
 
+use super::turns::{Rates, unpublished};
 use super::{raw, specimen};
 use crate::cli::{Effort, progress};
 use crate::stand::Stand;
-use crate::table::{Figure, Finding, Peer, Ratio, Target, Unit};
-use crate::timings::median;
+use crate::table::{Finding, Peer, Ratio, Target};
 
+/// Messages on the way at once, as many as the publisher has.
 const WINDOW: usize = 1024;
 
 /// Measures both encodings.
@@ -30,7 +30,9 @@ pub(super) async fn measure(effort: Effort) -> Result<Vec<Finding>, CliError> {
         progress(format!("{count} trial events in {name}, through a publisher and raw, {rounds} times"));
         // On a thread of the runtime, where services publish.
         let rounds = tokio::spawn(beside_raw(broker.clone(), encoding, name, rounds, count)).await;
-        findings.push(rounds.map_err(|error| CliError::internal("the rounds ended abnormally").because(error))??);
+        findings.push(
+            rounds.map_err(|error| CliError::internal("the rounds ended abnormally").because(error))??,
+        );
     }
     Ok(findings)
 }
@@ -42,30 +44,26 @@ async fn beside_raw(
     rounds: u32,
     count: u32,
 ) -> Result<Finding, CliError> {
-    let (mut ours, mut bare) = (Vec::new(), Vec::new());
+    let mut rates = [Rates::new(count), Rates::new(count)];
+    // The first round is a warm-up.
     for round in 0..=rounds {
-        let prefix = format!("bench-{name}-{round}");
-        let mut took = [Duration::ZERO; 2];
         for place in 0..2 {
             let which = usize::try_from((round + place) % 2).unwrap_or_default();
-            took[which] = match which {
-                0 => validated(&broker, encoding, &format!("{prefix}-ours"), count).await?,
-                _ => prepared(&broker, encoding, &format!("{prefix}-raw"), count).await?,
+            let run = format!("bench-{name}-{round}-{which}");
+            let took = match which {
+                0 => validated(&broker, encoding, &run, count).await?,
+                _ => prepared(&broker, encoding, &run, count).await?,
             };
-        }
-        // The first round is a warm-up.
-        if round > 0 {
-            let rate = |took: Duration| f64::from(count) / took.as_secs_f64();
-            ours.push(rate(took[0]));
-            bare.push(rate(took[1]));
+            if round > 0 {
+                rates[which].record(took);
+            }
         }
     }
-    let rate = |rates: &[f64]| Figure::new(median(rates).unwrap_or_default(), Unit::PerSecond);
-    let peer = Peer::new("raw, prepared", rate(&bare));
+    let [ours, bare] = rates;
     let name = format!("contracts: publish validated events, {name}");
-    let spread = format!("by round, ours {ours:.0?}, raw {bare:.0?}");
-    let target = Target::RatioAtLeast(0.9);
-    Ok(Finding::beside(name, rate(&ours), peer, Ratio::OursByPeer, target).with_remark(spread))
+    let peer = Peer::new("raw, prepared", bare.median());
+    Ok(Finding::beside(name, ours.median(), peer, Ratio::OursByPeer, Target::RatioAtLeast(0.9))
+        .with_remark(format!("by round, ours {ours}, raw {bare}")))
 }
 
 async fn validated(broker: &Broker, encoding: Encoding, run: &str, count: u32) -> Result<Duration, CliError> {
@@ -73,7 +71,7 @@ async fn validated(broker: &Broker, encoding: Encoding, run: &str, count: u32) -
     let events = specimen::trials(&voice, count);
     let publisher = Publisher::new(broker, encoding);
     let began = Instant::now();
-    publisher.publish_all(&events, &voice).await.map_err(|error| unpublished(&error))?;
+    publisher.publish_windowed(&events, &voice).await.map_err(|error| unpublished(&error))?;
     Ok(began.elapsed())
 }
 
@@ -88,8 +86,4 @@ async fn prepared(broker: &Broker, encoding: Encoding, run: &str, count: u32) ->
     let began = Instant::now();
     raw::publish(broker, "ml.run.trial", messages, WINDOW).await.map_err(|error| unpublished(&error))?;
     Ok(began.elapsed())
-}
-
-fn unpublished(error: &dyn std::error::Error) -> CliError {
-    CliError::new("unpublished", Exit::Unreachable, "a trial was not published").because(error)
 }

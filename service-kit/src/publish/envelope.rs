@@ -48,6 +48,40 @@ impl<'a> Envelope<'a> {
     }
 }
 
+/// The headers of one event alone.
+pub(super) fn headers_of(event: &Event, voice: &Voice, encoding: Encoding, now: Timestamp) -> HeaderMap {
+    let mut map = HeaderMap::new();
+    for (name, value) in cloudevents::headers(event, voice, encoding, now).0 {
+        match known(&name) {
+            Some(name) => put(&mut map, name, value),
+            None => append(&mut map, &name, &value),
+        }
+    }
+    map
+}
+
+/// Names every event has, which need not be checked and copied.
+const KNOWN: [HeaderName; 14] = [
+    NATS_MESSAGE_ID,
+    HeaderName::from_static("ce-specversion"),
+    CE_ID,
+    HeaderName::from_static("ce-type"),
+    HeaderName::from_static("ce-source"),
+    HeaderName::from_static("ce-subject"),
+    CE_TIME,
+    HeaderName::from_static("ce-dataschema"),
+    HeaderName::from_static(header::CONTENT_TYPE),
+    HeaderName::from_static(header::TRACEPARENT),
+    HeaderName::from_static(header::RUN_ID),
+    HeaderName::from_static(header::ATTEMPT),
+    HeaderName::from_static(header::CAUSATION_ID),
+    HeaderName::from_static(header::CORRELATION_ID),
+];
+
+fn known(name: &str) -> Option<HeaderName> {
+    KNOWN.iter().find(|known| AsRef::<str>::as_ref(*known) == name).cloned()
+}
+
 /// Adds a header unless the protocol cannot carry it.
 fn put(headers: &mut HeaderMap, name: HeaderName, value: String) {
     if value.contains(['\r', '\n']) {
@@ -57,14 +91,18 @@ fn put(headers: &mut HeaderMap, name: HeaderName, value: String) {
     headers.insert(name, HeaderValue::from(value));
 }
 
+fn append(headers: &mut HeaderMap, name: &str, value: &str) {
+    match (name.parse::<HeaderName>(), value.parse::<HeaderValue>()) {
+        (Ok(name), Ok(value)) => headers.append(name, value),
+        _ => tracing::warn!(header = name, "header cannot be written and is left out"),
+    }
+}
+
 /// Our headers as the client takes them. A header the protocol cannot carry is left out.
 pub fn to_header_map(headers: &Headers) -> HeaderMap {
     let mut map = HeaderMap::new();
     for (name, value) in &headers.0 {
-        match (name.parse::<HeaderName>(), value.parse::<HeaderValue>()) {
-            (Ok(name), Ok(value)) => map.append(name, value),
-            _ => tracing::warn!(header = name, "header cannot be written and is left out"),
-        }
+        append(&mut map, name, value);
     }
     map
 }
@@ -107,6 +145,7 @@ mod tests {
                 let now = Timestamp::from_micros(1_769_860_800_000_000 + millis * 1000);
                 let expected = to_header_map(&cloudevents::headers(event, &voice, encoding, now));
                 assert_eq!(envelope.headers(event, now), expected);
+                assert_eq!(headers_of(event, &voice, encoding, now), expected);
             }
         }
     }

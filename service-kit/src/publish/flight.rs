@@ -9,12 +9,15 @@ use super::acks::Answer;
 /// Messages of one call that may be on the way at once: enough to keep the broker busy over a round trip, and few
 /// enough to stay below every buffer between us and it.
 pub(super) const WINDOW: usize = 1024;
+/// Payload bytes that may be on the way at once: a broker drops what comes faster than it can take in beyond 128 MiB,
+/// and has other publishers than us.
+pub(super) const WINDOW_BYTES: usize = 8 << 20;
 
 /// What is known about a message that left.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Outcome {
-    /// Nothing yet.
-    OnTheWay,
+    /// Nothing yet; its payload has so many bytes.
+    OnTheWay(usize),
     /// It was refused, or no answer came: it has to be repeated.
     Failed,
     Confirmed(Published),
@@ -29,32 +32,45 @@ pub(super) struct Flight {
     /// All before this one are confirmed.
     oldest: usize,
     on_the_way: usize,
+    bytes_on_the_way: usize,
     failures: usize,
 }
 
 impl Flight {
     /// So many messages, none of which has left.
     pub(super) fn new(count: usize) -> Self {
-        Self { count, outcomes: Vec::with_capacity(count), oldest: 0, on_the_way: 0, failures: 0 }
+        Self {
+            count,
+            outcomes: Vec::with_capacity(count),
+            oldest: 0,
+            on_the_way: 0,
+            bytes_on_the_way: 0,
+            failures: 0,
+        }
     }
 
     /// The message that may leave now.
     pub(super) fn next(&self) -> Option<usize> {
         let next = self.outcomes.len();
-        (next < self.count && next - self.oldest < WINDOW && self.failures == 0).then_some(next)
+        let has_room = next - self.oldest < WINDOW && self.bytes_on_the_way < WINDOW_BYTES;
+        (next < self.count && has_room && self.failures == 0).then_some(next)
     }
 
-    /// The message that [`Flight::next`] named is on the way.
-    pub(super) fn left(&mut self) {
-        self.outcomes.push(Outcome::OnTheWay);
+    /// The message that [`Flight::next`] named is on the way, with a payload of this size.
+    pub(super) fn left(&mut self, bytes: usize) {
+        self.outcomes.push(Outcome::OnTheWay(bytes));
         self.on_the_way += 1;
+        self.bytes_on_the_way += bytes;
     }
 
     /// Takes an answer, or a confirmation that was got in another way. A message stays confirmed, whatever comes later.
     pub(super) fn answered(&mut self, answer: Answer) {
         let Some(outcome) = self.outcomes.get_mut(answer.number) else { return };
         match outcome {
-            Outcome::OnTheWay => self.on_the_way -= 1,
+            Outcome::OnTheWay(bytes) => {
+                self.on_the_way -= 1;
+                self.bytes_on_the_way -= *bytes;
+            }
             Outcome::Failed => self.failures -= 1,
             Outcome::Confirmed(_) => return,
         }
@@ -71,11 +87,12 @@ impl Flight {
     /// No further answer is expected: what is on the way has failed.
     pub(super) fn fell_silent(&mut self) {
         for outcome in &mut self.outcomes[self.oldest..] {
-            if *outcome == Outcome::OnTheWay {
+            if matches!(outcome, Outcome::OnTheWay(_)) {
                 *outcome = Outcome::Failed;
             }
         }
         self.failures += std::mem::take(&mut self.on_the_way);
+        self.bytes_on_the_way = 0;
     }
 
     /// True while there is something to wait for.
@@ -95,7 +112,7 @@ impl Flight {
     pub(super) fn finished(&self) -> Option<Vec<Published>> {
         let confirmed = |outcome: &Outcome| match outcome {
             Outcome::Confirmed(published) => Some(*published),
-            Outcome::OnTheWay | Outcome::Failed => None,
+            Outcome::OnTheWay(_) | Outcome::Failed => None,
         };
         if self.oldest < self.count { None } else { self.outcomes.iter().map(confirmed).collect() }
     }
@@ -116,7 +133,7 @@ mod tests {
 
     /// Sends all that may leave; returns their numbers.
     fn send(flight: &mut Flight) -> Vec<usize> {
-        std::iter::from_fn(|| flight.next().inspect(|_| flight.left())).collect()
+        std::iter::from_fn(|| flight.next().inspect(|_| flight.left(1))).collect()
     }
 
     #[test]
@@ -144,6 +161,17 @@ mod tests {
         assert_eq!(flight.next(), None);
         flight.answered(stored(0));
         assert_eq!((flight.failed(), flight.next()), (None, Some(WINDOW)));
+    }
+
+    #[test]
+    fn large_messages_fill_the_window_before_their_number_does() {
+        let mut flight = Flight::new(3);
+        flight.left(WINDOW_BYTES - 1);
+        assert_eq!(flight.next(), Some(1));
+        flight.left(WINDOW_BYTES);
+        assert_eq!(flight.next(), None);
+        flight.answered(stored(1));
+        assert_eq!(flight.next(), Some(2));
     }
 
     #[test]

@@ -27,12 +27,11 @@ pub(super) async fn send_all(
     mut message: impl FnMut(usize) -> Result<Outgoing, PublishFailure>,
 ) -> Result<Vec<Published>, PublishFailure> {
     if count <= FEW {
-        let messages = (0..count).map(message).collect::<Result<Vec<_>, _>>()?;
-        return send_few(broker, &messages, patience).await;
+        return send_few(broker, count, patience, message).await;
     }
     let Ok(mut acks) = Acks::open(&broker.client).await else {
         // The client has ended, and says so to whoever sends with it.
-        return send_few(broker, &[message(0)?], patience).await;
+        return send_one_by_one(broker, count, patience, message).await;
     };
     let mut flight = Flight::new(count);
     loop {
@@ -63,36 +62,53 @@ fn take_all(acks: &mut Acks, flight: &mut Flight) {
 
 /// Hands one message to the client. What the client does not take has failed, and its repetition says why.
 async fn begin(broker: &Broker, message: Outgoing, number: usize, acks: &Acks, flight: &mut Flight) {
+    flight.left(message.payload.len());
     let message = OutboundMessage {
         subject: Subject::from(message.subject),
         reply: Some(acks.reply_to(number)),
         payload: message.payload,
         headers: Some(message.headers),
     };
-    flight.left();
     let taken = timeout(REQUEST_TIMEOUT, broker.client.publish_message(message)).await;
     if !matches!(taken, Ok(Ok(()))) {
         flight.answered(Answer { number, confirmed: None });
     }
 }
 
-/// Sends a few messages at once, with an ack future each.
+/// Sends a few messages at once, with an ack future each. All are made before the first leaves.
 async fn send_few(
     broker: &Broker,
-    messages: &[Outgoing],
+    count: usize,
     patience: Duration,
+    mut message: impl FnMut(usize) -> Result<Outgoing, PublishFailure>,
 ) -> Result<Vec<Published>, PublishFailure> {
-    let mut begun = Vec::with_capacity(messages.len());
+    let messages = (0..count).map(&mut message).collect::<Result<Vec<_>, _>>()?;
+    let mut begun = Vec::with_capacity(count);
     for message in messages {
-        begun.push(single::begin(broker, message.clone()).await);
+        begun.push(single::begin(broker, message).await);
     }
-    let mut confirmed = Vec::with_capacity(messages.len());
-    for (begun, message) in begun.into_iter().zip(messages) {
+    let mut confirmed = Vec::with_capacity(count);
+    for (number, begun) in begun.into_iter().enumerate() {
         confirmed.push(match single::outcome(begun).await {
             Ok(published) => published,
-            Err(error) if single::is_refusal(&error) => return Err(single::refused(message, error)),
-            Err(_) => single::send(broker, message, patience).await?,
+            Err(error) if single::is_refusal(&error) => {
+                return Err(single::refused(&message(number)?, error));
+            }
+            Err(_) => single::send(broker, &message(number)?, patience).await?,
         });
+    }
+    Ok(confirmed)
+}
+
+async fn send_one_by_one(
+    broker: &Broker,
+    count: usize,
+    patience: Duration,
+    mut message: impl FnMut(usize) -> Result<Outgoing, PublishFailure>,
+) -> Result<Vec<Published>, PublishFailure> {
+    let mut confirmed = Vec::with_capacity(count);
+    for number in 0..count {
+        confirmed.push(single::send(broker, &message(number)?, patience).await?);
     }
     Ok(confirmed)
 }

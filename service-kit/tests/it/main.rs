@@ -4,4 +4,5 @@
 mod health;
 mod intake;
 mod program;
+mod publishing;
 mod registry;
