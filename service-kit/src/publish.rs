@@ -18,7 +18,7 @@ use async_nats::jetstream::context::PublishError;
 use bytes::Bytes;
 pub use schemas::cloudevents::Voice;
 use schemas::codec::EncodeError;
-use schemas::{Encoding, Event};
+use schemas::{Encoding, Event, Timestamp};
 
 use crate::broker::Broker;
 use crate::clock;
@@ -99,27 +99,30 @@ impl Publisher {
 
     /// The message an event becomes. An event that every reader would reject is not written.
     pub fn prepare(&self, event: &Event, voice: &Voice) -> Result<Outgoing, PublishFailure> {
-        check(event)?;
-        self.write(event, envelope::headers_of(event, voice, self.encoding, clock::now()))
+        self.write(event, |now| envelope::headers_of(event, voice, self.encoding, now))
     }
 
-    fn write(&self, event: &Event, headers: HeaderMap) -> Result<Outgoing, PublishFailure> {
+    fn write(
+        &self,
+        event: &Event,
+        headers: impl FnOnce(Timestamp) -> HeaderMap,
+    ) -> Result<Outgoing, PublishFailure> {
+        event.validate().map_err(|invalid| EncodeError::Unwritable(invalid.to_string()))?;
         let payload = schemas::codec::encode(event, self.encoding)?.into();
-        Ok(Outgoing { subject: event.record().subject().to_owned(), headers, payload })
+        Ok(Outgoing { subject: event.record().subject().to_owned(), headers: headers(clock::now()), payload })
     }
 
-    /// Writes each event when it is asked for. An event that makes no sense stops all, before the first has left.
+    /// Writes each event when it is asked for.
     fn writer<'a>(
         &'a self,
         events: &'a [Event],
         voice: &'a Voice,
-    ) -> Result<impl FnMut(usize) -> Result<Outgoing, PublishFailure>, PublishFailure> {
-        events.iter().try_for_each(check)?;
+    ) -> impl FnMut(usize) -> Result<Outgoing, PublishFailure> {
         let mut envelope = Envelope::new(voice, self.encoding);
-        Ok(move |number: usize| {
+        move |number: usize| {
             let event = &events[number];
-            self.write(event, envelope.headers(event, clock::now()))
-        })
+            self.write(event, |now| envelope.headers(event, now))
+        }
     }
 
     /// Publishes one event and waits for the confirmation.
@@ -134,19 +137,21 @@ impl Publisher {
         events: &[Event],
         voice: &Voice,
     ) -> Result<Vec<Published>, PublishFailure> {
-        let message = self.writer(events, voice)?;
+        let message = self.writer(events, voice);
         batch::send_all(&self.broker, &self.are_batches_disabled, events.len(), PATIENCE, message).await
     }
 
-    /// Publishes events in order without waiting between them, and waits for every confirmation. The order in
-    /// the stream is that of the events; only around an outage one that was lost is repeated after those behind it that
-    /// were on the way already, 1024 at most.
+    /// Publishes events in order without waiting between them, and waits for every confirmation. Each is written when
+    /// it leaves; one that cannot be written ends the call when those before it are confirmed.
+    ///
+    /// The order in the stream is that of the events; only around an outage one that was lost is repeated after those
+    /// behind it that were on the way already, 1023 at most.
     pub async fn publish_windowed(
         &self,
         events: &[Event],
         voice: &Voice,
     ) -> Result<Vec<Published>, PublishFailure> {
-        let message = self.writer(events, voice)?;
+        let message = self.writer(events, voice);
         window::send_all(&self.broker, events.len(), PATIENCE, message).await
     }
 
@@ -170,9 +175,4 @@ impl Publisher {
         let message = |number: usize| Ok(messages[number].clone());
         batch::send_all(&self.broker, &self.are_batches_disabled, messages.len(), PATIENCE, message).await
     }
-}
-
-/// Refuses what every reader would reject.
-fn check(event: &Event) -> Result<(), EncodeError> {
-    event.validate().map_err(|invalid| EncodeError::Unwritable(invalid.to_string()))
 }

@@ -56,6 +56,11 @@ impl Flight {
         (next < self.count && has_room && self.failures == 0).then_some(next)
     }
 
+    /// No further message leaves: those that have are all.
+    pub(super) fn ends_here(&mut self) {
+        self.count = self.outcomes.len();
+    }
+
     /// The message that [`Flight::next`] named is on the way, with a payload of this size.
     pub(super) fn left(&mut self, bytes: usize) {
         self.outcomes.push(Outcome::OnTheWay(bytes));
@@ -186,6 +191,16 @@ mod tests {
         flight.answered(lost(1));
         flight.answered(stored(2));
         assert_eq!(flight.finished().map(|all| all.len()), Some(3), "a late refusal takes nothing back");
+    }
+
+    #[test]
+    fn a_flight_that_ends_early_is_finished_when_what_has_left_is_confirmed() {
+        let mut flight = Flight::new(3);
+        flight.left(1);
+        flight.ends_here();
+        assert_eq!((flight.next(), flight.finished()), (None, None));
+        flight.answered(stored(0));
+        assert_eq!(flight.finished().map(|all| all.len()), Some(1));
     }
 
     #[test]

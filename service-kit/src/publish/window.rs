@@ -19,7 +19,8 @@ use crate::broker::{Broker, REQUEST_TIMEOUT};
 /// Up to here the client's ack futures are cheaper than an inbox, which the broker has to be told of and to forget.
 const FEW: usize = 16;
 
-/// Sends `count` messages, each made when it leaves, and again if it has to be repeated.
+/// Sends `count` messages, each made when it leaves, and again if it has to be repeated. One that cannot be made ends
+/// the call when those before it are confirmed.
 pub(super) async fn send_all(
     broker: &Broker,
     count: usize,
@@ -34,9 +35,16 @@ pub(super) async fn send_all(
         return send_one_by_one(broker, count, patience, message).await;
     };
     let mut flight = Flight::new(count);
+    let mut unwritten = None;
     loop {
         while let Some(number) = flight.next() {
-            begin(broker, message(number)?, number, &acks, &mut flight).await;
+            match message(number) {
+                Ok(message) => begin(broker, message, number, &acks, &mut flight).await,
+                Err(failure) => {
+                    unwritten = Some(failure);
+                    flight.ends_here();
+                }
+            }
             take_all(&mut acks, &mut flight);
         }
         if flight.is_waiting() {
@@ -49,7 +57,7 @@ pub(super) async fn send_all(
             let published = single::send(broker, &message(number)?, patience).await?;
             flight.answered(Answer { number, confirmed: Some(published) });
         } else if let Some(confirmed) = flight.finished() {
-            return Ok(confirmed);
+            return unwritten.map_or(Ok(confirmed), Err);
         }
     }
 }

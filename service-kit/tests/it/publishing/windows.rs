@@ -77,18 +77,18 @@ async fn a_message_the_stream_refuses_is_named() {
 }
 
 #[tokio::test]
-async fn an_event_that_makes_no_sense_is_refused_before_anything_is_sent() {
+async fn an_event_that_makes_no_sense_ends_the_call_when_those_before_it_are_stored() {
     let room = Room::open().await;
     let mut events = trials(0..100);
-    let schemas::Event::TrialReported(last) = &mut events[99] else { unreachable!("they are trials") };
-    last.duration_ms = Some(-1);
-    for sent in [
-        room.publisher().publish_windowed(&events, &voice()).await,
-        room.publisher().publish_all(&events, &voice()).await,
-        room.publisher().publish(&events[99], &voice()).await.map(|published| vec![published]),
-    ] {
-        let failure = sent.unwrap_err().to_string();
-        assert!(failure.contains("`duration_ms`: expected a number from 0, found -1"), "{failure}");
-    }
-    assert_eq!(room.kept().await.len(), 0);
+    let schemas::Event::TrialReported(bad) = &mut events[70] else { unreachable!("they are trials") };
+    bad.duration_ms = Some(-1);
+    let refusal = "`duration_ms`: expected a number from 0, found -1";
+    let failure = room.publisher().publish(&events[70], &voice()).await.unwrap_err().to_string();
+    assert!(failure.contains(refusal), "{failure}");
+    let failure = room.publisher().publish_all(&events, &voice()).await.unwrap_err().to_string();
+    assert!(failure.contains(refusal), "{failure}");
+    assert_eq!(room.kept().await.len(), 0, "a batch is written before any of it leaves");
+    let failure = room.publisher().publish_windowed(&events, &voice()).await.unwrap_err().to_string();
+    assert!(failure.contains(refusal), "{failure}");
+    assert_eq!(room.numbers().await, (0..70).collect::<Vec<_>>());
 }
