@@ -169,8 +169,8 @@ impl Publisher {
     /// Sends messages of one stream in order: 50 and more as atomic batches where the broker and the stream offer
     /// them, else like [`Publisher::send_all`].
     ///
-    /// A batch, up to 1000 messages and 8 MiB, is stored whole or not at all, also over an outage. A message in it whose
-    /// id the broker knows, or which the stream refuses, ends that: then each is sent for itself.
+    /// A batch, up to 1000 messages and 8 MiB, is stored whole or not at all, also over an outage. A message in it
+    /// whose id the broker knows, or which the stream refuses, ends that: then each is sent for itself.
     pub async fn send_batched(&self, messages: &[Outgoing]) -> Result<Vec<Published>, PublishFailure> {
         let message = |number: usize| Ok(messages[number].clone());
         batch::send_all(&self.broker, &self.are_batches_disabled, messages.len(), PATIENCE, message).await
