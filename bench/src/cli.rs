@@ -6,7 +6,7 @@ use service_kit::output::{Format, Printer, note, warning};
 use service_kit::program::{self, Kind};
 
 use crate::table::{Finding, Verdict};
-use crate::{child, memory, profile, runs, slots};
+use crate::{child, contracts, memory, profile, runs, slots};
 
 /// Measures the promised ratios. Exit 0: every target is met; 9: one is missed, or a peer could not be measured.
 #[derive(Debug, clap::Parser)]
@@ -31,6 +31,8 @@ pub(crate) struct Cli {
 enum What {
     /// Everything that has a target
     All,
+    /// Writing, reading and publishing events, beside raw publishing
+    Contracts,
     /// A call to a Python child, beside a bare pipe and beside a process per call
     Child,
     /// No-op runs through the whole path, beside Celery and FastStream
@@ -77,12 +79,14 @@ pub(crate) async fn run(cli: Cli) -> Result<Exit, CliError> {
     let effort = if cli.quick { Effort::Quick } else { Effort::Full };
     let findings = match cli.what {
         What::All => {
-            let mut all = child::measure(effort).await?;
+            let mut all = contracts::measure(effort).await?;
+            all.extend(child::measure(effort).await?);
             all.extend(runs::measure(effort).await?);
             all.extend(slots::measure(effort).await?);
             all.extend(memory::measure(effort).await?);
             all
         }
+        What::Contracts => contracts::measure(effort).await?,
         What::Child => child::measure(effort).await?,
         What::Runs => runs::measure(effort).await?,
         What::Slots => slots::measure(effort).await?,

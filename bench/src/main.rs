@@ -11,6 +11,7 @@
 
 mod child;
 mod cli;
+mod contracts;
 mod environments;
 mod faults;
 mod memory;
@@ -26,6 +27,10 @@ mod table;
 mod timings;
 
 use std::process::ExitCode;
+
+/// That of the programs that publish most, so that what is measured in this process costs what it costs there.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
     service_kit::program::run("bench", |cli: cli::Cli, _shutdown| cli::run(cli))

@@ -25,7 +25,16 @@ const CONNECT_PATIENCE: Duration = Duration::from_secs(10);
 const PAGE_LIMIT: Duration = Duration::from_secs(5);
 const PAGE_BYTES: u64 = 256 * 1024;
 
-/// A broker with default durability, its directory, and our connection to it.
+/// When a broker's ack means that a message is on the disk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Durability {
+    /// Some time after it, as the broker does unless told otherwise.
+    Default,
+    /// Before it.
+    SyncAlways,
+}
+
+/// A broker, the directory of its store, and the way to it.
 pub(crate) struct Stand {
     // Before the directory it writes to: fields are dropped in this order.
     server: local_stack::Broker,
@@ -35,12 +44,18 @@ pub(crate) struct Stand {
 impl Stand {
     /// Starts a broker with an empty store.
     pub(crate) async fn open() -> Result<Self, CliError> {
+        Self::open_with(Durability::Default).await
+    }
+
+    /// Starts a broker with an empty store that keeps its acks so safe.
+    pub(crate) async fn open_with(durability: Durability) -> Result<Self, CliError> {
         let dir = scratch()?;
-        let config = BrokerConfig::new(
+        let mut config = BrokerConfig::new(
             nats_server().await?,
             dir.path().join("store"),
             dir.path().join("nats-server.log"),
         );
+        config.sync_always = durability == Durability::SyncAlways;
         let server = local_stack::Broker::start(config).await.map_err(|error| faults::not_started(&error))?;
         Ok(Self { server, dir })
     }

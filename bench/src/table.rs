@@ -33,7 +33,7 @@ pub(crate) struct Figure {
 
 impl Figure {
     /// A figure.
-    pub(crate) fn new(value: f64, unit: Unit) -> Self {
+    pub(crate) const fn new(value: f64, unit: Unit) -> Self {
         Self { value, unit }
     }
 
@@ -224,6 +224,11 @@ impl Finding {
     /// Our median beside our own slowest hundredth.
     pub(crate) fn spread(name: impl Into<String>, p50: Figure, p99: Figure) -> Self {
         Self { peer: Some(Peer::new("p99", p99)), ..Self::alone(name, p50, Target::None) }
+    }
+
+    /// Our median beside our own mean, which knows the slow ones too; the target is held against the median.
+    pub(crate) fn typical(name: impl Into<String>, p50: Figure, mean: Figure, target: Target) -> Self {
+        Self { peer: Some(Peer::new("mean", mean)), ..Self::alone(name, p50, target) }
     }
 
     /// Adds what one has to know to read the figures.

@@ -40,6 +40,11 @@ impl Timings {
         self.quantile(0.5)
     }
 
+    /// The mean.
+    pub(crate) fn mean(&self) -> Duration {
+        Duration::from_secs_f64(self.0.mean() / 1e9)
+    }
+
     /// All but the slowest hundredth took at most this.
     pub(crate) fn p99(&self) -> Duration {
         self.quantile(0.99)

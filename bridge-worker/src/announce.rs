@@ -41,7 +41,8 @@ impl Announcer {
         Self { publisher, voice, lifecycle: Mutex::default(), last_sequence: AtomicU64::new(0), silenced }
     }
 
-    /// Publishes events in order and returns when the broker has confirmed every one.
+    /// Publishes events in order and returns when the broker has confirmed every one. Around an outage, events of one
+    /// call may be stored in another order; those of the next call are stored later in any case.
     pub async fn say(&self, events: &[Event]) -> Result<(), Unsaid> {
         self.check_order(events)?;
         let messages = events
@@ -57,8 +58,9 @@ impl Announcer {
             };
             match sent {
                 Ok(confirmed) => {
-                    if let Some(last) = confirmed.last() {
-                        self.last_sequence.fetch_max(last.sequence, Ordering::Relaxed);
+                    // Not the last one's: around an outage an earlier event may have been stored after it.
+                    if let Some(last) = confirmed.iter().map(|published| published.sequence).max() {
+                        self.last_sequence.fetch_max(last, Ordering::Relaxed);
                     }
                     return Ok(());
                 }
@@ -71,7 +73,7 @@ impl Announcer {
         }
     }
 
-    /// Sequence of the last event that was confirmed.
+    /// The highest sequence of an event that was confirmed.
     pub fn last_sequence(&self) -> u64 {
         self.last_sequence.load(Ordering::Relaxed)
     }

@@ -18,7 +18,7 @@ const PING_INTERVAL: Duration = Duration::from_secs(3);
 /// Deadline of one connection attempt.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 /// Deadline of one request to the broker.
-const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
+pub(crate) const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
 /// Publishes that may wait for their ack at once; more make the publisher wait.
 const MAX_ACKS_IN_FLIGHT: usize = 4096;
 /// How often it is looked whether the client is dead.

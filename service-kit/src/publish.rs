@@ -3,26 +3,31 @@
 //! A publish that timed out is unknown, not failed: it is repeated under the same message id, which the broker drops
 //! if the first had arrived. Retries are bounded by the caller's patience.
 
+mod acks;
+mod batch;
+mod envelope;
+mod flight;
+mod single;
+mod window;
+
+use std::sync::Arc;
 use std::time::Duration;
 
-use async_nats::jetstream::context::{PublishAckFuture, PublishError, PublishErrorKind};
-use async_nats::jetstream::message::PublishMessage;
-use async_nats::{HeaderMap, HeaderName, HeaderValue};
+use async_nats::HeaderMap;
+use async_nats::jetstream::context::PublishError;
 use bytes::Bytes;
 pub use schemas::cloudevents::Voice;
-use schemas::cloudevents::{self, Headers};
-use schemas::{Encoding, Event};
+use schemas::codec::EncodeError;
+use schemas::{Encoding, Event, Timestamp};
 
 use crate::broker::Broker;
 use crate::clock;
+use envelope::Envelope;
+pub use envelope::{from_header_map, to_header_map};
+pub use single::send;
 
 /// How long a publish is repeated while the broker does not confirm.
 pub const PATIENCE: Duration = Duration::from_secs(60);
-
-/// Messages of one call that are on the way at once. Far below what the connection allows in all
-/// ([`crate::broker`]): an ack that nobody awaits yet holds its place, so a call that waits for a place while it holds
-/// them all would wait for ever.
-const WINDOW: usize = 256;
 
 /// What the broker confirmed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -38,7 +43,7 @@ pub struct Published {
 pub enum PublishFailure {
     /// It cannot be written.
     #[error("the event cannot be written: {0}")]
-    Encode(#[from] schemas::codec::EncodeError),
+    Encode(#[from] EncodeError),
     /// The broker refused it; repeating changes nothing.
     #[error("the broker refused a message on {subject}: {error}")]
     Refused {
@@ -83,23 +88,41 @@ pub struct Outgoing {
 pub struct Publisher {
     broker: Broker,
     encoding: Encoding,
+    are_batches_disabled: Arc<batch::IsDisabled>,
 }
 
 impl Publisher {
     /// A publisher on a broker.
     pub fn new(broker: &Broker, encoding: Encoding) -> Self {
-        Self { broker: broker.clone(), encoding }
+        Self { broker: broker.clone(), encoding, are_batches_disabled: Arc::default() }
     }
 
-    /// The message an event becomes.
+    /// The message an event becomes. An event that every reader would reject is not written.
     pub fn prepare(&self, event: &Event, voice: &Voice) -> Result<Outgoing, PublishFailure> {
-        let payload = schemas::codec::encode(event, self.encoding)?;
-        let headers = cloudevents::headers(event, voice, self.encoding, clock::now());
-        Ok(Outgoing {
-            subject: event.record().subject().to_owned(),
-            headers: to_header_map(&headers),
-            payload: payload.into(),
-        })
+        self.write(event, |now| envelope::headers_of(event, voice, self.encoding, now))
+    }
+
+    fn write(
+        &self,
+        event: &Event,
+        headers: impl FnOnce(Timestamp) -> HeaderMap,
+    ) -> Result<Outgoing, PublishFailure> {
+        event.validate().map_err(|invalid| EncodeError::Unwritable(invalid.to_string()))?;
+        let payload = schemas::codec::encode(event, self.encoding)?.into();
+        Ok(Outgoing { subject: event.record().subject().to_owned(), headers: headers(clock::now()), payload })
+    }
+
+    /// Writes each event when it is asked for.
+    fn writer<'a>(
+        &'a self,
+        events: &'a [Event],
+        voice: &'a Voice,
+    ) -> impl FnMut(usize) -> Result<Outgoing, PublishFailure> {
+        let mut envelope = Envelope::new(voice, self.encoding);
+        move |number: usize| {
+            let event = &events[number];
+            self.write(event, |now| envelope.headers(event, now))
+        }
     }
 
     /// Publishes one event and waits for the confirmation.
@@ -107,15 +130,29 @@ impl Publisher {
         self.send(&self.prepare(event, voice)?).await
     }
 
-    /// Publishes events in order without waiting between them, and waits for every confirmation.
+    /// Publishes events of one stream in order and waits for every confirmation: as atomic batches where the broker
+    /// offers them and there are enough (see [`Publisher::send_batched`]), else like [`Publisher::publish_windowed`].
     pub async fn publish_all(
         &self,
         events: &[Event],
         voice: &Voice,
     ) -> Result<Vec<Published>, PublishFailure> {
-        let messages =
-            events.iter().map(|event| self.prepare(event, voice)).collect::<Result<Vec<_>, _>>()?;
-        self.send_all(&messages).await
+        let message = self.writer(events, voice);
+        batch::send_all(&self.broker, &self.are_batches_disabled, events.len(), PATIENCE, message).await
+    }
+
+    /// Publishes events in order without waiting between them, and waits for every confirmation. Each is written when
+    /// it leaves; one that cannot be written ends the call when those before it are confirmed.
+    ///
+    /// The order in the stream is that of the events; only around an outage one that was lost is repeated after those
+    /// behind it that were on the way already, 1023 at most.
+    pub async fn publish_windowed(
+        &self,
+        events: &[Event],
+        voice: &Voice,
+    ) -> Result<Vec<Published>, PublishFailure> {
+        let message = self.writer(events, voice);
+        window::send_all(&self.broker, events.len(), PATIENCE, message).await
     }
 
     /// Sends a message until it is confirmed, within [`PATIENCE`].
@@ -123,102 +160,19 @@ impl Publisher {
         send(&self.broker, message, PATIENCE).await
     }
 
-    /// Sends messages in order, [`WINDOW`] of them on the way at once; those that were not confirmed are repeated one
-    /// by one.
+    /// Sends messages in order without waiting between them, and waits for every confirmation. The order
+    /// is as with [`Publisher::publish_windowed`].
     pub async fn send_all(&self, messages: &[Outgoing]) -> Result<Vec<Published>, PublishFailure> {
-        let mut confirmed = Vec::with_capacity(messages.len());
-        for window in messages.chunks(WINDOW) {
-            let mut acks = Vec::with_capacity(window.len());
-            for message in window {
-                acks.push(begin(&self.broker, message).await);
-            }
-            for (ack, message) in acks.into_iter().zip(window) {
-                let first = match ack {
-                    Ok(ack) => ack.await,
-                    Err(error) => Err(error),
-                };
-                confirmed.push(match first {
-                    Ok(ack) => Published { sequence: ack.sequence, is_duplicate: ack.duplicate },
-                    Err(error) if is_refusal(&error) => return Err(refused(message, error)),
-                    Err(_) => self.send(message).await?,
-                });
-            }
-        }
-        Ok(confirmed)
+        window::send_all(&self.broker, messages.len(), PATIENCE, |number| Ok(messages[number].clone())).await
     }
-}
 
-/// Sends a message until it is confirmed or `patience` ran out.
-pub async fn send(
-    broker: &Broker,
-    message: &Outgoing,
-    patience: Duration,
-) -> Result<Published, PublishFailure> {
-    let deadline = tokio::time::Instant::now() + patience;
-    let mut delay = Duration::from_millis(50);
-    loop {
-        let outcome = match begin(broker, message).await {
-            Ok(ack) => ack.await,
-            Err(error) => Err(error),
-        };
-        match outcome {
-            Ok(ack) => return Ok(Published { sequence: ack.sequence, is_duplicate: ack.duplicate }),
-            Err(error) if is_refusal(&error) => return Err(refused(message, error)),
-            Err(error) => {
-                tracing::warn!(subject = message.subject, %error, "publish not confirmed, repeating")
-            }
-        }
-        if tokio::time::Instant::now() + delay > deadline {
-            return Err(PublishFailure::Unconfirmed { subject: message.subject.clone(), patience });
-        }
-        tokio::time::sleep(delay).await;
-        delay = (delay * 2).min(Duration::from_secs(2));
+    /// Sends messages of one stream in order: 50 and more as atomic batches where the broker and the stream offer
+    /// them, else like [`Publisher::send_all`].
+    ///
+    /// A batch, up to 1000 messages and 8 MiB, is stored whole or not at all, also over an outage. A message in it
+    /// whose id the broker knows, or which the stream refuses, ends that: then each is sent for itself.
+    pub async fn send_batched(&self, messages: &[Outgoing]) -> Result<Vec<Published>, PublishFailure> {
+        let message = |number: usize| Ok(messages[number].clone());
+        batch::send_all(&self.broker, &self.are_batches_disabled, messages.len(), PATIENCE, message).await
     }
-}
-
-async fn begin(broker: &Broker, message: &Outgoing) -> Result<PublishAckFuture, PublishError> {
-    let publish = PublishMessage::build().headers(message.headers.clone()).payload(message.payload.clone());
-    broker.jetstream.send_publish(message.subject.clone(), publish).await
-}
-
-fn refused(message: &Outgoing, error: PublishError) -> PublishFailure {
-    PublishFailure::Refused { subject: message.subject.clone(), error }
-}
-
-fn is_refusal(error: &PublishError) -> bool {
-    match error.kind() {
-        PublishErrorKind::WrongLastMessageId
-        | PublishErrorKind::WrongLastSequence
-        | PublishErrorKind::MaxPayloadExceeded
-        | PublishErrorKind::Other => true,
-        // A stream that is not there yet answers like no responders while the broker restarts.
-        PublishErrorKind::StreamNotFound
-        | PublishErrorKind::TimedOut
-        | PublishErrorKind::BrokenPipe
-        | PublishErrorKind::MaxAckPending => false,
-    }
-}
-
-/// Our headers as the client takes them. A header the protocol cannot carry is left out.
-pub fn to_header_map(headers: &Headers) -> HeaderMap {
-    let mut map = HeaderMap::new();
-    for (name, value) in &headers.0 {
-        match (name.parse::<HeaderName>(), value.parse::<HeaderValue>()) {
-            (Ok(name), Ok(value)) => map.append(name, value),
-            _ => tracing::warn!(header = name, "header cannot be written and is left out"),
-        }
-    }
-    map
-}
-
-/// The client's headers as ours.
-pub fn from_header_map(map: Option<&HeaderMap>) -> Headers {
-    let Some(map) = map else { return Headers::default() };
-    let pairs = map.iter().flat_map(|(name, values)| {
-        let name: &str = name.as_ref();
-        values.iter().map(move |value| (name.to_owned(), value.as_str().to_owned()))
-    });
-    let mut headers = Headers(pairs.collect());
-    headers.0.sort();
-    headers
 }

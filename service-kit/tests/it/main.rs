@@ -6,5 +6,6 @@ mod foreign_avro;
 mod health;
 mod intake;
 mod program;
+mod publishing;
 mod registry;
 mod schema_registry;

@@ -1,0 +1,161 @@
+//! One message at a time: sent until it is confirmed or refused, or until the patience of the caller runs out.
+
+use std::time::Duration;
+
+use async_nats::jetstream::ErrorCode;
+use async_nats::jetstream::context::{PublishAckFuture, PublishError, PublishErrorKind};
+use async_nats::jetstream::message::PublishMessage;
+use async_nats::jetstream::publish::PublishAck;
+use tokio::time::Instant;
+
+use super::{Outgoing, PublishFailure, Published};
+use crate::broker::Broker;
+
+/// Pause before the first repetition; it doubles up to [`LONGEST_PAUSE`].
+const FIRST_PAUSE: Duration = Duration::from_millis(50);
+/// Longest pause between two repetitions.
+const LONGEST_PAUSE: Duration = Duration::from_secs(2);
+
+/// Sends a message until it is confirmed or `patience` ran out.
+pub async fn send(
+    broker: &Broker,
+    message: &Outgoing,
+    patience: Duration,
+) -> Result<Published, PublishFailure> {
+    let mut pause = Pause::new(patience);
+    loop {
+        match outcome(begin(broker, message.clone()).await).await {
+            Ok(published) => return Ok(published),
+            Err(error) if is_refusal(&error) => return Err(refused(message, error)),
+            Err(error) => {
+                tracing::warn!(subject = message.subject, %error, "publish not confirmed, repeating")
+            }
+        }
+        if pause.wait().await == Waited::TooLong {
+            return Err(PublishFailure::Unconfirmed { subject: message.subject.clone(), patience });
+        }
+    }
+}
+
+/// The pauses between repetitions, which grow, up to a deadline.
+#[derive(Debug)]
+pub(super) struct Pause {
+    deadline: Instant,
+    next: Duration,
+}
+
+/// What came of a pause.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Waited {
+    /// It is over.
+    Over,
+    /// It would have passed the deadline, and was left out.
+    TooLong,
+}
+
+impl Pause {
+    /// Pauses for this long in all.
+    pub(super) fn new(patience: Duration) -> Self {
+        Self { deadline: Instant::now() + patience, next: FIRST_PAUSE }
+    }
+
+    /// Waits, twice as long as last time.
+    pub(super) async fn wait(&mut self) -> Waited {
+        if Instant::now() + self.next > self.deadline {
+            return Waited::TooLong;
+        }
+        tokio::time::sleep(self.next).await;
+        self.next = (self.next * 2).min(LONGEST_PAUSE);
+        Waited::Over
+    }
+
+    /// What is left until the deadline.
+    pub(super) fn left(&self) -> Duration {
+        self.deadline.saturating_duration_since(Instant::now())
+    }
+}
+
+/// Hands a message to the client; the ack is the broker's word.
+pub(super) async fn begin(broker: &Broker, message: Outgoing) -> Result<PublishAckFuture, PublishError> {
+    let publish = PublishMessage::build().headers(message.headers).payload(message.payload);
+    broker.jetstream.send_publish(message.subject, publish).await
+}
+
+/// What became of a message that was begun.
+pub(super) async fn outcome(
+    begun: Result<PublishAckFuture, PublishError>,
+) -> Result<Published, PublishError> {
+    begun?.await.map(Published::from)
+}
+
+impl From<PublishAck> for Published {
+    fn from(ack: PublishAck) -> Self {
+        Self { sequence: ack.sequence, is_duplicate: ack.duplicate }
+    }
+}
+
+pub(super) fn refused(message: &Outgoing, error: PublishError) -> PublishFailure {
+    PublishFailure::Refused { subject: message.subject.clone(), error }
+}
+
+/// True when repeating changes nothing.
+pub(super) fn is_refusal(error: &PublishError) -> bool {
+    match error.kind() {
+        PublishErrorKind::WrongLastMessageId
+        | PublishErrorKind::WrongLastSequence
+        | PublishErrorKind::MaxPayloadExceeded => true,
+        PublishErrorKind::Other => !code(error).is_some_and(passes),
+        // A stream that is not there yet answers like no responders while the broker restarts.
+        PublishErrorKind::StreamNotFound
+        | PublishErrorKind::TimedOut
+        | PublishErrorKind::BrokenPipe
+        | PublishErrorKind::MaxAckPending => false,
+    }
+}
+
+/// The broker's code for a refusal; none when it was not the broker who spoke.
+pub(super) fn code(error: &PublishError) -> Option<ErrorCode> {
+    let source = std::error::Error::source(error)?;
+    source.downcast_ref::<async_nats::jetstream::Error>().map(async_nats::jetstream::Error::error_code)
+}
+
+/// True for what passes by itself: the same message on its way twice, a stream that is behind, an election.
+fn passes(code: ErrorCode) -> bool {
+    [
+        ErrorCode::STREAM_DUPLICATE_MESSAGE_CONFLICT,
+        ErrorCode::STREAM_TOO_MANY_REQUESTS,
+        ErrorCode::CLUSTER_NOT_AVAILABLE,
+    ]
+    .contains(&code)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn said(code: ErrorCode) -> PublishError {
+        let json = serde_json::json!({"code": 400, "err_code": code.0, "description": "x"});
+        let error: async_nats::jetstream::Error = serde_json::from_value(json).unwrap();
+        PublishError::with_source(PublishErrorKind::Other, error)
+    }
+
+    #[test]
+    fn a_refusal_is_final_and_a_broker_that_is_busy_is_asked_again() {
+        assert!(is_refusal(&said(ErrorCode::STREAM_MESSAGE_EXCEEDS_MAXIMUM)));
+        assert!(is_refusal(&PublishError::new(PublishErrorKind::MaxPayloadExceeded)));
+        assert!(!is_refusal(&said(ErrorCode::STREAM_TOO_MANY_REQUESTS)));
+        assert!(!is_refusal(&said(ErrorCode::STREAM_DUPLICATE_MESSAGE_CONFLICT)));
+        assert!(!is_refusal(&PublishError::new(PublishErrorKind::TimedOut)));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn pauses_double_and_end_before_the_deadline() {
+        let began = Instant::now();
+        let mut pause = Pause::new(Duration::from_millis(400));
+        let mut pauses = 0;
+        while pause.wait().await == Waited::Over {
+            pauses += 1;
+        }
+        assert_eq!((pauses, began.elapsed()), (3, Duration::from_millis(350)));
+    }
+}
