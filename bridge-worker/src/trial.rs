@@ -159,7 +159,7 @@ impl Trial {
             }
             Ok(result) => fill(&mut report, result),
         }
-        report
+        sayable(report)
     }
 
     fn exception(&self, trial_id: Option<TrialId>, failure: &Failure) -> RunException {
@@ -202,6 +202,17 @@ fn fill(report: &mut TrialReported, result: CallResult) {
             Failure::new(FailureClass::UserCode, Stage::Execute, "the trial failed without saying why");
         report.failure = Some(failure);
     }
+}
+
+/// A result no event can say (a metric without a name, a value out of range) fails its trial, not its run.
+fn sayable(mut report: TrialReported) -> TrialReported {
+    let Err(invalid) = Event::from(report.clone()).validate() else { return report };
+    let message = format!("the trainer returned what no event can say, {invalid}");
+    report.status = TrialStatus::Failed;
+    report.failure = Some(Failure::new(FailureClass::UserCode, Stage::Execute, message));
+    report.metrics.clear();
+    report.warnings.clear();
+    report
 }
 
 /// Resolves when the run wants its trials stopped.

@@ -131,8 +131,11 @@ impl Publisher {
     }
 
     /// Publishes events of one stream in order and waits for every confirmation: as atomic batches where the broker
-    /// offers them and there are enough (see [`Publisher::send_batched`]), else like [`Publisher::publish_windowed`].
-    pub async fn publish_all(
+    /// offers them and there are enough (see [`Publisher::send_batched`]), else like [`Publisher::publish_all`].
+    ///
+    /// For events that belong together, and for a broker that syncs every write, where a batch pays once for all of
+    /// it. A broker with its default settings takes a window several times as fast; clients cannot see which it is.
+    pub async fn publish_batched(
         &self,
         events: &[Event],
         voice: &Voice,
@@ -146,7 +149,7 @@ impl Publisher {
     ///
     /// The order in the stream is that of the events; only around an outage one that was lost is repeated after those
     /// behind it that were on the way already, 1023 at most.
-    pub async fn publish_windowed(
+    pub async fn publish_all(
         &self,
         events: &[Event],
         voice: &Voice,
@@ -161,7 +164,7 @@ impl Publisher {
     }
 
     /// Sends messages in order without waiting between them, and waits for every confirmation. The order
-    /// is as with [`Publisher::publish_windowed`].
+    /// is as with [`Publisher::publish_all`].
     pub async fn send_all(&self, messages: &[Outgoing]) -> Result<Vec<Published>, PublishFailure> {
         window::send_all(&self.broker, messages.len(), PATIENCE, |number| Ok(messages[number].clone())).await
     }

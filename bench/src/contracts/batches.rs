@@ -81,10 +81,10 @@ async fn publish(broker: &Broker, run: &str, count: u32, size: Option<usize>) ->
     match size {
         Some(size) => {
             for batch in events.chunks(size) {
-                publisher.publish_all(batch, &voice).await.map_err(|error| unpublished(&error))?;
+                publisher.publish_batched(batch, &voice).await.map_err(|error| unpublished(&error))?;
             }
         }
-        None => drop(publisher.publish_windowed(&events, &voice).await.map_err(|error| unpublished(&error))?),
+        None => drop(publisher.publish_all(&events, &voice).await.map_err(|error| unpublished(&error))?),
     }
     Ok(began.elapsed())
 }

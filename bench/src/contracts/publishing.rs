@@ -101,7 +101,7 @@ async fn validated(broker: &Broker, encoding: Encoding, run: &str, count: u32) -
     let events = specimen::trials(&voice, count);
     let publisher = Publisher::new(broker, encoding);
     spent(async {
-        publisher.publish_windowed(&events, &voice).await.map(drop).map_err(|error| unpublished(&error))
+        publisher.publish_all(&events, &voice).await.map(drop).map_err(|error| unpublished(&error))
     })
     .await
 }

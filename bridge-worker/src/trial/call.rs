@@ -5,7 +5,7 @@ use std::path::Path;
 use std::process::ExitStatus;
 use std::time::Duration;
 
-use schemas::event::MetricReported;
+use schemas::event::{Invalid, MetricReported};
 use schemas::{Event, Failure, FailureClass, Stage, TrialId};
 use service_kit::clock;
 use tokio::sync::watch;
@@ -62,6 +62,8 @@ enum Cut {
     Lost(Lost),
     OutOfTime,
     Stopped(Stop),
+    /// The trainer's words make no event.
+    Unsayable(Invalid),
     Unsaid(Unsaid),
 }
 
@@ -166,6 +168,7 @@ impl<'a> Conversation<'a> {
                     .into()
                 };
                 let events: Vec<Event> = metrics.into_iter().map(event).collect();
+                events.iter().try_for_each(Event::validate).map_err(Cut::Unsayable)?;
                 self.trial.announcer.say(&events).await.map_err(Cut::Unsaid)?;
                 Ok(Step::GoOn)
             }
@@ -226,6 +229,10 @@ impl<'a> Conversation<'a> {
                 let message =
                     format!("the trial took longer than {limit} s (budget.max_trial_seconds) and was killed");
                 Ok(failure(FailureClass::TimeoutTrial, message))
+            }
+            Cut::Unsayable(invalid) => {
+                let message = format!("the trainer reported what no event can say, {invalid}");
+                Ok(failure(FailureClass::UserCode, message))
             }
             Cut::Lost(Lost::Silent) => {
                 let message = format!("{}; the process was killed", Lost::Silent);

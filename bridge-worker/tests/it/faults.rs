@@ -48,6 +48,8 @@ async fn every_fault_of_user_code_gets_its_class_and_the_slot_stays_usable() {
         ("raises_memory_error", FailureClass::Oom),
         ("returns_nan", FailureClass::NanObjective),
         ("returns_nothing", FailureClass::UserCode),
+        ("reports_a_metric_without_a_name", FailureClass::UserCode),
+        ("returns_a_metric_without_a_name", FailureClass::UserCode),
         ("imports_a_missing_package", FailureClass::Dependency),
         ("exits_at_once", FailureClass::SubprocessExit),
         ("kills_itself", FailureClass::SubprocessExit),

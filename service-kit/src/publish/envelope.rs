@@ -28,7 +28,8 @@ impl<'a> Envelope<'a> {
     /// The headers of an event that is published now.
     pub(super) fn headers(&mut self, event: &Event, now: Timestamp) -> HeaderMap {
         let mut headers = self.same(event, now).clone();
-        let id = event.message_id(&self.voice.run, self.voice.attempt, self.voice.epoch);
+        let id =
+            cloudevents::attribute(&event.message_id(&self.voice.run, self.voice.attempt, self.voice.epoch));
         put(&mut headers, CE_TIME, now.to_string());
         put(&mut headers, CE_ID, id.clone());
         put(&mut headers, NATS_MESSAGE_ID, id);
@@ -123,7 +124,7 @@ pub fn from_header_map(map: Option<&HeaderMap>) -> Headers {
 mod tests {
     use schemas::RunId;
     use schemas::cloudevents::Context;
-    use schemas::event::{RunCancelRequested, TrialReported, TrialStatus};
+    use schemas::event::{MetricReported, RunCancelRequested, TrialReported, TrialStatus};
 
     use super::*;
 
@@ -138,7 +139,17 @@ mod tests {
             Context { source: "/here".to_owned(), causation_id: Some("c".to_owned()), ..Context::default() };
         let voice = Voice { run: run.clone(), attempt: 3, epoch: 2, context };
         let cancel = RunCancelRequested { run_id: run.clone(), reason: None };
-        let events: [Event; 4] = [trial(&run, "a"), cancel.into(), trial(&run, "b"), trial(&run, "c")];
+        let metric = MetricReported {
+            run_id: run.clone(),
+            trial_id: schemas::TrialId::from_text("a"),
+            name: "gradient norm 100%".to_owned(),
+            value: 1.0.into(),
+            step: 1,
+            recorded_at: Timestamp::default(),
+            attempt: None,
+        };
+        let events: [Event; 5] =
+            [trial(&run, "a"), cancel.into(), trial(&run, "b"), metric.into(), trial(&run, "c")];
         for encoding in [Encoding::Json, Encoding::Avro] {
             let mut envelope = Envelope::new(&voice, encoding);
             for (millis, event) in (1..).zip(&events) {
@@ -153,10 +164,11 @@ mod tests {
     #[test]
     fn a_header_that_would_break_the_protocol_is_left_out() {
         let run = RunId::parse("run-1").unwrap();
-        let voice = Voice::outside(run.clone(), Context::default());
+        let context = Context { traceparent: Some("a\r\nb".to_owned()), ..Context::default() };
+        let voice = Voice::outside(run.clone(), context);
         let headers =
-            Envelope::new(&voice, Encoding::Json).headers(&trial(&run, "a\r\nb"), Timestamp::default());
-        assert_eq!(headers.get("ce-id"), None);
+            Envelope::new(&voice, Encoding::Json).headers(&trial(&run, "a"), Timestamp::default());
+        assert_eq!(headers.get("traceparent"), None);
         assert_eq!(headers.get("ce-specversion").map(HeaderValue::as_str), Some("1.0"));
     }
 }

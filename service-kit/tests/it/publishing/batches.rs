@@ -14,7 +14,7 @@ fn is_of_a_batch(kept: &service_kit::history::Kept) -> bool {
 #[tokio::test]
 async fn a_batch_is_stored_whole_and_in_order() {
     let room = Room::durable().await;
-    let confirmed = room.publisher().publish_all(&trials(0..200), &voice()).await.unwrap();
+    let confirmed = room.publisher().publish_batched(&trials(0..200), &voice()).await.unwrap();
     let sequences: Vec<u64> = confirmed.iter().map(|published| published.sequence).collect();
     assert_eq!(sequences, (1..=200).collect::<Vec<_>>());
     assert_eq!(room.numbers().await, (0..200).collect::<Vec<_>>());
@@ -24,7 +24,7 @@ async fn a_batch_is_stored_whole_and_in_order() {
 #[tokio::test]
 async fn more_than_a_batch_may_carry_becomes_several() {
     let room = Room::durable().await;
-    let confirmed = room.publisher().publish_all(&trials(0..2345), &voice()).await.unwrap();
+    let confirmed = room.publisher().publish_batched(&trials(0..2345), &voice()).await.unwrap();
     assert_eq!(confirmed.last().map(|published| published.sequence), Some(2345));
     assert_eq!(room.numbers().await, (0..2345).collect::<Vec<_>>());
     let mut batches: Vec<_> = room
@@ -41,7 +41,7 @@ async fn more_than_a_batch_may_carry_becomes_several() {
 async fn a_duplicate_inside_sends_each_for_itself_and_stores_each_once() {
     let room = Room::open().await;
     room.publisher().publish(&trials([17])[0], &voice()).await.unwrap();
-    let confirmed = room.publisher().publish_all(&trials(0..100), &voice()).await.unwrap();
+    let confirmed = room.publisher().publish_batched(&trials(0..100), &voice()).await.unwrap();
     let known: Vec<usize> = (0..100).filter(|index| confirmed[*index].is_duplicate).collect();
     assert_eq!(known, [17]);
     assert_eq!(confirmed[17].sequence, 1);
@@ -57,8 +57,8 @@ async fn a_stream_that_takes_no_batches_gets_each_message_for_itself() {
     config.allow_atomic_publish = false;
     room.broker.jetstream.update_stream(config).await.unwrap();
     let publisher = room.publisher();
-    publisher.publish_all(&trials(0..100), &voice()).await.unwrap();
-    publisher.publish_all(&trials(100..200), &voice()).await.unwrap();
+    publisher.publish_batched(&trials(0..100), &voice()).await.unwrap();
+    publisher.publish_batched(&trials(100..200), &voice()).await.unwrap();
     assert_eq!(room.numbers().await, (0..200).collect::<Vec<_>>());
     assert!(!room.kept().await.iter().any(is_of_a_batch));
 }
@@ -71,7 +71,7 @@ async fn a_batch_that_is_cut_in_the_middle_is_stored_whole_by_the_next_try() {
     let publisher = Publisher::new(&broker, Encoding::Json);
     let mut arrivals = room.arrivals().await;
     proxy.set(Fault::Throttle(200_000));
-    let publishing = tokio::spawn(async move { publisher.publish_all(&trials(0..400), &voice()).await });
+    let publishing = tokio::spawn(async move { publisher.publish_batched(&trials(0..400), &voice()).await });
     arrived(&mut arrivals, 50).await;
     assert_eq!(room.numbers().await, [0_u32; 0], "nothing of a batch is seen before its commit");
     cut(&proxy, &broker).await;
@@ -90,7 +90,7 @@ async fn a_commit_whose_answer_is_lost_is_recognised_by_the_next_try() {
     let mut arrivals = room.arrivals().await;
     // The answer is still on its way when the batch is complete.
     proxy.set(Fault::Delay(std::time::Duration::from_millis(500)));
-    let publishing = tokio::spawn(async move { publisher.publish_all(&trials(0..100), &voice()).await });
+    let publishing = tokio::spawn(async move { publisher.publish_batched(&trials(0..100), &voice()).await });
     arrived(&mut arrivals, 100).await;
     cut(&proxy, &broker).await;
     let confirmed = tokio::time::timeout(SOON, publishing).await.unwrap().unwrap().unwrap();

@@ -9,7 +9,7 @@ use super::{Room, SOON, arrived, assert_each_once, connect, cut, trials, voice};
 #[tokio::test]
 async fn messages_are_stored_in_the_order_of_the_call_and_confirmed_in_it() {
     let room = Room::open().await;
-    let confirmed = room.publisher().publish_windowed(&trials(0..3000), &voice()).await.unwrap();
+    let confirmed = room.publisher().publish_all(&trials(0..3000), &voice()).await.unwrap();
     let sequences: Vec<u64> = confirmed.iter().map(|published| published.sequence).collect();
     assert_eq!(sequences, (1..=3000).collect::<Vec<_>>());
     assert_eq!(room.numbers().await, (0..3000).collect::<Vec<_>>());
@@ -18,8 +18,8 @@ async fn messages_are_stored_in_the_order_of_the_call_and_confirmed_in_it() {
 #[tokio::test]
 async fn a_second_call_with_the_same_ids_stores_nothing() {
     let room = Room::open().await;
-    let first = room.publisher().publish_windowed(&trials(0..100), &voice()).await.unwrap();
-    let second = room.publisher().publish_windowed(&trials(0..100), &voice()).await.unwrap();
+    let first = room.publisher().publish_all(&trials(0..100), &voice()).await.unwrap();
+    let second = room.publisher().publish_all(&trials(0..100), &voice()).await.unwrap();
     assert!(second.iter().all(|published| published.is_duplicate));
     assert!(first.iter().zip(&second).all(|(first, second)| first.sequence == second.sequence));
     assert_each_once(&room.numbers().await, 100);
@@ -34,7 +34,7 @@ async fn a_connection_that_is_cut_in_the_middle_costs_no_message_and_doubles_non
     let mut arrivals = room.arrivals().await;
     proxy.set(Fault::Throttle(400_000));
     let publishing =
-        tokio::spawn(async move { publisher.publish_windowed(&trials(0..3000), &voice()).await });
+        tokio::spawn(async move { publisher.publish_all(&trials(0..3000), &voice()).await });
     arrived(&mut arrivals, 200).await;
     cut(&proxy, &broker).await;
     let confirmed = tokio::time::timeout(SOON, publishing).await.unwrap().unwrap().unwrap();
@@ -54,7 +54,7 @@ async fn a_broker_that_is_killed_and_comes_back_has_every_message_once() {
     let publisher = Publisher::new(&connect(&room.nats.url()).await, Encoding::Json);
     let mut arrivals = room.arrivals().await;
     let publishing =
-        tokio::spawn(async move { publisher.publish_windowed(&trials(0..3000), &voice()).await });
+        tokio::spawn(async move { publisher.publish_all(&trials(0..3000), &voice()).await });
     arrived(&mut arrivals, 200).await;
     room.nats.kill().await;
     room.nats.restart().await;
@@ -85,10 +85,10 @@ async fn an_event_that_makes_no_sense_ends_the_call_when_those_before_it_are_sto
     let refusal = "`duration_ms`: expected a number from 0, found -1";
     let failure = room.publisher().publish(&events[70], &voice()).await.unwrap_err().to_string();
     assert!(failure.contains(refusal), "{failure}");
-    let failure = room.publisher().publish_all(&events, &voice()).await.unwrap_err().to_string();
+    let failure = room.publisher().publish_batched(&events, &voice()).await.unwrap_err().to_string();
     assert!(failure.contains(refusal), "{failure}");
     assert_eq!(room.kept().await.len(), 0, "a batch is written before any of it leaves");
-    let failure = room.publisher().publish_windowed(&events, &voice()).await.unwrap_err().to_string();
+    let failure = room.publisher().publish_all(&events, &voice()).await.unwrap_err().to_string();
     assert!(failure.contains(refusal), "{failure}");
     assert_eq!(room.numbers().await, (0..70).collect::<Vec<_>>());
 }
