@@ -69,18 +69,21 @@ impl TrialId {
 
 /// Checks that a text can serve as a key, an object name and a message id.
 pub fn check(text: &str) -> Result<(), InvalidId> {
-    let is_legal = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-');
-    let bytes = text.as_bytes();
-    let has_shape = (1..=MAX_ID_BYTES).contains(&bytes.len()) && bytes.iter().all(|byte| is_legal(*byte));
-    if has_shape
-        && !text.starts_with('.')
-        && !text.ends_with('.')
-        && !bytes.windows(2).any(|pair| pair == b"..")
-    {
-        Ok(())
-    } else {
-        Err(InvalidId(text.chars().take(MAX_ID_BYTES).collect()))
+    if is_id(text.as_bytes()) { Ok(()) } else { Err(InvalidId(text.chars().take(MAX_ID_BYTES).collect())) }
+}
+
+/// One pass: every event carries two ids or more.
+fn is_id(bytes: &[u8]) -> bool {
+    // A dot may stand neither at an end nor beside another.
+    let mut may_dot = false;
+    for byte in bytes {
+        match byte {
+            b'.' if may_dot => may_dot = false,
+            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'_' | b'-' => may_dot = true,
+            _ => return false,
+        }
     }
+    may_dot && bytes.len() <= MAX_ID_BYTES
 }
 
 impl fmt::Display for RunId {

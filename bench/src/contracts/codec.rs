@@ -1,19 +1,25 @@
 //! An event written and read, in memory, with the headers it has on its way.
 //!
+//! Reading stands beside the library that does the parsing, alone, on the same bytes into the same type: what is left is
+//! ours, for headers, limits, unknown fields and the meaning.
+//!
 //! Events, headers and payloads are prepared beforehand and taken in turn, so that nothing is read twice in a row. A
 //! call is too short for the clock, so some are timed together.
 
 use std::hint::black_box;
 
+use apache_avro::Schema;
+use apache_avro::reader::datum::GenericDatumReader;
 use schemas::cloudevents::{self, Headers};
-use schemas::{Encoding, Event};
+use schemas::event::TrialReported;
+use schemas::{Encoding, Event, Record};
 use service_kit::clock;
 use service_kit::error::CliError;
 use tokio::time::Instant;
 
 use super::specimen;
 use crate::cli::{Effort, progress};
-use crate::table::{Figure, Finding, Target, Unit};
+use crate::table::{Figure, Finding, Peer, Ratio, Target, Unit};
 use crate::timings::Timings;
 
 /// Different events.
@@ -45,15 +51,39 @@ pub(super) fn measure(effort: Effort) -> Result<Vec<Finding>, CliError> {
             let Written { headers, payload, .. } = black_box(specimen);
             black_box(schemas::codec::decode(subject, headers, payload).is_ok())
         };
-        for (verb, timings) in
-            [("encode", time(&specimens, passes, encode)?), ("decode", time(&specimens, passes, decode)?)]
-        {
-            let (p50, mean) = (Figure::micros(timings.p50()), Figure::micros(timings.mean()));
-            let name = format!("contracts: {verb} a trial event, {name}");
-            findings.push(Finding::typical(name, p50, mean, TARGET).with_remark(&remark));
-        }
+        let timings = time(&specimens, passes, encode)?;
+        let (p50, mean) = (Figure::micros(timings.p50()), Figure::micros(timings.mean()));
+        let title = format!("contracts: encode a trial event, {name}");
+        findings.push(Finding::typical(title, p50, mean, TARGET).with_remark(&remark));
+        let ours = Figure::micros(time(&specimens, passes, decode)?.p50());
+        let library = library(encoding, &specimens, passes)?;
+        let title = format!("contracts: decode a trial event, {name}");
+        findings.push(Finding::beside(title, ours, library, Ratio::OursByPeer, TARGET).with_remark(&remark));
     }
     Ok(findings)
+}
+
+/// The library alone: no headers, no limits, no unknown fields, no check of the meaning.
+fn library(encoding: Encoding, specimens: &[Written], passes: u32) -> Result<Peer, CliError> {
+    let (name, timings) = match encoding {
+        Encoding::Json => {
+            let parse = |specimen: &Written| {
+                black_box(serde_json::from_slice::<TrialReported>(black_box(&specimen.payload)).is_ok())
+            };
+            ("serde_json alone", time(specimens, passes, parse)?)
+        }
+        Encoding::Avro => {
+            let unreadable = |error| CliError::internal("the schema cannot be read").because(error);
+            let schema = Schema::parse_str(Record::TrialReported.latest().text).map_err(unreadable)?;
+            let reader = GenericDatumReader::builder(&schema).build().map_err(unreadable)?;
+            let parse = |specimen: &Written| {
+                let mut datum = black_box(&specimen.payload[10..]);
+                black_box(reader.read_deser::<TrialReported>(&mut datum).is_ok())
+            };
+            ("apache-avro alone", time(specimens, passes, parse)?)
+        }
+    };
+    Ok(Peer::new(name, Figure::micros(timings.p50())))
 }
 
 fn written(encoding: Encoding) -> Result<Vec<Written>, CliError> {

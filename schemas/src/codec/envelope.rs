@@ -27,9 +27,11 @@ const HARMLESS: [&str; 12] = [
 /// Holds the headers against the record of the subject. Messages without an envelope pass.
 pub(super) fn check(record: Record, headers: &Headers) -> Result<(), DecodeError> {
     for (name, value) in &headers.0 {
-        if starts_with_ignoring_case(name, "ce-") {
+        // Most headers are told apart by their first letter.
+        let first = name.as_bytes().first().map(u8::to_ascii_lowercase);
+        if first == Some(b'c') && starts_with_ignoring_case(name, "ce-") {
             attribute(record, &name[3..], value)?;
-        } else if starts_with_ignoring_case(name, "Nats-") && !is_harmless(name) {
+        } else if first == Some(b'n') && starts_with_ignoring_case(name, "Nats-") && !is_harmless(name) {
             let reason = format!(
                 "the header {name} commands the broker; an event may carry none of those but Nats-Msg-Id and Nats-Expected-*"
             );
@@ -55,14 +57,15 @@ fn attribute(record: Record, attribute: &str, value: &str) -> Result<(), DecodeE
         DecodeError::new(FailureClass::Decode, Stage::Decode, reason)
     })?;
     let is = |name: &str| attribute.eq_ignore_ascii_case(name);
-    if is("specversion") && value != "1.0" {
-        let reason = format!("CloudEvents specversion \"{value}\", expected \"1.0\"");
-        return Err(DecodeError::new(FailureClass::Decode, Stage::Decode, reason));
+    match attribute.len() {
+        4 if is("type") => check_type(record, &value),
+        10 if is("dataschema") => check_dataschema(record, &value),
+        11 if is("specversion") && value != "1.0" => {
+            let reason = format!("CloudEvents specversion \"{value}\", expected \"1.0\"");
+            Err(DecodeError::new(FailureClass::Decode, Stage::Decode, reason))
+        }
+        _ => Ok(()),
     }
-    if is("type") {
-        return check_type(record, &value);
-    }
-    if is("dataschema") { check_dataschema(record, &value) } else { Ok(()) }
 }
 
 /// The type a publisher claims must be the one the subject carries.

@@ -57,9 +57,9 @@ fn name(path: &str, text: &str) -> Check {
 
 /// The path is written only when it is needed: most names are.
 fn named(path: std::fmt::Arguments<'_>, text: &str) -> Check {
-    // Nearly every name is printable ASCII.
+    // Nearly every name is printable ASCII that begins with no space.
     let is_plain =
-        text.bytes().all(|byte| matches!(byte, b' '..=b'~')) && text.bytes().any(|byte| byte != b' ');
+        matches!(text.as_bytes(), [b'!'..=b'~', ..]) && text.bytes().all(|byte| matches!(byte, b' '..=b'~'));
     let is_name = is_plain || (!text.trim().is_empty() && !text.contains(char::is_control));
     if is_name && text.len() <= MAX_NAME_BYTES {
         return Ok(());

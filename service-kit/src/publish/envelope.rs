@@ -166,8 +166,7 @@ mod tests {
         let run = RunId::parse("run-1").unwrap();
         let context = Context { traceparent: Some("a\r\nb".to_owned()), ..Context::default() };
         let voice = Voice::outside(run.clone(), context);
-        let headers =
-            Envelope::new(&voice, Encoding::Json).headers(&trial(&run, "a"), Timestamp::default());
+        let headers = Envelope::new(&voice, Encoding::Json).headers(&trial(&run, "a"), Timestamp::default());
         assert_eq!(headers.get("traceparent"), None);
         assert_eq!(headers.get("ce-specversion").map(HeaderValue::as_str), Some("1.0"));
     }

@@ -33,8 +33,7 @@ async fn a_connection_that_is_cut_in_the_middle_costs_no_message_and_doubles_non
     let publisher = Publisher::new(&broker, Encoding::Json);
     let mut arrivals = room.arrivals().await;
     proxy.set(Fault::Throttle(400_000));
-    let publishing =
-        tokio::spawn(async move { publisher.publish_all(&trials(0..3000), &voice()).await });
+    let publishing = tokio::spawn(async move { publisher.publish_all(&trials(0..3000), &voice()).await });
     arrived(&mut arrivals, 200).await;
     cut(&proxy, &broker).await;
     let confirmed = tokio::time::timeout(SOON, publishing).await.unwrap().unwrap().unwrap();
@@ -53,8 +52,7 @@ async fn a_broker_that_is_killed_and_comes_back_has_every_message_once() {
     let mut room = Room::durable().await;
     let publisher = Publisher::new(&connect(&room.nats.url()).await, Encoding::Json);
     let mut arrivals = room.arrivals().await;
-    let publishing =
-        tokio::spawn(async move { publisher.publish_all(&trials(0..3000), &voice()).await });
+    let publishing = tokio::spawn(async move { publisher.publish_all(&trials(0..3000), &voice()).await });
     arrived(&mut arrivals, 200).await;
     room.nats.kill().await;
     room.nats.restart().await;
