@@ -11,7 +11,7 @@ mod export;
 mod facts;
 mod list;
 mod lookup;
-mod registry;
+pub(crate) mod registry;
 mod show;
 
 use service_kit::error::CliError;

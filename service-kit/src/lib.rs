@@ -20,6 +20,7 @@ pub mod event_line;
 pub mod exit;
 pub mod health;
 pub mod history;
+pub mod input;
 pub mod intake;
 pub mod metrics;
 pub mod output;

@@ -16,6 +16,7 @@ use service_kit::{clock, error::CliError};
 
 use super::check::{Check, Finding, bounded};
 use super::machine::{OLDEST_BROKER, version_in};
+use crate::schemas::registry;
 
 /// How long a broker that refuses connections is asked again.
 const PATIENCE: Duration = Duration::from_millis(500);
@@ -23,7 +24,7 @@ const PATIENCE: Duration = Duration::from_millis(500);
 const MAX_SKEW: Duration = Duration::from_secs(2);
 const CREATED_BY: &str = "every service creates what is missing: start one, for example with `cerebros up`";
 /// The checks that need a broker, in the order in which they are shown.
-const DEPENDENT: [&str; 4] = ["streams", "worker", "dlq", "clock"];
+const DEPENDENT: [&str; 5] = ["streams", "schemas", "worker", "dlq", "clock"];
 
 /// The broker itself, and if it answers everything that lies on it.
 pub(super) async fn checks(target: &BrokerTarget) -> Vec<Check> {
@@ -43,14 +44,15 @@ pub(super) async fn checks(target: &BrokerTarget) -> Vec<Check> {
         let dependent = DEPENDENT.into_iter().map(|name| finding.clone().named(name));
         return std::iter::once(first).chain(dependent).collect();
     };
-    let [streams_name, worker_name, dlq_name, clock_name] = DEPENDENT;
-    let (streams, worker, dlq, clock) = tokio::join!(
+    let [streams_name, schemas_name, worker_name, dlq_name, clock_name] = DEPENDENT;
+    let (streams, schemas, worker, dlq, clock) = tokio::join!(
         bounded(streams_name, streams(&broker)),
+        bounded(schemas_name, schemas(&broker)),
         bounded(worker_name, worker(&broker)),
         bounded(dlq_name, dead_letters(&broker)),
         bounded(clock_name, skew(&broker)),
     );
-    vec![first, streams, worker, dlq, clock]
+    vec![first, streams, schemas, worker, dlq, clock]
 }
 
 fn unreachable(error: &CliError) -> Finding {
@@ -134,6 +136,34 @@ fn differences(wanted: &stream::Config, found: &stream::Config) -> Vec<String> {
         .filter(|(_, is_equal)| !is_equal)
         .map(|(fact, _)| format!("{} {fact}", wanted.name))
         .collect()
+}
+
+/// The registry of schemas: does it hold ours, and can we read what others wrote?
+async fn schemas(broker: &Broker) -> Finding {
+    let standing = match registry::standing(broker).await {
+        Ok(standing) => standing,
+        Err(error) => return Finding::warning(format!("not checked: {}", error.what), CREATED_BY),
+    };
+    if !standing.conflicts.is_empty() {
+        let message =
+            format!("the registry has other schemas under our versions: {}", standing.conflicts.join(", "));
+        return Finding::error(
+            message,
+            "two builds disagree about a version; `cerebros schemas list --registry` shows both",
+        );
+    }
+    if !standing.unreadable.is_empty() {
+        let message =
+            format!("somebody writes with schemas we cannot read: {}", standing.unreadable.join(", "));
+        return Finding::warning(message, "upgrade this build, or stop that writer");
+    }
+    if standing.missing > 0 {
+        return Finding::warning(
+            format!("{} of our schemas are not registered yet", standing.missing),
+            CREATED_BY,
+        );
+    }
+    Finding::ok("the registry holds every schema of this build, and this build reads every schema there")
 }
 
 /// Does anybody take run requests?

@@ -41,6 +41,36 @@ pub(super) async fn rows(broker: &Broker) -> Result<Vec<Line>, CliError> {
     Ok(lines)
 }
 
+/// What is wrong with the registry, seen from this build.
+#[derive(Debug, Default)]
+pub(crate) struct Standing {
+    /// Versions that are not registered yet.
+    pub(crate) missing: usize,
+    /// Versions under which the registry has another schema.
+    pub(crate) conflicts: Vec<String>,
+    /// Schemas this build was not made with and cannot read.
+    pub(crate) unreadable: Vec<String>,
+}
+
+/// Sums up how this build and the registry stand to each other.
+pub(crate) async fn standing(broker: &Broker) -> Result<Standing, CliError> {
+    let mut standing = Standing::default();
+    for line in rows(broker).await? {
+        let name = || {
+            let record = line.record.as_deref().unwrap_or("?");
+            line.version.map_or_else(|| record.to_owned(), |version| format!("{record} v{version}"))
+        };
+        match line.state {
+            State::Known => {}
+            State::Missing => standing.missing += 1,
+            State::Conflict => standing.conflicts.push(name()),
+            State::Unknown if line.readable => {}
+            State::Unknown => standing.unreadable.push(name()),
+        }
+    }
+    Ok(standing)
+}
+
 fn silent(error: Unavailable) -> CliError {
     CliError::new("registry-unreadable", Exit::Unreachable, "the registry of schemas cannot be read")
         .because(error)

@@ -1,12 +1,26 @@
 //! `doctor`: parses, names what is broken, and fails only when asked to.
 
 use serde_json::Value;
-use testkit::Scratch;
+use service_kit::broker::Broker;
+use service_kit::config::BrokerTarget;
+use service_kit::topology;
+use testkit::{Nats, Scratch};
 
 use crate::program::{output, program, stderr, stdout};
 
-const NAMES: [&str; 10] =
-    ["python", "nats_server", "data_dir", "ports", "broker", "streams", "worker", "dlq", "clock", "mlflow"];
+const NAMES: [&str; 11] = [
+    "python",
+    "nats_server",
+    "data_dir",
+    "ports",
+    "broker",
+    "streams",
+    "schemas",
+    "worker",
+    "dlq",
+    "clock",
+    "mlflow",
+];
 
 fn check<'a>(answer: &'a Value, name: &str) -> &'a Value {
     answer["checks"].as_array().unwrap().iter().find(|check| check["name"] == name).unwrap()
@@ -51,4 +65,30 @@ async fn a_broker_that_holds_its_tongue_costs_seconds_not_minutes() {
     let found = tokio::time::timeout(std::time::Duration::from_secs(15), output(command)).await.unwrap();
     let answer: Value = serde_json::from_str(&stdout(&found)).unwrap();
     assert_eq!(check(&answer, "broker")["status"], "error");
+}
+
+#[tokio::test]
+async fn the_registry_of_schemas_is_held_against_this_build() {
+    let nats = Nats::start().await;
+    let target = BrokerTarget::at(&nats.url()).unwrap();
+    let broker = Broker::connect(&target, "test", std::time::Duration::from_secs(10)).await.unwrap();
+    topology::ensure(&broker).await.unwrap();
+    let bucket = broker.jetstream.get_key_value(topology::SCHEMAS_BUCKET).await.unwrap();
+    let schemas = async || {
+        let scratch = Scratch::new();
+        let mut command = program(scratch.path(), &["doctor", "--json"]);
+        command.env("NATS_URL", nats.url());
+        let answer: Value = serde_json::from_str(&stdout(&output(command).await)).unwrap();
+        let check = check(&answer, "schemas").clone();
+        (check["status"].as_str().unwrap().to_owned(), check["message"].as_str().unwrap().to_owned())
+    };
+    assert_eq!(schemas().await.0, "ok");
+    bucket.put("RunFailed", r#"{"1":"21b893520106ca36","2":"0123456789abcdef"}"#.into()).await.unwrap();
+    let (status, message) = schemas().await;
+    assert_eq!(status, "warning");
+    assert!(message.contains("RunFailed v2"), "{message}");
+    bucket.put("RunFailed", r#"{"1":"0123456789abcdef"}"#.into()).await.unwrap();
+    let (status, message) = schemas().await;
+    assert_eq!(status, "error");
+    assert!(message.contains("RunFailed v1"), "{message}");
 }

@@ -1,13 +1,11 @@
 //! Where a spec comes from: a file, standard input, or the command line itself. Read no further than the limit.
 
-use std::fs::File;
-use std::io::{self, IsTerminal, Read};
+use std::io;
 
 use schemas::codec::MAX_EVENT_BYTES;
 use service_kit::error::CliError;
 use service_kit::exit::Exit;
-use service_kit::output;
-use tokio::sync::oneshot;
+use service_kit::input::Input;
 
 use crate::spec;
 
@@ -16,37 +14,13 @@ pub(super) async fn read(spec: Option<&str>) -> Result<Option<String>, CliError>
     match spec {
         None => Ok(None),
         Some(text) if text.trim_start().starts_with('{') => Ok(Some(text.to_owned())),
-        Some("-") => {
-            if io::stdin().is_terminal() {
-                output::note("reading the spec from the terminal; Ctrl-D ends it");
-            }
-            apart("standard input".to_owned(), || Ok(Box::new(io::stdin()))).await.map(Some)
-        }
-        Some(path) => {
-            let owned = path.to_owned();
-            apart(path.to_owned(), move || Ok(Box::new(File::open(owned)?))).await.map(Some)
-        }
+        Some(name) => text_of(Input::named(name)).await.map(Some),
     }
 }
 
-/// Reads on a thread of its own: a pipe may never end, and a signal has to end the command all the same. The thread
-/// dies with the process.
-async fn apart(
-    name: String,
-    open: impl FnOnce() -> io::Result<Box<dyn Read>> + Send + 'static,
-) -> Result<String, CliError> {
-    let (done, read) = oneshot::channel();
-    std::thread::spawn(move || {
-        let bytes = open().and_then(|source| {
-            let mut bytes = Vec::new();
-            source.take(MAX_EVENT_BYTES as u64 + 1).read_to_end(&mut bytes)?;
-            Ok(bytes)
-        });
-        // Nobody waits for it any more: then there is nobody to tell.
-        let _ = done.send(bytes);
-    });
-    let bytes = read.await.unwrap_or_else(|_| Err(io::Error::other("the reader ended early")));
-    let bytes = bytes.map_err(|error| unreadable(&name, &error))?;
+async fn text_of(input: Input) -> Result<String, CliError> {
+    let name = input.title();
+    let bytes = input.read(MAX_EVENT_BYTES, "the spec").await.map_err(|error| unreadable(&name, &error))?;
     if bytes.len() > MAX_EVENT_BYTES {
         return Err(spec::refusal(&[spec::too_large(bytes.len())]));
     }

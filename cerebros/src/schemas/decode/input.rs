@@ -1,44 +1,18 @@
 //! The bytes of a message, read no further than the limit; and what is said when they are none.
 
-use std::fs::File;
-use std::io::{self, IsTerminal, Read};
+use std::io;
 
 use schemas::codec::{DecodeError, MAX_EVENT_BYTES};
 use service_kit::error::CliError;
 use service_kit::exit::Exit;
-use service_kit::output;
-use tokio::sync::oneshot;
+use service_kit::input::Input;
 
 /// The whole input.
 pub(super) async fn read(file: &str) -> Result<Vec<u8>, CliError> {
-    if file == "-" {
-        if io::stdin().is_terminal() {
-            output::note("reading the message from the terminal; Ctrl-D ends it");
-        }
-        return apart("standard input", || Ok(Box::new(io::stdin()))).await;
-    }
-    let path = file.to_owned();
-    apart(file, move || Ok(Box::new(File::open(path)?))).await
-}
-
-/// Reads on a thread of its own: a pipe may never end, and a signal has to end the command all the same. The thread
-/// dies with the process.
-async fn apart(
-    name: &str,
-    open: impl FnOnce() -> io::Result<Box<dyn Read>> + Send + 'static,
-) -> Result<Vec<u8>, CliError> {
-    let (done, read) = oneshot::channel();
-    std::thread::spawn(move || {
-        let bytes = open().and_then(|source| {
-            let mut bytes = Vec::new();
-            source.take(MAX_EVENT_BYTES as u64 + 1).read_to_end(&mut bytes)?;
-            Ok(bytes)
-        });
-        // Nobody waits for it any more: then there is nobody to tell.
-        let _ = done.send(bytes);
-    });
-    let bytes = read.await.unwrap_or_else(|_| Err(io::Error::other("the reader ended early")));
-    let bytes = bytes.map_err(|error| unreadable(name, &error))?;
+    let input = Input::named(file);
+    let name = input.title();
+    let bytes =
+        input.read(MAX_EVENT_BYTES, "the message").await.map_err(|error| unreadable(&name, &error))?;
     if bytes.len() > MAX_EVENT_BYTES {
         return Err(CliError::new(
             "message-too-large",
