@@ -49,6 +49,14 @@ pub enum Run {
 }
 
 impl Run {
+    /// True if somebody has asked for the run; a cancel request may come before any other.
+    pub(crate) fn is_asked_for(&self) -> bool {
+        match self {
+            Self::Known(record, None) => record.request_sequence > 0,
+            Self::Known(_, Some(_)) | Self::Asked(_) => true,
+        }
+    }
+
     /// As it is listed.
     pub fn row(&self) -> RunRow {
         match self {

@@ -145,7 +145,9 @@ async fn known(
             None => Ok(None),
         }
     };
-    let Some(run) = args.shared.within(broker, look).await? else { return Ok(None) };
+    let found = args.shared.within(broker, look).await?;
+    // A cancel request that came first leaves a record of a run nobody has asked for.
+    let Some(run) = found.filter(Run::is_asked_for) else { return Ok(None) };
     say_known(&run, request);
     Ok(Some(Target::of(&run)))
 }

@@ -2,7 +2,9 @@
 
 use schemas::lifecycle::RunState;
 use schemas::{Failure, FailureClass, Real, Record, RunId, Stage as Place};
-use service_kit::schema_registry;
+use service_kit::registry::RunRecord;
+use service_kit::registry::record::request_cancel;
+use service_kit::{clock, schema_registry};
 use testkit::wait_until;
 
 use crate::program::{Running, producer};
@@ -176,4 +178,17 @@ async fn what_is_asked_for_in_avro_goes_out_in_avro_with_its_schemas_registered(
         let text = schema_registry::look_up(&stage.broker, record.fingerprint()).await.unwrap();
         assert_eq!(text.as_deref(), Some(record.latest().text));
     }
+}
+
+#[tokio::test]
+async fn a_run_that_was_cancelled_before_anybody_asked_for_it_can_still_be_submitted() {
+    let stage = Stage::set().await;
+    let cancel =
+        |known: Option<&RunRecord>| (request_cancel(known, &id("early"), "by hand", clock::now()), ());
+    stage.registry().await.change(&id("early"), cancel).await.unwrap();
+    let submitted =
+        producer(&stage.url(), &["submit", "--set", "dataset_id=iris", "--run-id", "early"]).await;
+    assert_eq!((submitted.code, submitted.stdout.trim()), (0, "early"), "{submitted:?}");
+    assert!(!submitted.stderr.contains("already submitted"), "{submitted:?}");
+    assert_eq!(stage.requests().await.len(), 1);
 }
