@@ -13,7 +13,7 @@ use serde_json::Value;
 
 use crate::ordered_json::Ordered;
 use crate::record::Version;
-use crate::shape::{FieldShape, RecordShape, Shape};
+use crate::shape::{FieldShape, RecordShape, Scalar, Shape};
 use limit::Limit;
 
 /// The dialect of [`document`].
@@ -63,16 +63,7 @@ impl Definitions {
 
     fn shape(&mut self, shape: &Shape) -> Ordered {
         match shape {
-            Shape::Null => typed("null"),
-            Shape::Boolean => typed("boolean"),
-            Shape::Int => {
-                let int = typed("integer").with("format", "int32");
-                int.with("minimum", i64::from(i32::MIN)).with("maximum", i64::from(i32::MAX))
-            }
-            Shape::Long => typed("integer").with("format", "int64"),
-            Shape::Float | Shape::Double => self.named(DOUBLE, |_| double()),
-            Shape::Bytes | Shape::String => typed("string"),
-            Shape::TimestampMillis | Shape::TimestampMicros => typed("string").with("format", "date-time"),
+            Shape::Scalar(scalar) => self.scalar(*scalar),
             Shape::Array(items) => typed("array").with("items", self.shape(items)),
             Shape::Map(values) => typed("object").with("additionalProperties", self.shape(values)),
             Shape::Union(branches) => self.union(branches),
@@ -82,6 +73,21 @@ impl Definitions {
                     .with("enum", shape.symbols.iter().map(String::as_str).collect::<Ordered>())
             }),
             Shape::Record(record) => self.named(short(&record.name), |all| all.record(record)),
+        }
+    }
+
+    fn scalar(&mut self, scalar: Scalar) -> Ordered {
+        match scalar {
+            Scalar::Null => typed("null"),
+            Scalar::Boolean => typed("boolean"),
+            Scalar::Int => {
+                let int = typed("integer").with("format", "int32");
+                int.with("minimum", i64::from(i32::MIN)).with("maximum", i64::from(i32::MAX))
+            }
+            Scalar::Long => typed("integer").with("format", "int64"),
+            Scalar::Float | Scalar::Double => self.named(DOUBLE, |_| double()),
+            Scalar::Bytes | Scalar::String => typed("string"),
+            Scalar::TimestampMillis | Scalar::TimestampMicros => typed("string").with("format", "date-time"),
         }
     }
 
@@ -96,7 +102,7 @@ impl Definitions {
     }
 
     fn union(&mut self, branches: &[Shape]) -> Ordered {
-        let is_null = |branch: &&Shape| matches!(branch, Shape::Null);
+        let is_null = |branch: &&Shape| **branch == Shape::NULL;
         let others: Vec<&Shape> = branches.iter().filter(|branch| !is_null(branch)).collect();
         match others.as_slice() {
             [only] if others.len() < branches.len() => nullable(self.shape(only)),

@@ -20,6 +20,18 @@ pub(crate) use json::to_json;
 #[derive(Debug, Clone, PartialEq)]
 #[expect(missing_docs, reason = "the names are Avro's")]
 pub enum Shape {
+    Scalar(Scalar),
+    Array(Box<Shape>),
+    Map(Box<Shape>),
+    Union(Vec<Shape>),
+    Enum(EnumShape),
+    Record(RecordShape),
+}
+
+/// A type without parts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[expect(missing_docs, reason = "the names are Avro's")]
+pub enum Scalar {
     Null,
     Boolean,
     Int,
@@ -32,11 +44,29 @@ pub enum Shape {
     TimestampMillis,
     /// A long that counts microseconds since 1970.
     TimestampMicros,
-    Array(Box<Shape>),
-    Map(Box<Shape>),
-    Union(Vec<Shape>),
-    Enum(EnumShape),
-    Record(RecordShape),
+}
+
+impl Scalar {
+    /// What it is called in a schema; a time by its logical type.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Null => "null",
+            Self::Boolean => "boolean",
+            Self::Int => "int",
+            Self::Long => "long",
+            Self::Float => "float",
+            Self::Double => "double",
+            Self::Bytes => "bytes",
+            Self::String => "string",
+            Self::TimestampMillis => "timestamp-millis",
+            Self::TimestampMicros => "timestamp-micros",
+        }
+    }
+
+    /// True for the longs that count time.
+    pub fn is_time(self) -> bool {
+        matches!(self, Self::TimestampMillis | Self::TimestampMicros)
+    }
 }
 
 /// A closed set of symbols.
@@ -81,19 +111,13 @@ pub struct FieldShape {
 }
 
 impl Shape {
+    /// The type of nothing.
+    pub const NULL: Self = Self::Scalar(Scalar::Null);
+
     /// What the type is called in messages: `long`, `array`, `cerebros.events.Budget`.
     pub fn title(&self) -> &str {
         match self {
-            Self::Null => "null",
-            Self::Boolean => "boolean",
-            Self::Int => "int",
-            Self::Long => "long",
-            Self::Float => "float",
-            Self::Double => "double",
-            Self::Bytes => "bytes",
-            Self::String => "string",
-            Self::TimestampMillis => "timestamp-millis",
-            Self::TimestampMicros => "timestamp-micros",
+            Self::Scalar(scalar) => scalar.as_str(),
             Self::Array(_) => "array",
             Self::Map(_) => "map",
             Self::Union(_) => "union",
@@ -110,21 +134,9 @@ impl Shape {
     /// True when no value of the type takes a byte, so that a collection of it could claim any length.
     pub(crate) fn is_weightless(&self) -> bool {
         match self {
-            Self::Null => true,
+            Self::Scalar(scalar) => *scalar == Scalar::Null,
             Self::Record(record) => record.fields.iter().all(|field| field.shape.is_weightless()),
-            Self::Boolean
-            | Self::Int
-            | Self::Long
-            | Self::Float
-            | Self::Double
-            | Self::Bytes
-            | Self::String
-            | Self::TimestampMillis
-            | Self::TimestampMicros
-            | Self::Array(_)
-            | Self::Map(_)
-            | Self::Union(_)
-            | Self::Enum(_) => false,
+            Self::Array(_) | Self::Map(_) | Self::Union(_) | Self::Enum(_) => false,
         }
     }
 }

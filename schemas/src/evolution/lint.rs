@@ -1,7 +1,7 @@
 //! What a schema must not contain, whatever the other versions are.
 
 use super::{Fault, Rule};
-use crate::shape::{FieldShape, RecordShape, Shape, encode_default, join};
+use crate::shape::{FieldShape, RecordShape, Scalar, Shape, encode_default, join};
 
 pub(super) fn lint(shape: &Shape) -> Vec<Fault> {
     let mut faults = Vec::new();
@@ -22,16 +22,7 @@ fn walk(shape: &Shape, path: &str, faults: &mut Vec<Fault>) {
             }
         }
         Shape::Record(record) => fields(record, path, faults),
-        Shape::Null
-        | Shape::Boolean
-        | Shape::Int
-        | Shape::Long
-        | Shape::Float
-        | Shape::Double
-        | Shape::Bytes
-        | Shape::String
-        | Shape::TimestampMillis
-        | Shape::TimestampMicros => {}
+        Shape::Scalar(_) => {}
     }
 }
 
@@ -76,17 +67,13 @@ fn default(field: &FieldShape, path: &str, faults: &mut Vec<Fault>) {
 fn union(branches: &[Shape], path: &str, faults: &mut Vec<Fault>) {
     let count = |is: fn(&Shape) -> bool| branches.iter().filter(|branch| is(branch)).count();
     let objects = count(|branch| matches!(branch, Shape::Record(_) | Shape::Map(_)));
-    let texts = count(|branch| matches!(branch, Shape::String | Shape::Bytes | Shape::Enum(_)));
-    let numbers = count(|branch| {
-        matches!(
-            branch,
-            Shape::Int
-                | Shape::Long
-                | Shape::Float
-                | Shape::Double
-                | Shape::TimestampMillis
-                | Shape::TimestampMicros
-        )
+    let texts =
+        count(|branch| matches!(branch, Shape::Scalar(Scalar::String | Scalar::Bytes) | Shape::Enum(_)));
+    let numbers = count(|branch| match branch {
+        Shape::Scalar(scalar) => {
+            !matches!(scalar, Scalar::Null | Scalar::Boolean | Scalar::String | Scalar::Bytes)
+        }
+        Shape::Array(_) | Shape::Map(_) | Shape::Union(_) | Shape::Enum(_) | Shape::Record(_) => false,
     });
     if objects > 1 || texts > 1 || numbers > 1 {
         let titles: Vec<&str> = branches.iter().map(Shape::title).collect();

@@ -12,7 +12,7 @@ use apache_avro::writer::datum::GenericDatumWriter;
 
 use super::{Fault, Rule};
 use crate::resolution::Resolution;
-use crate::shape::{RecordShape, Shape};
+use crate::shape::{RecordShape, Scalar, Shape};
 
 /// Most values made of one schema.
 const MAX_SAMPLES: usize = 512;
@@ -105,16 +105,7 @@ fn schema_of(shape: &Shape) -> Result<Schema, String> {
 
 fn values(shape: &Shape) -> Vec<Value> {
     match shape {
-        Shape::Null => vec![Value::Null],
-        Shape::Boolean => vec![Value::Boolean(true), Value::Boolean(false)],
-        Shape::Int => [1, 0, -1, i32::MAX, i32::MIN].map(Value::Int).to_vec(),
-        Shape::Long => [1, 0, -1, i64::MAX, i64::MIN].map(Value::Long).to_vec(),
-        Shape::TimestampMillis => [1, -1].map(Value::TimestampMillis).to_vec(),
-        Shape::TimestampMicros => [1, -1].map(Value::TimestampMicros).to_vec(),
-        Shape::Float => [0.5, f32::NAN, f32::INFINITY].map(Value::Float).to_vec(),
-        Shape::Double => [0.1, f64::NAN, f64::INFINITY, f64::NEG_INFINITY].map(Value::Double).to_vec(),
-        Shape::Bytes => vec![Value::Bytes(b"ab".to_vec()), Value::Bytes(Vec::new())],
-        Shape::String => ["a", "", "é"].map(|text| Value::String(text.to_owned())).to_vec(),
+        Shape::Scalar(scalar) => scalars(*scalar),
         Shape::Array(items) => {
             let items = values(items);
             let all = Value::Array(items.iter().take(8).cloned().collect());
@@ -143,6 +134,21 @@ fn values(shape: &Shape) -> Vec<Value> {
             shape.symbols.iter().enumerate().map(symbol).collect()
         }
         Shape::Record(record) => records(record),
+    }
+}
+
+fn scalars(scalar: Scalar) -> Vec<Value> {
+    match scalar {
+        Scalar::Null => vec![Value::Null],
+        Scalar::Boolean => vec![Value::Boolean(true), Value::Boolean(false)],
+        Scalar::Int => [1, 0, -1, i32::MAX, i32::MIN].map(Value::Int).to_vec(),
+        Scalar::Long => [1, 0, -1, i64::MAX, i64::MIN].map(Value::Long).to_vec(),
+        Scalar::TimestampMillis => [1, -1].map(Value::TimestampMillis).to_vec(),
+        Scalar::TimestampMicros => [1, -1].map(Value::TimestampMicros).to_vec(),
+        Scalar::Float => [0.5, f32::NAN, f32::INFINITY].map(Value::Float).to_vec(),
+        Scalar::Double => [0.1, f64::NAN, f64::INFINITY, f64::NEG_INFINITY].map(Value::Double).to_vec(),
+        Scalar::Bytes => vec![Value::Bytes(b"ab".to_vec()), Value::Bytes(Vec::new())],
+        Scalar::String => ["a", "", "é"].map(|text| Value::String(text.to_owned())).to_vec(),
     }
 }
 

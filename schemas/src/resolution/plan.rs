@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use crate::shape::{EnumShape, RecordShape, Shape, encode_default, join};
+use crate::shape::{EnumShape, RecordShape, Scalar, Shape, encode_default, join};
 
 /// What to do with a value of the writer's.
 #[derive(Debug, Clone)]
@@ -10,7 +10,7 @@ pub(super) enum Plan {
     /// Both write the same bytes.
     Copy(Shape),
     /// A number that becomes a float or a double.
-    Widen { from: Shape, to: Shape },
+    Widen { from: Scalar, to: Scalar },
     /// Each item by a plan.
     Array(Box<Plan>),
     /// Each value by a plan.
@@ -90,29 +90,24 @@ impl Planner {
             }
             (Shape::Enum(writer), Shape::Enum(reader)) => self.symbols(writer, reader, path),
             (Shape::Record(writer), Shape::Record(reader)) => self.record(writer, reader, path),
-            (writer, reader) => self.primitive(writer, reader, path),
+            (Shape::Scalar(writer), Shape::Scalar(reader)) => self.scalar(*writer, *reader, path),
+            (writer, reader) => self.miss(path, MismatchKind::Type, writer.title(), reader.title()),
         }
     }
 
-    fn primitive(&mut self, writer: &Shape, reader: &Shape, path: &str) -> Option<Plan> {
-        if writer == reader {
-            return Some(Plan::Copy(writer.clone()));
-        }
+    fn scalar(&mut self, writer: Scalar, reader: Scalar, path: &str) -> Option<Plan> {
+        use Scalar::{Bytes, Double, Float, Int, Long, String};
         match (writer, reader) {
-            (Shape::Int, Shape::Long) | (Shape::Bytes, Shape::String) | (Shape::String, Shape::Bytes) => {
-                Some(Plan::Copy(writer.clone()))
+            (writer, reader) if writer == reader => Some(Plan::Copy(Shape::Scalar(writer))),
+            (Int, Long) | (Bytes, String) | (String, Bytes) => Some(Plan::Copy(Shape::Scalar(writer))),
+            (Int | Long, Float | Double) | (Float, Double) => Some(Plan::Widen { from: writer, to: reader }),
+            (Int | Long, time) | (time, Int | Long) if time.is_time() => {
+                self.miss(path, MismatchKind::LogicalType, writer.as_str(), reader.as_str())
             }
-            (Shape::Int | Shape::Long, Shape::Float | Shape::Double) | (Shape::Float, Shape::Double) => {
-                Some(Plan::Widen { from: writer.clone(), to: reader.clone() })
+            (one, other) if one.is_time() && other.is_time() => {
+                self.miss(path, MismatchKind::LogicalType, writer.as_str(), reader.as_str())
             }
-            (
-                Shape::Int | Shape::Long | Shape::TimestampMillis | Shape::TimestampMicros,
-                Shape::TimestampMillis | Shape::TimestampMicros,
-            )
-            | (Shape::TimestampMillis | Shape::TimestampMicros, Shape::Long) => {
-                self.miss(path, MismatchKind::LogicalType, writer, reader)
-            }
-            _ => self.miss(path, MismatchKind::Type, writer, reader),
+            _ => self.miss(path, MismatchKind::Type, writer.as_str(), reader.as_str()),
         }
     }
 
@@ -220,8 +215,8 @@ impl Planner {
         None
     }
 
-    fn miss(&mut self, path: &str, kind: MismatchKind, writer: &Shape, reader: &Shape) -> Option<Plan> {
-        let reason = format!("{} cannot be read as {}", writer.title(), reader.title());
+    fn miss(&mut self, path: &str, kind: MismatchKind, writer: &str, reader: &str) -> Option<Plan> {
+        let reason = format!("{writer} cannot be read as {reader}");
         self.mismatches.push(Mismatch { path: path.to_owned(), kind, reason });
         None
     }

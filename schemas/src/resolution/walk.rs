@@ -3,7 +3,7 @@
 use super::cursor::{Cursor, Walk};
 use super::plan::{FieldPlan, Plan};
 use crate::limits::MAX_EVENT_BYTES;
-use crate::shape::{EnumShape, Shape, write_long};
+use crate::shape::{EnumShape, Scalar, Shape, write_long};
 
 /// Most values of one event, containers included. Every collection of a record holds at most 2,000 entries.
 pub(crate) const MAX_STEPS: usize = 1 << 16;
@@ -21,23 +21,7 @@ pub(crate) fn skip_whole(shape: &Shape, datum: &[u8]) -> Walk<()> {
 fn skip(shape: &Shape, cursor: &mut Cursor<'_>) -> Walk<()> {
     cursor.step()?;
     match shape {
-        Shape::Null => Ok(()),
-        Shape::Boolean => match cursor.take(1)? {
-            [0 | 1] => Ok(()),
-            other => Err(cursor.fault(format!("expected a boolean, found the byte {:#04x}", other[0]))),
-        },
-        Shape::Int => {
-            let number = cursor.long()?;
-            i32::try_from(number).map(drop).map_err(|_| cursor.fault(format!("{number} is no int")))
-        }
-        Shape::Long | Shape::TimestampMillis | Shape::TimestampMicros => cursor.long().map(drop),
-        Shape::Float => cursor.take(4).map(drop),
-        Shape::Double => cursor.take(8).map(drop),
-        Shape::Bytes => {
-            let length = cursor.length()?;
-            cursor.take(length).map(drop)
-        }
-        Shape::String => text(cursor),
+        Shape::Scalar(scalar) => skip_scalar(*scalar, cursor),
         Shape::Array(items) => {
             blocks(cursor, |cursor| skip(items, cursor).map_err(|error| error.under("[]")))
         }
@@ -57,6 +41,28 @@ fn skip(shape: &Shape, cursor: &mut Cursor<'_>) -> Walk<()> {
     }
 }
 
+fn skip_scalar(scalar: Scalar, cursor: &mut Cursor<'_>) -> Walk<()> {
+    match scalar {
+        Scalar::Null => Ok(()),
+        Scalar::Boolean => match cursor.take(1)? {
+            [0 | 1] => Ok(()),
+            other => Err(cursor.fault(format!("expected a boolean, found the byte {:#04x}", other[0]))),
+        },
+        Scalar::Int => {
+            let number = cursor.long()?;
+            i32::try_from(number).map(drop).map_err(|_| cursor.fault(format!("{number} is no int")))
+        }
+        Scalar::Long | Scalar::TimestampMillis | Scalar::TimestampMicros => cursor.long().map(drop),
+        Scalar::Float => cursor.take(4).map(drop),
+        Scalar::Double => cursor.take(8).map(drop),
+        Scalar::Bytes => {
+            let length = cursor.length()?;
+            cursor.take(length).map(drop)
+        }
+        Scalar::String => text(cursor),
+    }
+}
+
 /// Appends the reader's bytes for the writer's next value.
 pub(super) fn rewrite(plan: &Plan, cursor: &mut Cursor<'_>, out: &mut Vec<u8>) -> Walk<()> {
     if out.len() > MAX_EVENT_BYTES {
@@ -69,7 +75,7 @@ pub(super) fn rewrite(plan: &Plan, cursor: &mut Cursor<'_>, out: &mut Vec<u8>) -
             out.extend_from_slice(cursor.since(start));
             Ok(())
         }
-        Plan::Widen { from, to } => widen(from, to, cursor, out),
+        Plan::Widen { from, to } => widen(*from, *to, cursor, out),
         Plan::Array(items) => rewrite_blocks(cursor, out, |cursor, out| {
             rewrite(items, cursor, out).map_err(|error| error.under("[]"))
         }),
@@ -125,15 +131,15 @@ fn rewrite_record(
     clippy::cast_possible_truncation,
     reason = "that is what widening means"
 )]
-fn widen(from: &Shape, to: &Shape, cursor: &mut Cursor<'_>, out: &mut Vec<u8>) -> Walk<()> {
+fn widen(from: Scalar, to: Scalar, cursor: &mut Cursor<'_>, out: &mut Vec<u8>) -> Walk<()> {
     cursor.step()?;
-    let number = if *from == Shape::Float {
+    let number = if from == Scalar::Float {
         let bytes = cursor.take(4)?.try_into().expect("four bytes were taken");
         f64::from(f32::from_le_bytes(bytes))
     } else {
         cursor.long()? as f64
     };
-    if *to == Shape::Float {
+    if to == Scalar::Float {
         out.extend((number as f32).to_le_bytes());
     } else {
         out.extend(number.to_le_bytes());

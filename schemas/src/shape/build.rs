@@ -8,7 +8,7 @@ use apache_avro::schema::{EnumSchema, Name, RecordSchema};
 use serde_json::Value;
 
 use super::json::to_wire_json;
-use super::{EnumShape, FieldShape, RecordShape, Shape, ShapeError};
+use super::{EnumShape, FieldShape, RecordShape, Scalar, Shape, ShapeError};
 use crate::fingerprint::Fingerprint;
 use crate::rule::Rule;
 
@@ -96,16 +96,16 @@ impl Builder {
     fn shape(&mut self, schema: &Schema, namespace: Option<&str>, path: &str) -> Result<Shape, ShapeError> {
         self.count(1, path)?;
         match schema {
-            Schema::Null => Ok(Shape::Null),
-            Schema::Boolean => Ok(Shape::Boolean),
-            Schema::Int => Ok(Shape::Int),
-            Schema::Long => Ok(Shape::Long),
-            Schema::Float => Ok(Shape::Float),
-            Schema::Double => Ok(Shape::Double),
-            Schema::Bytes => Ok(Shape::Bytes),
-            Schema::String => Ok(Shape::String),
-            Schema::TimestampMillis => Ok(Shape::TimestampMillis),
-            Schema::TimestampMicros => Ok(Shape::TimestampMicros),
+            Schema::Null => Ok(Shape::Scalar(Scalar::Null)),
+            Schema::Boolean => Ok(Shape::Scalar(Scalar::Boolean)),
+            Schema::Int => Ok(Shape::Scalar(Scalar::Int)),
+            Schema::Long => Ok(Shape::Scalar(Scalar::Long)),
+            Schema::Float => Ok(Shape::Scalar(Scalar::Float)),
+            Schema::Double => Ok(Shape::Scalar(Scalar::Double)),
+            Schema::Bytes => Ok(Shape::Scalar(Scalar::Bytes)),
+            Schema::String => Ok(Shape::Scalar(Scalar::String)),
+            Schema::TimestampMillis => Ok(Shape::Scalar(Scalar::TimestampMillis)),
+            Schema::TimestampMicros => Ok(Shape::Scalar(Scalar::TimestampMicros)),
             Schema::Array(array) => {
                 self.collection(&array.items, namespace, &format!("{path}[]")).map(Shape::Array)
             }
@@ -237,17 +237,7 @@ fn size(shape: &Shape) -> usize {
         Shape::Array(inner) | Shape::Map(inner) => size(inner),
         Shape::Union(branches) => branches.iter().map(size).sum(),
         Shape::Record(record) => record.fields.iter().map(|field| size(&field.shape)).sum(),
-        Shape::Null
-        | Shape::Boolean
-        | Shape::Int
-        | Shape::Long
-        | Shape::Float
-        | Shape::Double
-        | Shape::Bytes
-        | Shape::String
-        | Shape::TimestampMillis
-        | Shape::TimestampMicros
-        | Shape::Enum(_) => 0,
+        Shape::Scalar(_) | Shape::Enum(_) => 0,
     }
 }
 

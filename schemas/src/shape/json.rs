@@ -21,10 +21,9 @@ fn write(shape: &Shape, is_logical: bool, named: &mut HashSet<String>) -> Value 
         Shape::Array(items) => json!({ "type": "array", "items": write(items, is_logical, named) }),
         Shape::Map(values) => json!({ "type": "map", "values": write(values, is_logical, named) }),
         Shape::Union(branches) => branches.iter().map(|branch| write(branch, is_logical, named)).collect(),
-        Shape::TimestampMillis | Shape::TimestampMicros if !is_logical => "long".into(),
-        Shape::TimestampMillis | Shape::TimestampMicros => {
-            json!({ "type": "long", "logicalType": shape.title() })
-        }
+        Shape::Scalar(scalar) if !scalar.is_time() => scalar.as_str().into(),
+        Shape::Scalar(_) if !is_logical => "long".into(),
+        Shape::Scalar(time) => json!({ "type": "long", "logicalType": time.as_str() }),
         Shape::Enum(shape) if !named.insert(shape.name.clone()) => shape.name.as_str().into(),
         Shape::Enum(shape) => {
             let mut value = json!({ "type": "enum", "name": shape.name, "symbols": shape.symbols });
@@ -45,13 +44,5 @@ fn write(shape: &Shape, is_logical: bool, named: &mut HashSet<String>) -> Value 
             }
             json!({ "type": "record", "name": record.name, "fields": fields })
         }
-        Shape::Null
-        | Shape::Boolean
-        | Shape::Int
-        | Shape::Long
-        | Shape::Float
-        | Shape::Double
-        | Shape::Bytes
-        | Shape::String => shape.title().into(),
     }
 }

@@ -48,16 +48,9 @@ fn kind(shape: &Shape) -> String {
             kinds.sort_by_key(|kind| kind == "null");
             kinds.join(" or ")
         }
-        Shape::TimestampMillis | Shape::TimestampMicros => "timestamp".to_owned(),
+        Shape::Scalar(scalar) if scalar.is_time() => "timestamp".to_owned(),
+        Shape::Scalar(scalar) => scalar.as_str().to_owned(),
         Shape::Enum(_) | Shape::Record(_) => json_schema::short(shape.title()).to_owned(),
-        Shape::Null
-        | Shape::Boolean
-        | Shape::Int
-        | Shape::Long
-        | Shape::Float
-        | Shape::Double
-        | Shape::Bytes
-        | Shape::String => shape.title().to_owned(),
     }
 }
 
@@ -88,21 +81,10 @@ fn inside(shape: &Shape) -> (&Shape, &'static str) {
         Shape::Array(items) => (inside(items).0, "[]"),
         Shape::Map(values) => (inside(values).0, "{}"),
         Shape::Union(branches) => {
-            let value = branches.iter().find(|branch| !matches!(branch, Shape::Null));
+            let value = branches.iter().find(|branch| **branch != Shape::NULL);
             value.map_or((shape, ""), inside)
         }
-        Shape::Null
-        | Shape::Boolean
-        | Shape::Int
-        | Shape::Long
-        | Shape::Float
-        | Shape::Double
-        | Shape::Bytes
-        | Shape::String
-        | Shape::TimestampMillis
-        | Shape::TimestampMicros
-        | Shape::Enum(_)
-        | Shape::Record(_) => (shape, ""),
+        Shape::Scalar(_) | Shape::Enum(_) | Shape::Record(_) => (shape, ""),
     }
 }
 
