@@ -86,13 +86,14 @@ impl<'a> Cursor<'a> {
     }
 
     /// Items of the next block of an array or map; 0 at the end. The byte size some writers put in front is not needed.
+    /// The smallest number has no counterpart that could be written again.
     pub(crate) fn block(&mut self) -> Walk<usize> {
         let number = self.long()?;
         if number < 0 {
             self.length()?;
         }
-        let count = number.unsigned_abs();
-        usize::try_from(count).map_err(|_| self.fault(format!("a block of {count} items")))
+        let count = number.checked_abs().and_then(|count| usize::try_from(count).ok());
+        count.ok_or_else(|| self.fault(format!("a block of {} items", number.unsigned_abs())))
     }
 
     /// The bytes from an earlier place to here.

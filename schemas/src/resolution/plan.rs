@@ -113,7 +113,10 @@ impl Planner {
 
     fn written_union(&mut self, branches: &[Shape], reader: &Shape, path: &str) -> Option<Plan> {
         let Shape::Union(known) = reader else {
-            let unreadable = branches.iter().find(|branch| plan(branch, reader).is_err())?;
+            let Some(unreadable) = branches.iter().find(|branch| plan(branch, reader).is_err()) else {
+                let plans = branches.iter().map(|branch| self.plan(branch, reader, path));
+                return plans.collect::<Option<Vec<_>>>().map(Plan::FromUnion);
+            };
             let reason = format!(
                 "{} or {}: the reader has only {}",
                 unreadable.title(),

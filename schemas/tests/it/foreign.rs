@@ -177,3 +177,33 @@ fn a_foreign_schema_of_another_record_is_out_of_place() {
     assert_eq!(class, FailureClass::SchemaMismatch);
     assert!(reason.contains("RunStarted") && reason.contains("TrialReported"), "{reason}");
 }
+
+#[test]
+fn a_union_whose_branches_all_fit_is_read_as_the_plain_type() {
+    let cancel = Record::RunCancelRequested;
+    let text = cancel.latest().text.replacen("\"type\": \"string\"", "\"type\": [\"bytes\", \"string\"]", 1);
+    let fingerprint = fingerprint_of(&text);
+    let foreign = Foreign::read(fingerprint, &text);
+    assert!(foreign.is_readable());
+    for branch in [0, 2] {
+        // The reason looks like another request: lost bytes of the run's name would cancel the run "j".
+        let mut bytes = [&[0xc3, 0x01], &fingerprint.0[..], &[branch, 12], b"victim", b"\x02j\x02f"].concat();
+        bytes.extend([b'x'; 51]);
+        let decoded = codec::decode_with(cancel.subject(), &headers(), &bytes, Some(&foreign)).unwrap();
+        let Event::RunCancelRequested(request) = decoded.event else { panic!("a request to cancel") };
+        assert_eq!(request.run_id.as_str(), "victim");
+        assert!(request.reason.unwrap().starts_with("\x02fxxx"));
+    }
+}
+
+#[test]
+fn a_block_of_the_smallest_number_is_refused_and_panics_nobody() {
+    let oldest = &Record::TrialReported.versions()[0];
+    // trial_id, run_id, status, then number to candidate_id null, then the first block of parent_ids.
+    let mut bytes = [&[0xc3, 0x01], &oldest.fingerprint.0[..], &[2, b't', 2, b'r', 0, 0, 0, 0, 0]].concat();
+    bytes.extend([0xff; 9]);
+    bytes.extend([0x01, 0, 0]);
+    let error = codec::decode(TRIAL, &headers(), &bytes).unwrap_err();
+    assert_eq!(error.class, FailureClass::Decode);
+    assert!(error.reason.contains("parent_ids"), "{}", error.reason);
+}
