@@ -63,12 +63,15 @@ pub struct Mismatch {
     pub reason: String,
 }
 
+/// Everything that does not fit is on the list; the only proof that something is there.
+#[derive(Debug, Clone, Copy)]
+struct Listed;
+
+type Planned<T> = Result<T, Listed>;
+
 pub(super) fn plan(writer: &Shape, reader: &Shape) -> Result<Plan, Vec<Mismatch>> {
     let mut planner = Planner::default();
-    match planner.plan(writer, reader, "") {
-        Some(plan) if planner.mismatches.is_empty() => Ok(plan),
-        Some(_) | None => Err(planner.mismatches),
-    }
+    planner.plan(writer, reader, "").map_err(|Listed| planner.mismatches)
 }
 
 #[derive(Default)]
@@ -77,8 +80,7 @@ struct Planner {
 }
 
 impl Planner {
-    /// `None` when something was put on the list.
-    fn plan(&mut self, writer: &Shape, reader: &Shape, path: &str) -> Option<Plan> {
+    fn plan(&mut self, writer: &Shape, reader: &Shape, path: &str) -> Planned<Plan> {
         match (writer, reader) {
             (Shape::Union(branches), reader) => self.written_union(branches, reader, path),
             (writer, Shape::Union(branches)) => self.read_union(writer, branches, path),
@@ -91,137 +93,141 @@ impl Planner {
             (Shape::Enum(writer), Shape::Enum(reader)) => self.symbols(writer, reader, path),
             (Shape::Record(writer), Shape::Record(reader)) => self.record(writer, reader, path),
             (Shape::Scalar(writer), Shape::Scalar(reader)) => self.scalar(*writer, *reader, path),
-            (writer, reader) => self.miss(path, MismatchKind::Type, writer.title(), reader.title()),
+            (writer, reader) => Err(self.unlike(path, MismatchKind::Type, writer.title(), reader.title())),
         }
     }
 
-    fn scalar(&mut self, writer: Scalar, reader: Scalar, path: &str) -> Option<Plan> {
+    fn scalar(&mut self, writer: Scalar, reader: Scalar, path: &str) -> Planned<Plan> {
         use Scalar::{Bytes, Double, Float, Int, Long, String};
-        match (writer, reader) {
-            (writer, reader) if writer == reader => Some(Plan::Copy(Shape::Scalar(writer))),
-            (Int, Long) | (Bytes, String) | (String, Bytes) => Some(Plan::Copy(Shape::Scalar(writer))),
-            (Int | Long, Float | Double) | (Float, Double) => Some(Plan::Widen { from: writer, to: reader }),
-            (Int | Long, time) | (time, Int | Long) if time.is_time() => {
-                self.miss(path, MismatchKind::LogicalType, writer.as_str(), reader.as_str())
+        let kind = match (writer, reader) {
+            (writer, reader) if writer == reader => return Ok(Plan::Copy(Shape::Scalar(writer))),
+            (Int, Long) | (Bytes, String) | (String, Bytes) => return Ok(Plan::Copy(Shape::Scalar(writer))),
+            (Int | Long, Float | Double) | (Float, Double) => {
+                return Ok(Plan::Widen { from: writer, to: reader });
             }
-            (one, other) if one.is_time() && other.is_time() => {
-                self.miss(path, MismatchKind::LogicalType, writer.as_str(), reader.as_str())
-            }
-            _ => self.miss(path, MismatchKind::Type, writer.as_str(), reader.as_str()),
-        }
+            (Int | Long, time) | (time, Int | Long) if time.is_time() => MismatchKind::LogicalType,
+            (one, other) if one.is_time() && other.is_time() => MismatchKind::LogicalType,
+            _ => MismatchKind::Type,
+        };
+        Err(self.unlike(path, kind, writer.as_str(), reader.as_str()))
     }
 
-    fn written_union(&mut self, branches: &[Shape], reader: &Shape, path: &str) -> Option<Plan> {
-        let Shape::Union(known) = reader else {
-            let Some(unreadable) = branches.iter().find(|branch| plan(branch, reader).is_err()) else {
-                let plans = branches.iter().map(|branch| self.plan(branch, reader, path));
-                return plans.collect::<Option<Vec<_>>>().map(Plan::FromUnion);
-            };
-            let reason = format!(
-                "{} or {}: the reader has only {}",
-                unreadable.title(),
-                titles(branches),
-                reader.title()
-            );
-            self.mismatches.push(Mismatch { path: path.to_owned(), kind: MismatchKind::Union, reason });
-            return None;
-        };
-        let plans: Vec<Option<Plan>> =
-            branches.iter().map(|branch| self.read_union(branch, known, path)).collect();
-        plans.into_iter().collect::<Option<Vec<_>>>().map(Plan::FromUnion)
+    /// Each branch by itself, into a branch of the reader's or into its plain type.
+    fn written_union(&mut self, branches: &[Shape], reader: &Shape, path: &str) -> Planned<Plan> {
+        if let Shape::Union(known) = reader {
+            let plans: Vec<Planned<Plan>> =
+                branches.iter().map(|branch| self.read_union(branch, known, path)).collect();
+            return plans.into_iter().collect::<Planned<Vec<_>>>().map(Plan::FromUnion);
+        }
+        let unreadable = |branch| plan(branch, reader).err().map(|mismatches| (branch, mismatches));
+        if let Some((branch, mismatches)) = branches.iter().find_map(unreadable) {
+            let is_meaning = mismatches.iter().all(|miss| miss.kind == MismatchKind::LogicalType);
+            let kind = if is_meaning { MismatchKind::LogicalType } else { MismatchKind::Union };
+            let (one, all) = (branch.title(), titles(branches));
+            return Err(self.list(
+                path,
+                kind,
+                format!("{one} of {all}: the reader has only {}", reader.title()),
+            ));
+        }
+        let plans = branches.iter().map(|branch| self.plan(branch, reader, path));
+        plans.collect::<Planned<Vec<_>>>().map(Plan::FromUnion)
     }
 
     /// The branch of the same type; else the first that can read it. What a branch of the same name lacks is said.
-    fn read_union(&mut self, writer: &Shape, branches: &[Shape], path: &str) -> Option<Plan> {
-        let into = |(branch, plan): (usize, Plan)| Plan::IntoUnion { branch, plan: Box::new(plan) };
-        let same_kind = |branch: &&Shape| branch.title() == writer.title();
-        let exact = branches.iter().position(|branch| same_kind(&branch));
-        if let Some(branch) = exact {
-            return self.plan(writer, &branches[branch], path).map(|plan| into((branch, plan)));
+    fn read_union(&mut self, writer: &Shape, branches: &[Shape], path: &str) -> Planned<Plan> {
+        let into = |branch: usize, plan: Plan| Plan::IntoUnion { branch, plan: Box::new(plan) };
+        if let Some(exact) = branches.iter().position(|branch| branch.title() == writer.title()) {
+            return self.plan(writer, &branches[exact], path).map(|plan| into(exact, plan));
         }
         let readable = branches
             .iter()
             .enumerate()
-            .find_map(|(index, branch)| plan(writer, branch).ok().map(|plan| (index, plan)));
-        if readable.is_none() {
+            .find_map(|(index, branch)| plan(writer, branch).ok().map(|plan| into(index, plan)));
+        readable.ok_or_else(|| {
             let reason = format!("{} is no branch of the reader's {}", writer.title(), titles(branches));
-            self.mismatches.push(Mismatch { path: path.to_owned(), kind: MismatchKind::Union, reason });
-        }
-        readable.map(into)
+            self.list(path, MismatchKind::Union, reason)
+        })
     }
 
-    fn symbols(&mut self, writer: &EnumShape, reader: &EnumShape, path: &str) -> Option<Plan> {
+    fn symbols(&mut self, writer: &EnumShape, reader: &EnumShape, path: &str) -> Planned<Plan> {
         self.same_name(&writer.name, &reader.name, path)?;
         let number_of = |symbol: &String| reader.symbols.iter().position(|known| known == symbol);
         let default = reader.default.as_ref().and_then(number_of);
-        let mut numbers = Vec::with_capacity(writer.symbols.len());
-        for symbol in &writer.symbols {
-            match number_of(symbol).or(default) {
-                Some(number) => numbers.push(number),
-                None => {
+        let numbers: Vec<Planned<usize>> = writer
+            .symbols
+            .iter()
+            .map(|symbol| {
+                number_of(symbol).or(default).ok_or_else(|| {
                     let reason =
                         format!("the reader does not know \"{symbol}\" and has no default to take for it");
-                    self.mismatches.push(Mismatch {
-                        path: path.to_owned(),
-                        kind: MismatchKind::Symbol,
-                        reason,
-                    });
-                }
-            }
-        }
-        (numbers.len() == writer.symbols.len()).then_some(Plan::Enum(numbers))
+                    self.list(path, MismatchKind::Symbol, reason)
+                })
+            })
+            .collect();
+        numbers.into_iter().collect::<Planned<Vec<_>>>().map(Plan::Enum)
     }
 
-    fn record(&mut self, writer: &RecordShape, reader: &RecordShape, path: &str) -> Option<Plan> {
+    fn record(&mut self, writer: &RecordShape, reader: &RecordShape, path: &str) -> Planned<Plan> {
         self.same_name(&writer.name, &reader.name, path)?;
         let places: HashMap<&str, usize> =
             reader.fields.iter().enumerate().map(|(index, field)| (field.name.as_str(), index)).collect();
-        let before = self.mismatches.len();
-        let mut fields = Vec::with_capacity(writer.fields.len());
         let mut is_written = vec![false; reader.fields.len()];
+        let mut fields = Vec::with_capacity(writer.fields.len());
         for field in &writer.fields {
-            let target = places.get(field.name.as_str()).and_then(|place| {
-                is_written[*place] = true;
-                let plan = self.plan(&field.shape, &reader.fields[*place].shape, &join(path, &field.name))?;
-                Some((*place, plan))
+            let place = places.get(field.name.as_str()).copied();
+            let target = place.map(|place| {
+                is_written[place] = true;
+                let plan = self.plan(&field.shape, &reader.fields[place].shape, &join(path, &field.name));
+                plan.map(|plan| (place, plan))
             });
-            fields.push(FieldPlan { name: field.name.clone(), shape: field.shape.clone(), target });
+            fields.push(target.transpose().map(|target| FieldPlan {
+                name: field.name.clone(),
+                shape: field.shape.clone(),
+                target,
+            }));
         }
         let defaults = self.defaults(reader, &is_written, path);
-        let width = reader.fields.len();
-        (self.mismatches.len() == before).then_some(Plan::Record { fields, defaults, width })
+        let fields = fields.into_iter().collect::<Planned<Vec<_>>>()?;
+        Ok(Plan::Record { fields, defaults: defaults?, width: reader.fields.len() })
     }
 
-    fn defaults(&mut self, reader: &RecordShape, is_written: &[bool], path: &str) -> Vec<(usize, Vec<u8>)> {
-        let mut defaults = Vec::new();
-        for (place, field) in reader.fields.iter().enumerate().filter(|(place, _)| !is_written[*place]) {
-            let mut bytes = Vec::new();
-            let encoded =
-                field.default.as_ref().and_then(|value| encode_default(&field.shape, value, &mut bytes));
-            if encoded.is_some() {
-                defaults.push((place, bytes));
-                continue;
-            }
-            let reason = format!("the writer has no \"{}\" and the reader no default for it", field.name);
-            let path = join(path, &field.name);
-            self.mismatches.push(Mismatch { path, kind: MismatchKind::FieldMissing, reason });
-        }
-        defaults
+    fn defaults(
+        &mut self,
+        reader: &RecordShape,
+        is_written: &[bool],
+        path: &str,
+    ) -> Planned<Vec<(usize, Vec<u8>)>> {
+        let missing = reader.fields.iter().enumerate().filter(|(place, _)| !is_written[*place]);
+        let defaults: Vec<Planned<(usize, Vec<u8>)>> = missing
+            .map(|(place, field)| {
+                let mut bytes = Vec::new();
+                let encoded =
+                    field.default.as_ref().and_then(|value| encode_default(&field.shape, value, &mut bytes));
+                encoded.map(|()| (place, bytes)).ok_or_else(|| {
+                    let reason =
+                        format!("the writer has no \"{}\" and the reader no default for it", field.name);
+                    self.list(&join(path, &field.name), MismatchKind::FieldMissing, reason)
+                })
+            })
+            .collect();
+        defaults.into_iter().collect()
     }
 
-    fn same_name(&mut self, writer: &str, reader: &str, path: &str) -> Option<()> {
+    fn same_name(&mut self, writer: &str, reader: &str, path: &str) -> Planned<()> {
         if writer == reader {
-            return Some(());
+            return Ok(());
         }
-        let reason = format!("{writer} is not {reader}");
-        self.mismatches.push(Mismatch { path: path.to_owned(), kind: MismatchKind::Name, reason });
-        None
+        Err(self.list(path, MismatchKind::Name, format!("{writer} is not {reader}")))
     }
 
-    fn miss(&mut self, path: &str, kind: MismatchKind, writer: &str, reader: &str) -> Option<Plan> {
-        let reason = format!("{writer} cannot be read as {reader}");
+    fn unlike(&mut self, path: &str, kind: MismatchKind, writer: &str, reader: &str) -> Listed {
+        self.list(path, kind, format!("{writer} cannot be read as {reader}"))
+    }
+
+    fn list(&mut self, path: &str, kind: MismatchKind, reason: String) -> Listed {
         self.mismatches.push(Mismatch { path: path.to_owned(), kind, reason });
-        None
+        Listed
     }
 }
 

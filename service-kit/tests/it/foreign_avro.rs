@@ -89,6 +89,10 @@ fn changes() -> Vec<Change> {
         ("string to long", |schema| retype(schema, "string", json!("long"))),
         ("string to optional", |schema| retype(schema, "string", json!(["null", "string"]))),
         ("long to a union with double", |schema| retype(schema, "long", json!(["null", "double"]))),
+        ("long to a union that a long can read", |schema| retype(schema, "long", json!(["int", "long"]))),
+        ("double to a union that a double can read", |schema| {
+            retype(schema, "double", json!(["float", "double"]))
+        }),
         ("map of doubles to map of strings", |schema| {
             retype(schema, "map", json!({"type": "map", "values": "string"}));
         }),
@@ -127,7 +131,10 @@ fn pairs() -> Vec<(String, Value, Value)> {
         for (change, apply) in changes() {
             let mut changed = schema.clone();
             apply(&mut changed);
-            pairs.push((format!("{name}, read with {change}"), schema.clone(), changed.clone()));
+            // Writing again what it has read, fastavro cannot tell the numbers of such a union apart.
+            if !change.contains("a union that") {
+                pairs.push((format!("{name}, read with {change}"), schema.clone(), changed.clone()));
+            }
             pairs.push((format!("{name}, written with {change}"), changed, schema.clone()));
         }
     }
