@@ -1,6 +1,10 @@
 //! Free-form parts of a record: a JSON value in JSON, JSON text in Avro.
 
-use serde::{Deserialize, Deserializer, Serialize, Serializer, de, ser};
+use std::fmt;
+
+use serde::de::{self, DeserializeSeed, MapAccess, SeqAccess, Visitor};
+use serde::{Deserialize, Deserializer, Serialize, Serializer, ser};
+use serde_json::{Map, Number, Value};
 
 /// A free-form JSON value (`search_space`, `parameters`, `payload`, ...).
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -47,13 +51,97 @@ impl Serialize for Json {
 impl<'de> Deserialize<'de> for Json {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         if deserializer.is_human_readable() {
-            return serde_json::Value::deserialize(deserializer).map(Self);
+            return Node { depth: 0 }.deserialize(deserializer).map(Self);
         }
         let text = String::deserialize(deserializer)?;
         weigh(&text).map_err(de::Error::custom)?;
-        serde_json::from_str(&text)
-            .map(Self)
-            .map_err(|error| de::Error::custom(format!("not JSON text: {error}")))
+        parse(&text).map(Self).map_err(|error| de::Error::custom(format!("not JSON text: {error}")))
+    }
+}
+
+/// Reads a JSON value whoever wrote it.
+pub(crate) fn parse(text: &str) -> serde_json::Result<Value> {
+    let mut reader = serde_json::Deserializer::from_str(text);
+    let value = Node { depth: 0 }.deserialize(&mut reader)?;
+    reader.end().map(|()| value)
+}
+
+/// Deepest nesting of a free-form value. JSON readers stop at 128, and whatever holds an event (an envelope, the run
+/// registry) adds levels of its own: what was accepted once must stay readable there.
+const MAX_DEPTH: usize = 100;
+
+/// Reads a value by hand. The library's own type takes an object with one of its private names for a text that is JSON
+/// again, which nobody has weighed and whose levels nobody has counted.
+struct Node {
+    depth: usize,
+}
+
+impl Node {
+    fn inner<E: de::Error>(&self) -> Result<Self, E> {
+        if self.depth == MAX_DEPTH {
+            return Err(E::custom(format!("nested deeper than {MAX_DEPTH}")));
+        }
+        Ok(Self { depth: self.depth + 1 })
+    }
+}
+
+impl<'de> DeserializeSeed<'de> for Node {
+    type Value = Value;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Value, D::Error> {
+        deserializer.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Node {
+    type Value = Value;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a JSON value")
+    }
+
+    fn visit_unit<E>(self) -> Result<Value, E> {
+        Ok(Value::Null)
+    }
+
+    fn visit_bool<E>(self, value: bool) -> Result<Value, E> {
+        Ok(value.into())
+    }
+
+    fn visit_i64<E>(self, value: i64) -> Result<Value, E> {
+        Ok(value.into())
+    }
+
+    fn visit_u64<E>(self, value: u64) -> Result<Value, E> {
+        Ok(value.into())
+    }
+
+    fn visit_f64<E>(self, value: f64) -> Result<Value, E> {
+        Ok(Number::from_f64(value).map_or(Value::Null, Value::Number))
+    }
+
+    fn visit_str<E>(self, value: &str) -> Result<Value, E> {
+        Ok(value.into())
+    }
+
+    fn visit_string<E>(self, value: String) -> Result<Value, E> {
+        Ok(value.into())
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Value, A::Error> {
+        let mut items = Vec::new();
+        while let Some(item) = seq.next_element_seed(self.inner()?)? {
+            items.push(item);
+        }
+        Ok(Value::Array(items))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Value, A::Error> {
+        let mut members = Map::new();
+        while let Some(name) = map.next_key::<String>()? {
+            members.insert(name, map.next_value_seed(self.inner()?)?);
+        }
+        Ok(Value::Object(members))
     }
 }
 
@@ -98,4 +186,30 @@ pub(crate) fn weigh(text: &str) -> Result<(), String> {
     Err(format!(
         "its values would take {megabytes} MB of memory, over the limit of {limit}; put large values into the artefact store"
     ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_private_name_of_the_library_is_a_name_and_a_text_in_it_stays_a_text() {
+        let text = r#"{"$serde_json::private::RawValue":"[[1]]"}"#;
+        let value = parse(text).unwrap();
+        assert_eq!(value["$serde_json::private::RawValue"], "[[1]]");
+        assert_eq!(serde_json::from_str::<Json>(text).unwrap().0, value);
+    }
+
+    #[test]
+    fn what_is_read_can_be_read_again_inside_of_something_else() {
+        let nested = |levels: usize| format!("{}1{}", "[".repeat(levels), "]".repeat(levels));
+        assert!(serde_json::from_str::<Json>(&nested(MAX_DEPTH)).is_ok());
+        let error = serde_json::from_str::<Json>(&nested(MAX_DEPTH + 1)).unwrap_err();
+        assert!(error.is_data() && error.to_string().contains("nested deeper"), "{error}");
+        assert_eq!(
+            parse("[1,-2,2.5,null,true,\"a\"]").unwrap(),
+            serde_json::json!([1, -2, 2.5, null, true, "a"])
+        );
+        assert!(parse("1 2").is_err());
+    }
 }

@@ -59,7 +59,9 @@ fn garbage_is_refused_as_garbage() {
     }
     assert_eq!(reason("{").0, FailureClass::Decode);
     let deep = format!("{{\"dataset_id\":\"a\",\"extra\":{}{}}}", "[".repeat(10_000), "]".repeat(10_000));
-    assert_eq!(reason(&deep).0, FailureClass::Decode);
+    let (class, _, text) = reason(&deep);
+    assert_eq!(class, FailureClass::Validation);
+    assert!(text.contains("nested deeper than 100"), "{}", text.len());
     let wide = format!("{{\"dataset_id\":\"{}\"}}", "a".repeat(MAX_EVENT_BYTES));
     assert!(reason(&wide).2.contains("limit"));
 }

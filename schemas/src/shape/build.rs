@@ -58,7 +58,7 @@ pub(crate) fn parse_schema(text: &str) -> Result<Schema, ShapeError> {
         let reason = format!("{} bytes are over the limit of {MAX_SCHEMA_BYTES}", text.len());
         return Err(fault(Rule::SchemaTooLarge, "", reason));
     }
-    let value: Value = serde_json::from_str(text)
+    let value = crate::json_text::parse(text)
         .map_err(|error| fault(Rule::SchemaUnreadable, "", format!("not JSON: {error}")))?;
     if depth(&value) > MAX_TEXT_DEPTH {
         return Err(fault(Rule::SchemaTooLarge, "", format!("nested deeper than {MAX_TEXT_DEPTH}")));
