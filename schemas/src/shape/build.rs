@@ -200,8 +200,9 @@ impl Builder {
     fn reference(&mut self, name: &str, path: &str) -> Result<Shape, ShapeError> {
         match self.named.get(name) {
             Some(Some(shape)) => {
+                let size = size(shape);
                 let shape = shape.clone();
-                self.count(size(&shape), path)?;
+                self.count(size, path)?;
                 Ok(shape)
             }
             Some(None) => Err(fault(
@@ -232,12 +233,20 @@ fn full_name(name: &Name, namespace: Option<&str>, path: &str) -> Result<String,
     Err(fault(Rule::NamespaceMissing, path, format!("{full} has no namespace")))
 }
 
+/// Types in a shape, with its symbols and the parts of its texts and defaults that take as much as a type: each use of a
+/// named type is a copy of them.
 fn size(shape: &Shape) -> usize {
+    let text = |doc: &Option<String>| doc.as_ref().map_or(0, |doc| doc.len() / 128);
+    let value = |default: &Option<Value>| default.as_ref().map_or(0, |value| value.to_string().len() / 8);
     1 + match shape {
         Shape::Array(inner) | Shape::Map(inner) => size(inner),
         Shape::Union(branches) => branches.iter().map(size).sum(),
-        Shape::Record(record) => record.fields.iter().map(|field| size(&field.shape)).sum(),
-        Shape::Scalar(_) | Shape::Enum(_) => 0,
+        Shape::Record(record) => {
+            let field = |field: &FieldShape| size(&field.shape) + text(&field.doc) + value(&field.default);
+            text(&record.doc) + record.fields.iter().map(field).sum::<usize>()
+        }
+        Shape::Enum(shape) => text(&shape.doc) + shape.symbols.len(),
+        Shape::Scalar(_) => 0,
     }
 }
 

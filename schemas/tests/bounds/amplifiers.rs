@@ -190,3 +190,24 @@ fn registry_entries_of_any_shape_take_little() {
         }
     }
 }
+
+#[test]
+fn a_large_type_that_is_used_again_and_again_takes_little() {
+    let _turn = turn();
+    let symbols: Vec<String> = (0..4000).map(|number| format!("\"a{number:x}\"")).collect();
+    let list = format!("[{}0]", "0,".repeat(14_000));
+    for large in [
+        format!("\"type\":\"enum\",\"symbols\":[{}]", symbols.join(",")),
+        format!("\"type\":\"record\",\"fields\":[],\"doc\":\"{}\"", "d".repeat(30_000)),
+        format!(
+            "\"type\":\"record\",\"fields\":[{{\"name\":\"x\",\"type\":{{\"type\":\"array\",\"items\":\"int\"}},\"default\":{list}}}]"
+        ),
+    ] {
+        let again: String =
+            (0..600).map(|field| format!(",{{\"name\":\"f{field}\",\"type\":\"L\"}}")).collect();
+        let text = format!(
+            "{{\"type\":\"record\",\"name\":\"cerebros.events.A\",\"fields\":[{{\"name\":\"f\",\"type\":{{\"name\":\"L\",{large}}}}}{again}]}}"
+        );
+        assert!(!read_entry(Record::TrialReported.fingerprint(), &text));
+    }
+}
