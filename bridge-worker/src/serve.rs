@@ -56,17 +56,17 @@ pub(crate) async fn serve(args: ServeArgs, shutdown: Shutdown) -> Result<Exit, C
     broker_up.ready();
     let worker = Arc::new(assemble(&args, broker, slots, &metrics).await?);
     tracing::info!(worker = &*worker.id, slots = worker.slots.count(), http = %address, "worker ready");
-    let helpers = [
-        tokio::spawn(take_cancel_requests(worker.broker.clone(), worker.registry.clone())),
-        tokio::spawn(watch_broker(worker.broker.clone(), broker_up)),
-    ];
+    let mut helpers = JoinSet::new();
+    helpers.spawn(take_cancel_requests(worker.broker.clone(), worker.registry.clone()));
+    helpers.spawn(watch_broker(worker.broker.clone(), broker_up));
     let lost = tokio::select! {
         () = take_requests(&worker, &shutdown) => None,
         error = worker.broker.gone() => Some(error),
+        // They go on for ever: one that ended broke down, and cancel requests would wait unseen.
+        Some(_) = helpers.join_next() => Some(CliError::internal("a part of the worker broke down")
+            .help("start it again, its runs go on; please report the lines above")),
     };
-    for helper in helpers {
-        helper.abort();
-    }
+    helpers.abort_all();
     warming.abort();
     if let Some(error) = lost {
         // Nothing can be said any more; the runs in hand come again, and the children end with this process.

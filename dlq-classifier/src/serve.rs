@@ -24,6 +24,7 @@ use service_kit::health::{ComponentHandle, Health, HealthArgs};
 use service_kit::metrics::Metrics;
 use service_kit::shutdown::Shutdown;
 use service_kit::topology;
+use tokio::task::{JoinError, JoinSet};
 
 pub use measures::Measures;
 
@@ -61,6 +62,10 @@ pub async fn run(args: ServeArgs, shutdown: Shutdown) -> Result<Exit, CliError> 
         match classify(&broker, &measures, &component, &shutdown).await {
             Ended::Drained => broker.flush().await,
             Ended::ClientGone => tracing::warn!("the broker's client ended, connecting anew"),
+            Ended::Broken => {
+                return Err(CliError::internal("a part of the classifier broke down")
+                    .help("start it again, which loses nothing; please report the lines above"));
+            }
         }
     }
     tracing::info!(seen = measures.seen(), dead = measures.dead(), "classifier stopped");
@@ -74,6 +79,8 @@ pub enum Ended {
     Drained,
     /// The client ended for good; a message it received made it break down ([`unreadable`]).
     ClientGone,
+    /// One of the loops broke down.
+    Broken,
 }
 
 /// The loops of the service on a broker whose topology is there. Public for composition and tests.
@@ -89,21 +96,30 @@ pub async fn classify(
     }
     component.ready();
     let loops = Shutdown::manual();
-    let advisories = tokio::spawn(advisory::run(broker.clone(), measures.clone(), loops.clone()));
-    let unreadable = tokio::spawn(unreadable::run(broker.clone(), measures.clone(), loops.clone()));
-    let events = tokio::spawn(events::run(broker.clone(), measures.clone(), loops.clone()));
-    let watch = async {
-        let ended = watch_connection(broker, component, shutdown).await;
-        loops.trigger_drain();
-        ended
+    let mut running = JoinSet::new();
+    running.spawn(advisory::run(broker.clone(), measures.clone(), loops.clone()));
+    running.spawn(unreadable::run(broker.clone(), measures.clone(), loops.clone()));
+    running.spawn(events::run(broker.clone(), measures.clone(), loops.clone()));
+    let ended = tokio::select! {
+        ended = watch_connection(broker, component, shutdown) => ended,
+        Some(broken) = running.join_next() => broke_down(broken, component),
     };
-    let (ended, advisories, unreadable, events) = tokio::join!(watch, advisories, unreadable, events);
-    for (name, ended) in [("advisories", advisories), ("unreadable", unreadable), ("events", events)] {
-        if let Err(error) = ended {
-            tracing::error!(name, %error, "a loop of the classifier broke down");
+    loops.trigger_drain();
+    while let Some(last) = running.join_next().await {
+        if let Err(error) = last {
+            tracing::error!(%error, "a loop of the classifier broke down");
         }
     }
     ended
+}
+
+/// A loop has ended though nobody asked it to. Without it messages would wait unseen, so the service ends with it and
+/// is started again.
+fn broke_down(broken: Result<(), JoinError>, component: &ComponentHandle) -> Ended {
+    let reason = broken.err().map_or_else(|| "it ended".to_owned(), |error| error.to_string());
+    tracing::error!(reason, "a loop of the classifier broke down");
+    component.not_ready("a part of the classifier broke down");
+    Ended::Broken
 }
 
 async fn watch_connection(broker: &Broker, component: &ComponentHandle, shutdown: &Shutdown) -> Ended {
@@ -122,5 +138,22 @@ async fn watch_connection(broker: &Broker, component: &ComponentHandle, shutdown
         } else {
             component.not_ready("the broker does not answer");
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use service_kit::health::Status;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_loop_that_breaks_down_ends_the_service_and_its_readiness() {
+        let health = Health::new("test");
+        let component = health.component("broker");
+        component.ready();
+        let broken = tokio::spawn(async { panic!("a state nobody has thought of") }).await;
+        assert_eq!(broke_down(broken, &component), Ended::Broken);
+        assert_eq!(health.report(false).status, Status::NotReady);
     }
 }

@@ -32,6 +32,20 @@ impl Json {
     }
 }
 
+impl Json {
+    /// True if no reader takes it, because it nests deeper than [`MAX_DEPTH`].
+    pub(crate) fn is_too_deep(&self) -> bool {
+        fn fits(value: &Value, left: usize) -> bool {
+            match value {
+                Value::Array(items) => left > 0 && items.iter().all(|item| fits(item, left - 1)),
+                Value::Object(members) => left > 0 && members.values().all(|member| fits(member, left - 1)),
+                Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => true,
+            }
+        }
+        !fits(&self.0, MAX_DEPTH)
+    }
+}
+
 impl From<serde_json::Value> for Json {
     fn from(value: serde_json::Value) -> Self {
         Self(value)
@@ -68,7 +82,7 @@ pub(crate) fn parse(text: &str) -> serde_json::Result<Value> {
 
 /// Deepest nesting of a free-form value. JSON readers stop at 128, and whatever holds an event (an envelope, the run
 /// registry) adds levels of its own: what was accepted once must stay readable there.
-const MAX_DEPTH: usize = 100;
+pub(crate) const MAX_DEPTH: usize = 100;
 
 /// Reads a value by hand. The library's own type takes an object with one of its private names for a text that is JSON
 /// again, which nobody has weighed and whose levels nobody has counted.

@@ -69,6 +69,8 @@ impl Intake {
                     }
                     Err(error) => {
                         tracing::warn!(consumer = self.consumer, %error, "waiting for the schema registry");
+                        // Nobody else could read it now either.
+                        taken.lease().extend().await;
                         tokio::time::sleep(MAX_PAUSE).await;
                         if let Err(error) = topology::ensure(&self.broker).await {
                             tracing::debug!(error = %error.what, "topology cannot be checked yet");

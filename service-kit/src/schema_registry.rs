@@ -83,7 +83,10 @@ pub(crate) async fn resolve(
         is_readable = foreign.is_readable(),
         "a schema this build was not made with was found in the registry"
     );
-    broker.schemas.put(&foreign);
+    // What cannot be used is asked for again: it may be put right at any moment.
+    if foreign.is_readable() {
+        broker.schemas.put(&foreign);
+    }
     Ok(Some(foreign))
 }
 
@@ -159,15 +162,33 @@ async fn put_text(
     text: &'static str,
 ) -> Result<(), Unavailable> {
     let key = fingerprint.to_string();
-    if bucket.get(&key).await.map_err(unavailable)?.is_some() {
-        return Ok(());
+    for _ in 0..MERGE_TRIES {
+        let entry = bucket.entry(&key).await.map_err(unavailable)?;
+        let present = entry.as_ref().filter(|entry| entry.operation == kv::Operation::Put);
+        let written = match present {
+            Some(entry) if is_schema(&entry.value, fingerprint) => return Ok(()),
+            Some(entry) => {
+                tracing::error!(
+                    key,
+                    "the registry holds something else under one of our fingerprints; it is replaced"
+                );
+                bucket.update(&key, text.into(), entry.revision).await.map(drop).map_err(unavailable)
+            }
+            None => bucket.create(&key, text.into()).await.map(drop).map_err(unavailable),
+        };
+        match written {
+            Ok(()) => return Ok(()),
+            // Most likely somebody was faster; the next round shows.
+            Err(error) => tracing::debug!(key, %error, "schema not written yet"),
+        }
     }
-    match bucket.create(&key, text.into()).await {
-        Ok(_) => Ok(()),
-        // Somebody was faster with the same text, or with the same schema documented otherwise.
-        Err(error) if error.kind() == kv::CreateErrorKind::AlreadyExists => Ok(()),
-        Err(error) => Err(unavailable(error)),
-    }
+    Err(unavailable(format!("the schema {key} cannot be written")))
+}
+
+/// True for a text that is a schema of this fingerprint, however it is documented.
+fn is_schema(text: &[u8], fingerprint: Fingerprint) -> bool {
+    let text = std::str::from_utf8(text).ok();
+    text.and_then(|text| schemas::shape::parse(text).ok()).is_some_and(|parsed| parsed.is_named(fingerprint))
 }
 
 /// The fingerprints of a record's versions, by number, as they stand in the registry.

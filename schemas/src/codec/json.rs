@@ -11,6 +11,9 @@ use crate::{FailureClass, Stage};
 /// Unknown fields listed per event; more are ignored without being named.
 pub(crate) const MAX_UNKNOWN: usize = 32;
 
+/// Bytes shown of the path of an error; a value that is nested too deep has a long one.
+const MAX_PATH_BYTES: usize = 120;
+
 /// Reads one record. Fields the type does not know are listed in `unknown`.
 pub(crate) fn read<T: DeserializeOwned>(payload: &[u8], unknown: &mut Vec<String>) -> Result<T, DecodeError> {
     let text = text_of(payload)?;
@@ -67,8 +70,9 @@ fn text_of(payload: &[u8]) -> Result<&str, DecodeError> {
 
 /// A syntax error is a fault of the bytes; a wrong type or a missing field is one of the meaning.
 fn explain(path: &str, error: &serde_json::Error) -> DecodeError {
+    let path = &crate::failure::bounded_head(path, MAX_PATH_BYTES);
     let class = if error.is_data() { FailureClass::Validation } else { FailureClass::Decode };
-    let reason = match path {
+    let reason = match path.as_str() {
         "." | "" if error.is_data() => format!("at the top level: {error}"),
         "." | "" => format!("not JSON: {error}"),
         path => format!("at `{path}`: {error}"),

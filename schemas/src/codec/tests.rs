@@ -99,6 +99,58 @@ fn a_list_is_no_record_wherever_it_stands() {
 }
 
 #[test]
+fn a_symbol_is_a_name_and_nothing_that_holds_one() {
+    for status in [r#"{"failed": null}"#, r#"["failed"]"#, "1", r#""Failed""#] {
+        let payload = format!(r#"{{"trial_id": "t", "run_id": "r", "status": {status}}}"#);
+        let error = decode("ml.run.trial", &Headers::default(), payload.as_bytes()).unwrap_err();
+        assert!(error.reason.contains("status"), "{}", error.reason);
+    }
+}
+
+#[test]
+fn a_value_no_reader_can_take_is_not_written_either() {
+    let deep = |levels: usize| {
+        (0..levels).fold(serde_json::Value::Null, |inner, _| serde_json::Value::Array(vec![inner]))
+    };
+    let end = |levels: usize| RunCompleted {
+        run_id: RunId::parse("r").unwrap(),
+        attempt: 1,
+        status: "succeeded".into(),
+        completed_trials: 0,
+        failed_trials: 0,
+        best_trial_id: None,
+        best_metric: None,
+        best_model: Json(deep(levels)),
+        population_history: Json::list(),
+        duration_ms: 0,
+        artifact_refs: vec![],
+    };
+    let readable = Event::from(end(100));
+    readable.validate().unwrap();
+    let bytes = encode(&readable, Encoding::Json).unwrap();
+    decode(readable.record().subject(), &Headers::default(), &bytes).unwrap();
+    assert!(Event::from(end(101)).validate().unwrap_err().to_string().contains("best_model"));
+}
+
+#[test]
+fn a_structured_envelope_is_held_to_its_type_and_its_end() {
+    let headers = typed("application/cloudevents+json");
+    let text = r#"{"specversion":"1.0","id":"1","source":"/x","type":"ml.run.trial.v1","data":{"dataset_id":"iris"}}"#;
+    let error = decode(REQUESTED, &headers, text.as_bytes()).unwrap_err();
+    assert_eq!(error.class, FailureClass::SchemaMismatch);
+    let text = text.replace("ml.run.trial", REQUESTED) + " {}";
+    let error = decode(REQUESTED, &headers, text.as_bytes()).unwrap_err();
+    assert!(error.reason.contains("structured mode"), "{}", error.reason);
+}
+
+#[test]
+fn of_many_unknown_fields_some_are_named() {
+    let fields: String = (0..100).map(|number| format!(",\"x{number}\":0")).collect();
+    let decoded = plain(format!("{{\"dataset_id\":\"d\"{fields}}}").as_bytes()).unwrap();
+    assert_eq!(decoded.unknown_fields.len(), json::MAX_UNKNOWN);
+}
+
+#[test]
 fn structured_mode_is_understood_with_json_and_with_base64_data() {
     let text = br#"{"specversion":"1.0","id":"1","source":"/x","type":"cerebros.nas.run.requested.v1","data":{"dataset_id":"iris"}}"#;
     let decoded = decode(REQUESTED, &typed("application/cloudevents+json; charset=utf-8"), text).unwrap();

@@ -9,6 +9,7 @@ use super::{
     Budget, MetricReported, MlRunFinalized, MlRunStarted, RunCancelRequested, RunCancelled, RunCompleted,
     RunException, RunFailed, RunInterrupted, RunRequested, RunStarted, TrialReported,
 };
+use crate::json_text::MAX_DEPTH;
 use crate::{Json, Real, RunId, ids};
 
 /// Longest name or short text.
@@ -102,9 +103,17 @@ fn attempt(number: u32) -> Check {
     range("attempt", number, 1, u32::MAX)
 }
 
+/// A free-form part: any value every reader can take.
+fn free(path: &str, value: &Json) -> Check {
+    if value.is_too_deep() {
+        return Err(Invalid::new(path, format!("at most {MAX_DEPTH} levels of lists and objects"), "more"));
+    }
+    Ok(())
+}
+
 fn object(path: &str, value: &Json) -> Check {
     if value.0.is_object() || value.0.is_null() {
-        return Ok(());
+        return free(path, value);
     }
     Err(Invalid::new(path, "an object", &value.0))
 }
@@ -172,6 +181,8 @@ impl RunCompleted {
     pub(super) fn validate(&self) -> Check {
         run_id(&self.run_id)?;
         attempt(self.attempt)?;
+        free("best_model", &self.best_model)?;
+        free("population_history", &self.population_history)?;
         entries("artifact_refs", self.artifact_refs.len())?;
         not_negative("duration_ms", Some(self.duration_ms))
     }
@@ -203,7 +214,11 @@ impl RunInterrupted {
 
 impl MlRunStarted {
     pub(super) fn validate(&self) -> Check {
-        run_id(&self.run_id)
+        run_id(&self.run_id)?;
+        free("search_space", &self.search_space)?;
+        free("budget", &self.budget)?;
+        free("parameters", &self.parameters)?;
+        free("extra", &self.extra)
     }
 }
 
@@ -237,6 +252,7 @@ impl MlRunFinalized {
     pub(super) fn validate(&self) -> Check {
         run_id(&self.run_id)?;
         not_negative("duration_ms", self.duration_ms)?;
+        free("payload", &self.payload)?;
         entries("artifact_refs", self.artifact_refs.len())?;
         entries("warnings", self.warnings.len())?;
         metrics(&self.metrics)

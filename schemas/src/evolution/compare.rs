@@ -2,7 +2,7 @@
 
 use super::{Fault, Rule};
 use crate::resolution::{Mismatch, MismatchKind, Resolution};
-use crate::shape::{EnumShape, RecordShape, Shape, join};
+use crate::shape::{EnumShape, FieldShape, RecordShape, Shape, encode_default, join};
 
 /// Both directions, and what decodes but means something else.
 pub(super) fn compare(older: &Shape, newer: &Shape) -> Vec<Fault> {
@@ -64,11 +64,20 @@ fn symbols(older: &EnumShape, newer: &EnumShape, path: &str, faults: &mut Vec<Fa
     }
 }
 
+/// 0 and 0.0 are the same double: what counts is what a reader takes.
+fn is_same_default(field: &FieldShape, other: &FieldShape) -> bool {
+    let encoded = |field: &FieldShape| {
+        let mut bytes = Vec::new();
+        field.default.as_ref().map(|value| encode_default(&field.shape, value, &mut bytes).map(|()| bytes))
+    };
+    field.default == other.default || (field.shape == other.shape && encoded(field) == encoded(other))
+}
+
 fn defaults(older: &RecordShape, newer: &RecordShape, path: &str, faults: &mut Vec<Fault>) {
     for field in &older.fields {
         let Some(other) = newer.fields.iter().find(|other| other.name == field.name) else { continue };
         let path = join(path, &field.name);
-        if field.default != other.default {
+        if !is_same_default(field, other) {
             let text = |value: &Option<serde_json::Value>| {
                 value.as_ref().map_or_else(|| "no default".to_owned(), ToString::to_string)
             };

@@ -147,7 +147,7 @@ fn scalars(scalar: Scalar) -> Vec<Value> {
         Scalar::TimestampMicros => [1, -1].map(Value::TimestampMicros).to_vec(),
         Scalar::Float => [0.5, f32::NAN, f32::INFINITY].map(Value::Float).to_vec(),
         Scalar::Double => [0.1, f64::NAN, f64::INFINITY, f64::NEG_INFINITY].map(Value::Double).to_vec(),
-        Scalar::Bytes => vec![Value::Bytes(b"ab".to_vec()), Value::Bytes(Vec::new())],
+        Scalar::Bytes => [&b"ab"[..], b"", b"\xff\xfe"].map(|bytes| Value::Bytes(bytes.to_vec())).to_vec(),
         Scalar::String => ["a", "", "é"].map(|text| Value::String(text.to_owned())).to_vec(),
     }
 }

@@ -71,7 +71,8 @@ fn meaning(text: &str) -> Option<Value> {
         match value {
             Value::Object(map) => {
                 map.remove("doc");
-                map.values_mut().for_each(strip);
+                // A default is a value, whatever its members are called.
+                map.iter_mut().filter(|(word, _)| *word != "default").for_each(|(_, value)| strip(value));
             }
             Value::Array(list) => list.iter_mut().for_each(strip),
             Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}

@@ -101,7 +101,8 @@ impl Planner {
         use Scalar::{Bytes, Double, Float, Int, Long, String};
         let kind = match (writer, reader) {
             (writer, reader) if writer == reader => return Ok(Plan::Copy(Shape::Scalar(writer))),
-            (Int, Long) | (Bytes, String) | (String, Bytes) => return Ok(Plan::Copy(Shape::Scalar(writer))),
+            // Not the other way round: bytes need be no text.
+            (Int, Long) | (String, Bytes) => return Ok(Plan::Copy(Shape::Scalar(writer))),
             (Int | Long, Float | Double) | (Float, Double) => {
                 return Ok(Plan::Widen { from: writer, to: reader });
             }

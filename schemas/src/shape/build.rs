@@ -159,7 +159,7 @@ impl Builder {
         namespace: Option<&str>,
         path: &str,
     ) -> Result<Shape, ShapeError> {
-        let name = full_name(&schema.name, namespace, path)?;
+        let name = self.new_name(&schema.name, namespace, path)?;
         let shape = Shape::Enum(EnumShape {
             name: name.clone(),
             doc: schema.doc.clone(),
@@ -176,7 +176,7 @@ impl Builder {
         namespace: Option<&str>,
         path: &str,
     ) -> Result<Shape, ShapeError> {
-        let name = full_name(&schema.name, namespace, path)?;
+        let name = self.new_name(&schema.name, namespace, path)?;
         self.named.insert(name.clone(), None);
         let inner = name.rsplit_once('.').map(|(space, _)| space.to_owned());
         let mut fields = Vec::with_capacity(schema.fields.len());
@@ -195,6 +195,15 @@ impl Builder {
             Shape::Record(RecordShape { name: name.clone(), doc: schema.doc.clone(), aliases, fields });
         self.named.insert(name, Some(shape.clone()));
         Ok(shape)
+    }
+
+    /// The full name of a type that is defined here, and nowhere before.
+    fn new_name(&self, name: &Name, namespace: Option<&str>, path: &str) -> Result<String, ShapeError> {
+        let name = full_name(name, namespace, path)?;
+        if self.named.contains_key(&name) {
+            return Err(fault(Rule::SchemaUnreadable, path, format!("{name} is defined a second time")));
+        }
+        Ok(name)
     }
 
     fn reference(&mut self, name: &str, path: &str) -> Result<Shape, ShapeError> {

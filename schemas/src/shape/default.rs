@@ -52,8 +52,11 @@ fn encode_scalar(scalar: Scalar, value: &Value, out: &mut Vec<u8>) -> Option<()>
         Scalar::Boolean => out.push(value.as_bool()?.into()),
         Scalar::Int => write_long(i32::try_from(value.as_i64()?).ok()?.into(), out),
         Scalar::Long | Scalar::TimestampMillis | Scalar::TimestampMicros => write_long(value.as_i64()?, out),
-        #[expect(clippy::cast_possible_truncation, reason = "a float is what the schema says")]
-        Scalar::Float => out.extend((value.as_f64()? as f32).to_le_bytes()),
+        Scalar::Float => {
+            #[expect(clippy::cast_possible_truncation, reason = "a float is what the schema says")]
+            let float = value.as_f64()? as f32;
+            out.extend(float.is_finite().then_some(float)?.to_le_bytes());
+        }
         Scalar::Double => out.extend(value.as_f64()?.to_le_bytes()),
         Scalar::String => write_bytes(value.as_str()?.as_bytes(), out),
         Scalar::Bytes => write_bytes(&latin1(value.as_str()?)?, out),

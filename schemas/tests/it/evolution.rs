@@ -208,3 +208,77 @@ fn what_was_published_may_be_explained_better_and_nothing_else() {
         ]
     );
 }
+
+#[test]
+fn what_decodes_and_means_something_else_is_found_wherever_it_stands() {
+    let with = |kind: Value| {
+        let mut schema = base();
+        add(&mut schema, json!({"name": "deep", "doc": "d", "type": kind, "default": null}));
+        schema
+    };
+    let record = |default: f64, state: &str| {
+        let state =
+            json!({"type": "enum", "name": "Deep", "doc": "d", "symbols": ["p", "q"], "default": state});
+        let fields = json!([{"name": "v", "doc": "d", "type": "double", "default": default},
+            {"name": "s", "doc": "d", "type": state, "default": "p"}]);
+        json!({"type": "record", "name": "In", "doc": "d", "fields": fields})
+    };
+    let list = |inner: Value| json!(["null", {"type": "array", "items": {"type": "map", "values": inner}}]);
+    let findings = versions(&[&with(list(record(1.0, "p"))), &with(list(record(2.0, "q")))]);
+    let found: Vec<(Rule, &str)> =
+        findings.iter().map(|finding| (finding.rule, finding.field.as_str())).collect();
+    assert_eq!(found[..2], [(Rule::DefaultChanged, "deep[]{}.s"), (Rule::DefaultChanged, "deep[]{}.v")]);
+    let mut same = base();
+    field(&mut same, "inner")["type"]["fields"][0]["default"] = json!(1.50);
+    add(&mut same, json!({"name": "more", "doc": "d", "type": "double", "default": 0}));
+    let mut again = same.clone();
+    again["fields"].as_array_mut().unwrap().last_mut().unwrap()["default"] = json!(0.0);
+    add(&mut again, json!({"name": "last", "doc": "d", "type": "long", "default": 0}));
+    assert_eq!(versions(&[&same, &again]), [], "0 and 0.0 are the same double");
+}
+
+#[test]
+fn text_that_became_bytes_and_names_that_are_defined_twice_are_found() {
+    let bytes = broken_by(|schema| field(schema, "id")["type"] = "bytes".into());
+    assert!(bytes.contains(&(Rule::TypeChanged, "id".to_owned())), "{bytes:?}");
+    let twice = broken_by(|schema| {
+        let other = json!({"type": "record", "name": "Inner", "doc": "d", "fields": [
+            {"name": "y", "doc": "d", "type": "long", "default": 0}]});
+        add(schema, json!({"name": "again", "doc": "d", "type": other, "default": {}}));
+    });
+    assert!(twice.iter().any(|(rule, _)| *rule == Rule::SchemaUnreadable), "{twice:?}");
+    let ambiguous = broken_by(|schema| {
+        add(
+            schema,
+            json!({"name": "either", "doc": "d", "type": ["null", "int", "double"], "default": null}),
+        );
+    });
+    assert!(ambiguous.contains(&(Rule::AmbiguousUnion, "either".to_owned())), "{ambiguous:?}");
+    let default = broken_by(|schema| {
+        add(schema, json!({"name": "wrong", "doc": "d", "type": ["string", "null"], "default": null}));
+    });
+    assert!(!default.is_empty(), "a union's default belongs to its first branch");
+}
+
+#[test]
+fn the_proof_on_data_finds_what_the_rust_library_reads_otherwise() {
+    let branch = |name: &str| json!({"type": "record", "name": name, "doc": "d", "fields": [{"name": "v", "doc": "d", "type": "long"}]});
+    let schema = json!({"type": "record", "name": "Thing", "namespace": "a", "doc": "d", "fields": [
+        {"name": "either", "doc": "d", "type": [branch("A"), branch("B")]}]});
+    let shape = schemas::shape::parse(&schema.to_string()).unwrap().shape;
+    let faults = schemas::evolution::probe::prove(&shape, &shape);
+    assert!(faults.iter().any(|fault| fault.rule == Rule::DecodeDisagrees), "{faults:?}");
+}
+
+#[test]
+fn a_default_is_a_value_whatever_its_members_are_called() {
+    let schema = |word: &str| {
+        json!({"type": "record", "name": "a.T", "doc": "d", "fields": [
+        {"name": "m", "doc": "d", "type": {"type": "map", "values": "string"}, "default": {"doc": word}}]})
+    };
+    let state = |word: &str| Published {
+        schemas: vec![Candidate { record: "T".into(), version: 1, text: schema(word).to_string() }],
+        ..Published::default()
+    };
+    assert_eq!(alterations(&state("one"), &state("two"))[0].rule, Rule::VersionAltered);
+}

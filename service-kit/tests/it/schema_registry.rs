@@ -80,12 +80,49 @@ async fn whoever_starts_puts_in_what_it_was_made_with_and_changes_nothing_that_i
     let newer = Versions::from([(9, "0123456789abcdef".to_owned())]);
     let bucket = bucket(&broker).await;
     bucket.put("RunFailed", serde_json::to_vec(&newer).unwrap().into()).await.unwrap();
-    let before = bucket.status().await.unwrap().values();
+    let before = last_sequence(&broker).await;
     register(&broker).await.unwrap();
     topology::ensure(&broker).await.unwrap();
     let merged: Versions = serde_json::from_slice(&bucket.get("RunFailed").await.unwrap().unwrap()).unwrap();
     assert_eq!(merged.keys().copied().collect::<Vec<_>>(), [1, 9]);
-    assert_eq!(bucket.status().await.unwrap().values(), before, "nothing else was written again");
+    assert_eq!(last_sequence(&broker).await, before + 1, "nothing else was written again");
+}
+
+async fn last_sequence(broker: &Broker) -> u64 {
+    let stream = broker.jetstream.get_stream(format!("KV_{SCHEMAS_BUCKET}")).await.unwrap();
+    stream.cached_info().state.last_sequence
+}
+
+#[tokio::test]
+async fn something_else_under_one_of_our_fingerprints_is_put_right_at_the_next_start() {
+    let nats = Nats::start().await;
+    let broker = connect(&nats).await;
+    let version = Record::TrialReported.latest();
+    for garbage in [&b"no schema"[..], b"\xff\xfe", Record::RunFailed.latest().text.as_bytes()] {
+        bucket(&broker).await.put(version.fingerprint.to_string(), garbage.to_vec().into()).await.unwrap();
+        register(&broker).await.unwrap();
+        assert_eq!(look_up(&broker, version.fingerprint).await.unwrap().as_deref(), Some(version.text));
+    }
+    let documented = version.text.replace("A trial ended.", "A trial has ended.");
+    bucket(&broker).await.put(version.fingerprint.to_string(), documented.clone().into()).await.unwrap();
+    register(&broker).await.unwrap();
+    assert_eq!(
+        look_up(&broker, version.fingerprint).await.unwrap(),
+        Some(documented),
+        "the same schema stays"
+    );
+}
+
+#[tokio::test]
+async fn an_entry_that_cannot_be_used_is_asked_for_again_until_it_is_put_right() {
+    let nats = Nats::start().await;
+    let broker = connect(&nats).await;
+    let (fingerprint, text, payload) = newer();
+    publish(&broker, "application/avro", payload).await;
+    bucket(&broker).await.put(fingerprint.to_string(), "garbage".into()).await.unwrap();
+    assert!(history(&broker).await[0].decode().unwrap_err().reason.contains("cannot be used"));
+    bucket(&broker).await.put(fingerprint.to_string(), text.into()).await.unwrap();
+    assert_eq!(history(&broker).await[0].decode().unwrap().event, trial());
 }
 
 #[tokio::test]

@@ -13,7 +13,9 @@
 use std::cell::Cell;
 use std::fmt;
 
-use serde::de::{Deserialize, DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
+use serde::de::{
+    Deserialize, DeserializeSeed, Deserializer, IntoDeserializer, MapAccess, SeqAccess, Visitor,
+};
 
 /// Reads a value; true beside it when something was ignored.
 pub(in crate::codec) fn read<'de, T: Deserialize<'de>, D: Deserializer<'de>>(
@@ -85,7 +87,16 @@ impl<'de, D: Deserializer<'de>> Deserializer<'de> for Watched<'_, D> {
         deserialize_newtype_struct(name: &'static str)
         deserialize_tuple(len: usize)
         deserialize_tuple_struct(name: &'static str, len: usize)
-        deserialize_enum(name: &'static str, variants: &'static [&'static str])
+    }
+
+    /// Ours have no contents, and are written as their names; `{"failed": null}` would do for serde's own.
+    fn deserialize_enum<V: Visitor<'de>>(
+        self,
+        _name: &'static str,
+        _variants: &'static [&'static str],
+        visitor: V,
+    ) -> Result<V::Value, Self::Error> {
+        self.inner.deserialize_str(SymbolOnly(visitor))
     }
 
     fn is_human_readable(&self) -> bool {
@@ -106,6 +117,21 @@ impl<'de, V: Visitor<'de>> Visitor<'de> for ObjectOnly<'_, V> {
 
     fn visit_map<A: MapAccess<'de>>(self, access: A) -> Result<Self::Value, A::Error> {
         self.0.visit_map(access)
+    }
+}
+
+/// What enumerations are visited with: a name.
+struct SymbolOnly<V>(V);
+
+impl<'de, V: Visitor<'de>> Visitor<'de> for SymbolOnly<V> {
+    type Value = V::Value;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.expecting(f)
+    }
+
+    fn visit_str<E: serde::de::Error>(self, name: &str) -> Result<V::Value, E> {
+        self.0.visit_enum(name.into_deserializer())
     }
 }
 
