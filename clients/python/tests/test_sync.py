@@ -5,6 +5,7 @@ from __future__ import annotations
 import concurrent.futures
 import threading
 import unittest
+from collections.abc import Callable
 from unittest import mock
 
 import cerebros_client as cerebros
@@ -70,6 +71,33 @@ class Sync(Stage):
                 thread.join(DEADLINE_SECONDS)
             self.assertEqual(sorted(run.run_id for run in client.list()), sorted(submitted))
             self.assertEqual(len(set(submitted)), 8)
+
+    async def test_closing_ends_the_calls_other_threads_wait_for(self) -> None:
+        client = cerebros.Client(self.server.url)
+        self.addCleanup(client.close)
+        run = client.submit({"dataset_id": "digits"})
+        ends: list[str] = []
+
+        def call(work: Callable[[], object]) -> None:
+            try:
+                work()
+            except cerebros.CerebrosError as error:
+                ends.append(error.what)
+
+        def watch() -> None:
+            for _ in client.watch(run):
+                has_begun.set()
+
+        has_begun = threading.Event()
+        calls = [watch, lambda: client.result(run), lambda: client.result("nobody-asked-for-this")]
+        threads = [threading.Thread(target=call, args=[each], daemon=True) for each in calls]
+        for thread in threads:
+            thread.start()
+        self.assertTrue(has_begun.wait(DEADLINE_SECONDS))
+        client.close()
+        for thread in threads:
+            thread.join(DEADLINE_SECONDS)
+        self.assertEqual(ends, ["the client was closed"] * 3)
 
 
 class Unreachable(unittest.TestCase):
