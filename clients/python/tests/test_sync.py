@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import concurrent.futures
+import gc
 import threading
 import unittest
+import weakref
 from collections.abc import Callable
 from unittest import mock
 
@@ -98,6 +100,36 @@ class Sync(Stage):
         for thread in threads:
             thread.join(DEADLINE_SECONDS)
         self.assertEqual(ends, ["the client was closed"] * 3)
+
+    async def test_a_watch_the_garbage_collector_ends_in_the_client_s_own_thread_blocks_nobody(self) -> None:
+        async def collect() -> None:
+            gc.collect()
+
+        with cerebros.Client(self.server.url) as client:
+            run = client.submit({"dataset_id": "digits"})
+            events = client.watch(run)
+            next(events)
+            ring: list[object] = [events]
+            ring.append(ring)
+            gone = weakref.ref(events)
+            del events, ring
+            collecting = threading.Thread(target=lambda: client._run(collect()), daemon=True)
+            collecting.start()
+            collecting.join(DEADLINE_SECONDS)
+            self.assertFalse(collecting.is_alive())
+            self.assertIsNone(gone())
+            self.assertEqual([each.run_id for each in client.list()], [run])
+
+    async def test_a_call_in_the_client_s_own_thread_is_an_error_rather_than_a_deadlock(self) -> None:
+        with cerebros.Client(self.server.url) as client:
+
+            async def call() -> None:
+                client.close()
+                client.list()
+
+            with self.assertRaises(cerebros.CerebrosError) as caught:
+                client._run(call())
+            self.assertIn("finalizer", str(caught.exception))
 
 
 class Unreachable(unittest.TestCase):

@@ -1,6 +1,7 @@
 """An event loop in a thread of its own, and calls into it from any other thread.
 
-Nothing here waits with a lock in its hand, and whoever waits is answered, whatever becomes of the loop.
+Nothing here waits with a lock in its hand, and whoever waits is answered, whatever becomes of the loop. The
+garbage collector runs in any thread, this one too: what it may call (``leave``, ``end``) waits for nothing.
 """
 
 from __future__ import annotations
@@ -8,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import threading
-from collections.abc import Callable, Coroutine, Iterable
+from collections.abc import AsyncGenerator, Callable, Coroutine, Iterable
 from concurrent.futures import Future, InvalidStateError, wait
 from typing import Any, Generic, TypeVar
 
@@ -17,6 +18,9 @@ from .errors import CerebrosError
 
 CLOSE_SECONDS = 10.0
 """How long the end may take; what is not over then is left alone."""
+_AGAIN_SECONDS = 0.5
+"""What is cancelled and not over by then is cancelled again: before Python 3.12, ``asyncio.wait_for``
+swallows a cancellation that comes together with a result."""
 _T = TypeVar("_T")
 
 
@@ -26,6 +30,7 @@ class LoopThread:
     def __init__(self) -> None:
         self._loop = asyncio.new_event_loop()
         self._calls: set[_Call[Any]] = set()
+        self._leaving: set[asyncio.Task[None]] = set()
         self._ending: asyncio.Task[None] | None = None
         self._has_ended = False
         self._thread = threading.Thread(target=self._serve, name="cerebros-client", daemon=True)
@@ -35,8 +40,14 @@ class LoopThread:
         """Carries out ``work``; whatever ends the waiting, such as Ctrl-C, ends the work.
 
         Raises:
-            CerebrosError: The loop ended, before or meanwhile.
+            CerebrosError: The loop ended, before or meanwhile, or is itself what asks.
         """
+        if self._is_this_thread():
+            work.close()
+            raise CerebrosError(
+                "a call in the client's own thread cannot be waited for",
+                help="a finalizer such as __del__ made it, which may run in any thread: leave it out there",
+            )
         call = _Call(work)
         self._calls.add(call)
         self._soon(self._begin, call)
@@ -45,12 +56,18 @@ class LoopThread:
         try:
             return call.answer.result()
         except BaseException:
-            self._soon(call.cancel)
             # Whoever calls next, such as the end of a watch, must not meet it half way.
-            wait([call.answer], CLOSE_SECONDS)
+            for _ in range(int(CLOSE_SECONDS / _AGAIN_SECONDS)):
+                self._soon(call.cancel)
+                if wait([call.answer], _AGAIN_SECONDS).done:
+                    break
             raise
         finally:
             self._calls.discard(call)
+
+    def leave(self, events: AsyncGenerator[Any, None]) -> None:
+        """Begins the end of a generator, and waits for nothing."""
+        self._soon(self._leave, events)
 
     def end(self, farewell: Callable[[], Coroutine[Any, Any, None]]) -> None:
         """Begins the end and waits for nothing: calls in progress are cancelled, ``farewell`` is the last."""
@@ -58,7 +75,11 @@ class LoopThread:
 
     def join(self) -> None:
         """Waits for the end that was begun."""
-        self._thread.join(CLOSE_SECONDS + 1)
+        if not self._is_this_thread():
+            self._thread.join(CLOSE_SECONDS + 1)
+
+    def _is_this_thread(self) -> bool:
+        return threading.current_thread() is self._thread
 
     def _soon(self, act: Callable[..., None], *arguments: Any) -> None:
         with contextlib.suppress(RuntimeError):  # the loop is closed
@@ -81,6 +102,12 @@ class LoopThread:
         else:
             call.refuse()
 
+    def _leave(self, events: AsyncGenerator[Any, None]) -> None:
+        if self._ending is None:
+            leaving = self._loop.create_task(_closed(events))
+            self._leaving.add(leaving)
+            leaving.add_done_callback(self._leaving.discard)
+
     def _begin_end(self, farewell: Callable[[], Coroutine[Any, Any, None]]) -> None:
         if self._ending is None:
             self._loop.call_later(CLOSE_SECONDS, self._loop.stop)
@@ -90,6 +117,8 @@ class LoopThread:
         try:
             # First the calls, while there is a connection they can say goodbye on; then the rest.
             await _cancelled(call.task for call in list(self._calls) if call.task is not None)
+            if self._leaving:
+                await asyncio.wait(self._leaving)
             await farewell()
             await _cancelled(asyncio.all_tasks() - {asyncio.current_task()})
         except Exception as error:
@@ -133,10 +162,17 @@ class _Call(Generic[_T]):
                 self.answer.set_result(task.result())
 
 
+async def _closed(events: AsyncGenerator[Any, None]) -> None:
+    try:
+        await events.aclose()
+    except Exception as error:
+        log.debug("leaving: %r", error)
+
+
 async def _cancelled(tasks: Iterable[asyncio.Task[Any] | None]) -> None:
     """Cancels tasks and waits until they are over."""
-    given = [task for task in tasks if task is not None]
-    for task in given:
-        task.cancel()
-    if given:
-        await asyncio.wait(given)
+    left = {task for task in tasks if task is not None}
+    while left:
+        for task in left:
+            task.cancel()
+        _, left = await asyncio.wait(left, timeout=_AGAIN_SECONDS)

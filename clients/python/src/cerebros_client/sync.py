@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import builtins
-import contextlib
 import os
 from collections.abc import AsyncGenerator, Coroutine, Generator, Mapping
 from types import TracebackType
 from typing import Any, TypeVar
 
 from .client import PATIENCE_SECONDS, AsyncClient
-from .errors import CerebrosError
 from .listing import RunDetails, RunSummary
 from .loop import LoopThread
 from .models import Event, Outcome, RunState, Submitted
@@ -73,8 +71,7 @@ class Client:
             while (event := self._run(_next(events))) is not None:
                 yield event
         finally:
-            with contextlib.suppress(CerebrosError):  # the client was closed
-                self._run(events.aclose())
+            self._thread.leave(events)
 
     def result(self, run: str, *, timeout: float | None = None) -> Outcome:
         """See :meth:`AsyncClient.result`."""
