@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import concurrent.futures
 import gc
+import os
 import threading
 import unittest
 import weakref
@@ -13,7 +14,7 @@ from unittest import mock
 import cerebros_client as cerebros
 from cerebros_client import subjects
 
-from .stage import DEADLINE_SECONDS, Stage
+from .stage import DEADLINE_SECONDS, Stage, until
 
 
 class Sync(Stage):
@@ -38,7 +39,7 @@ class Sync(Stage):
                 break
             self.assertEqual([each.run_id for each in client.list()], [run])
         client.close()
-        self.assertNotIn("cerebros-client", [thread.name for thread in threading.enumerate()])
+        self.assertNotIn("cerebros-client", names())
         with self.assertRaises(cerebros.CerebrosError):
             client.list()
 
@@ -131,10 +132,28 @@ class Sync(Stage):
                 client._run(call())
             self.assertIn("finalizer", str(caught.exception))
 
+    async def test_a_client_nobody_closed_takes_its_thread_and_its_connection_along(self) -> None:
+        before = len(os.listdir("/dev/fd"))
+        for _ in range(3):
+            client = cerebros.Client(self.server.url)
+            run = client.submit({"dataset_id": "digits"})
+            watch = client.watch(run)
+            next(watch)
+            ring: list[object] = [client, watch]
+            ring.append(ring)
+            del client, watch, ring
+        gc.collect()
+        until("the threads are gone", lambda: "cerebros-client" not in names())
+        self.assertEqual(len(os.listdir("/dev/fd")), before)
+
+
+def names() -> list[str]:
+    return [thread.name for thread in threading.enumerate()]
+
 
 class Unreachable(unittest.TestCase):
     def test_a_broker_that_is_not_there_leaves_no_thread(self) -> None:
         with self.assertRaises(cerebros.BrokerUnreachable):
             with cerebros.Client("nats://127.0.0.1:1", patience=0.3):
                 self.fail("nobody is there")
-        self.assertNotIn("cerebros-client", [thread.name for thread in threading.enumerate()])
+        self.assertNotIn("cerebros-client", names())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import builtins
 import os
+import weakref
 from collections.abc import AsyncGenerator, Coroutine, Generator, Mapping
 from types import TracebackType
 from typing import Any, TypeVar
@@ -34,6 +35,9 @@ class Client:
     ) -> None:
         self._client = AsyncClient(url, creds=creds, user=user, password=password, patience=patience)
         self._thread = LoopThread()
+        # Also of a client nobody closes: neither the thread nor what it works on knows the client.
+        self._end = weakref.finalize(self, self._thread.end, self._client.close)
+        self._end.atexit = False
 
     def __enter__(self) -> Client:
         try:
@@ -57,7 +61,7 @@ class Client:
 
         Closing twice is no error.
         """
-        self._thread.end(self._client.close)
+        self._end()
         self._thread.join()
 
     def submit(self, spec: Mapping[str, Any], *, run_id: str | None = None) -> Submitted:
