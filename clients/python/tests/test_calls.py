@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from unittest import mock
 
 import cerebros_client as cerebros
 from cerebros_client import ids, subjects
@@ -152,6 +153,15 @@ class Calls(Stage):
         with self.assertRaises(cerebros.RunUnknown):
             await self.client.show("deep")
         self.assertEqual((await self.client.show("good")).run_id, "good")
+
+    async def test_closing_raises_nothing_whatever_becomes_of_the_connection(self) -> None:
+        for error in (asyncio.CancelledError(), RuntimeError("no transport"), asyncio.TimeoutError()):
+            client = cerebros.AsyncClient(self.server.url)
+            await client.connect()
+            connection = await client._broker.connection()
+            with mock.patch.object(connection, "close", side_effect=error):
+                await client.close()
+            await connection.close()
 
 
 class Bare(Stage):
