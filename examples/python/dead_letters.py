@@ -12,6 +12,7 @@ async def main(wanted: str | None) -> None:
     jetstream = client.jetstream()
     left = (await jetstream.stream_info("CEREBROS_DLQ")).state.messages
     letters = await jetstream.subscribe("cerebros.dlq.>", stream="CEREBROS_DLQ", ordered_consumer=True)
+    is_there = wanted is None
     while left:
         message = await letters.next_msg(timeout=10)
         left = message.metadata.num_pending
@@ -21,7 +22,10 @@ async def main(wanted: str | None) -> None:
         elif wanted is not None and verdict.get("Cerebros-Dlq-Id") == wanted:
             print(*(f"{name}: {text}" for name, text in sorted(verdict.items())), sep="\n", file=sys.stderr)
             sys.stdout.buffer.write(message.data)
+            is_there = True
     await client.close()
+    if not is_there:
+        sys.exit(f"there is no dead letter {wanted}")
 
 
 asyncio.run(main(sys.argv[1] if len(sys.argv) > 1 else None))

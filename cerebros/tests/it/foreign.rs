@@ -92,6 +92,7 @@ async fn from_a_request_to_a_dead_letter(pipeline: &Pipeline, example: impl Fn(&
     assert_eq!(subjects.last(), Some(&"cerebros.nas.run.completed"), "{followed}");
 
     assert_eq!(stdout(&succeeds(example("dead_letters")).await), "", "there is none yet");
+    fails(example("dead_letters").arg("NOSUCH"), "there is no dead letter NOSUCH").await;
     pipeline.publish("cerebros.nas.run.requested", GARBAGE).await;
     let listed = wait_until("the garbage is a dead letter", PATIENCE, async || {
         let listed = stdout(&succeeds(example("dead_letters")).await);
@@ -102,6 +103,7 @@ async fn from_a_request_to_a_dead_letter(pipeline: &Pipeline, example: impl Fn(&
     assert_eq!(row[1..3], ["decode", "cerebros.nas.run.requested"], "{listed}");
     let letter = succeeds(example("dead_letters").arg(row[0])).await;
     assert_eq!(letter.stdout, GARBAGE, "byte for byte");
+    fails(example("dead_letters").arg("NOSUCH"), "there is no dead letter NOSUCH").await;
     let verdict = stderr(&letter);
     for line in [format!("Cerebros-Dlq-Id: {}", row[0]), "Cerebros-Dlq-Stage: decode".to_owned()] {
         assert!(verdict.lines().any(|said| said == line), "{verdict}");
@@ -127,6 +129,11 @@ impl Stranger {
         self
     }
 
+    async fn ends(&mut self) -> Output {
+        let output = tokio::time::timeout(PATIENCE, self.0.output()).await;
+        output.unwrap_or_else(|_| panic!("{:?} goes on and on", self.0)).unwrap()
+    }
+
     fn current_dir(mut self, dir: impl AsRef<Path>) -> Self {
         self.0.current_dir(dir);
         self
@@ -138,10 +145,16 @@ fn with_client(stranger: Stranger) -> Stranger {
 }
 
 async fn succeeds(mut stranger: Stranger) -> Output {
-    let output = tokio::time::timeout(PATIENCE, stranger.0.output()).await;
-    let output = output.unwrap_or_else(|_| panic!("{:?} goes on and on", stranger.0)).unwrap();
+    let output = stranger.ends().await;
     assert!(output.status.success(), "{:?}: {}\n{}", stranger.0, output.status, stderr(&output));
     output
+}
+
+/// It exits with 1, says why on its standard error and nothing on the other.
+async fn fails(mut stranger: Stranger, why: &str) {
+    let output = stranger.ends().await;
+    assert_eq!(output.status.code(), Some(1), "{:?}: {}", stranger.0, stderr(&output));
+    assert_eq!((stdout(&output).as_str(), stderr(&output).trim_end()), ("", why), "{:?}", stranger.0);
 }
 
 fn lines(output: &Output) -> Vec<Value> {

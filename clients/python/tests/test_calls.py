@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from unittest import mock
 
 import cerebros_client as cerebros
 from cerebros_client import ids, subjects
@@ -134,6 +135,33 @@ class Calls(Stage):
         self.assertEqual([run.run_id for run in await self.client.list("completed")], ["old"])
         with self.assertRaises(cerebros.InvalidRequest):
             await self.client.list("done")
+
+    async def test_a_record_nobody_can_read_hides_no_other_run(self) -> None:
+        await self.record("good")
+        await self.runs.put("deep", b'{"run_id":"deep","spec":' + b"[" * 100_000 + b"]" * 100_000 + b"}")
+        for run, oddity in {
+            "state": {"state": "lost"},
+            "time": {"requested_at": "0001-01-01T00:00:00+23:59"},
+            "number": {"requested_at": 5},
+            "attempt": {"attempt": None},
+            "first": {"first_sequence": "1"},
+        }.items():
+            await self.record(run, **oddity)
+            self.assertEqual([each.run_id for each in await self.client.list()], ["good"], run)
+            with self.assertRaises(cerebros.RunUnknown, msg=run):
+                await self.client.show(run)
+        with self.assertRaises(cerebros.RunUnknown):
+            await self.client.show("deep")
+        self.assertEqual((await self.client.show("good")).run_id, "good")
+
+    async def test_closing_raises_nothing_whatever_becomes_of_the_connection(self) -> None:
+        for error in (asyncio.CancelledError(), RuntimeError("no transport"), asyncio.TimeoutError()):
+            client = cerebros.AsyncClient(self.server.url)
+            await client.connect()
+            connection = await client._broker.connection()
+            with mock.patch.object(connection, "close", side_effect=error):
+                await client.close()
+            await connection.close()
 
 
 class Bare(Stage):

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import contextlib
 import json
 import time
 from collections.abc import Awaitable, Callable, Mapping
@@ -19,7 +18,7 @@ import nats.errors
 from nats.aio.client import Client as Connection
 from nats.aio.subscription import Subscription
 
-from .connect import PAUSE_SECONDS, Ears, log, open_connection
+from .connect import PAUSE_SECONDS, Ears, close_connection, log, open_connection
 from .errors import BrokerUnreachable, CerebrosError, StreamMissing
 from .models import JsonObject
 from .target import Target
@@ -72,11 +71,10 @@ class Broker:
             return self._connection
 
     async def close(self) -> None:
-        """Closes the connection; closing twice is no error."""
+        """Closes the connection and raises nothing; closing twice is no error."""
         connection, self._connection = self._connection, None
         if connection is not None and not connection.is_closed:
-            with contextlib.suppress(OSError, nats.errors.Error):  # the broker may be gone
-                await connection.close()
+            await close_connection(connection)
 
     @property
     def losses(self) -> int:

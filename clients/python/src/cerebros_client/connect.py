@@ -76,10 +76,22 @@ async def open_connection(target: Target, ears: Ears, seconds: float) -> Connect
     except BaseException:
         opening.cancel()
         await asyncio.gather(opening, return_exceptions=True)
-        await connection.close()
+        await close_connection(connection)
         raise
     finally:
         refused.cancel()
         await asyncio.gather(refused, return_exceptions=True)
     ears.heard = None
     return connection
+
+
+async def close_connection(connection: Connection) -> None:
+    """Closes a connection, in whatever state it is, and raises nothing.
+
+    In a task of its own: the library cancels what it waits for while it tries to reconnect, and when its
+    close comes upon that, it ends as if we had been cancelled.
+    """
+    closing = asyncio.ensure_future(connection.close())
+    await asyncio.wait({closing})
+    if not closing.cancelled() and (error := closing.exception()) is not None:
+        log.debug("closing the connection: %r", error)

@@ -87,10 +87,15 @@ class Registry:
 
 
 def _record(value: bytes) -> JsonObject | None:
-    """A record; one that cannot be read, written by a stranger, counts as absent."""
+    """A record; one that no run can be made of, written by a stranger, counts as absent."""
     try:
         record = json.loads(value)
         is_known = isinstance(record["run_id"], str) and isinstance(record["request_sequence"], int)
-        return record if is_known and record["state"] and record["requested_at"] else None
-    except (ValueError, KeyError, TypeError):
+        if not (is_known and record["state"] and record["requested_at"]):
+            return None
+        run = Run(record["run_id"], record)
+        run.summary()
+        run.begin()
+        return run.record
+    except (ValueError, LookupError, TypeError, AttributeError, OverflowError, RecursionError):
         return None

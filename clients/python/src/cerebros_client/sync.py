@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import asyncio
 import builtins
 import os
-import threading
+import weakref
 from collections.abc import AsyncGenerator, Coroutine, Generator, Mapping
 from types import TracebackType
 from typing import Any, TypeVar
 
 from .client import PATIENCE_SECONDS, AsyncClient
-from .errors import CerebrosError
 from .listing import RunDetails, RunSummary
+from .loop import LoopThread
 from .models import Event, Outcome, RunState, Submitted
 
-CLOSE_SECONDS = 10.0
-"""How long closing may take; then the thread is left to the end of the program."""
 _T = TypeVar("_T")
 
 
@@ -37,10 +34,10 @@ class Client:
         patience: float = PATIENCE_SECONDS,
     ) -> None:
         self._client = AsyncClient(url, creds=creds, user=user, password=password, patience=patience)
-        self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._loop.run_forever, name="cerebros-client", daemon=True)
-        self._thread.start()
-        self._is_closed = False
+        self._thread = LoopThread()
+        # Also of a client nobody closes: neither the thread nor what it works on knows the client.
+        self._end = weakref.finalize(self, self._thread.end, self._client.close)
+        self._end.atexit = False
 
     def __enter__(self) -> Client:
         try:
@@ -60,17 +57,12 @@ class Client:
         self._run(self._client.connect())
 
     def close(self) -> None:
-        """See :meth:`AsyncClient.close`. Closing twice is no error."""
-        if self._is_closed:
-            return
-        try:
-            self._run(asyncio.wait_for(self._client.close(), CLOSE_SECONDS))
-        finally:
-            self._is_closed = True
-            self._loop.call_soon_threadsafe(self._loop.stop)
-            self._thread.join(CLOSE_SECONDS)
-            if not self._thread.is_alive():
-                self._loop.close()
+        """See :meth:`AsyncClient.close`. Calls that other threads wait for raise :class:`CerebrosError`.
+
+        Closing twice is no error.
+        """
+        self._end()
+        self._thread.join()
 
     def submit(self, spec: Mapping[str, Any], *, run_id: str | None = None) -> Submitted:
         """See :meth:`AsyncClient.submit`."""
@@ -83,8 +75,7 @@ class Client:
             while (event := self._run(_next(events))) is not None:
                 yield event
         finally:
-            if not self._is_closed:
-                self._run(events.aclose())
+            self._thread.leave(events)
 
     def result(self, run: str, *, timeout: float | None = None) -> Outcome:
         """See :meth:`AsyncClient.result`."""
@@ -103,26 +94,7 @@ class Client:
         return self._run(self._client.show(run))
 
     def _run(self, work: Coroutine[Any, Any, _T]) -> _T:
-        """Carries out ``work`` in the loop; whatever ends the waiting, such as Ctrl-C, ends the work."""
-        if self._is_closed:
-            work.close()
-            raise CerebrosError("the client is closed", help="make another one")
-        has_ended = threading.Event()
-
-        async def carry_out() -> _T:
-            try:
-                return await work
-            finally:
-                has_ended.set()
-
-        future = asyncio.run_coroutine_threadsafe(carry_out(), self._loop)
-        try:
-            return future.result()
-        except BaseException:
-            future.cancel()
-            # Whoever calls next, such as the end of a watch, must not meet it half way.
-            has_ended.wait(CLOSE_SECONDS)
-            raise
+        return self._thread.run(work)
 
 
 async def _next(events: AsyncGenerator[Event, None]) -> Event | None:
