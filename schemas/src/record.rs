@@ -184,8 +184,8 @@ impl Version {
     }
 
     fn compile(record: Record, number: u32, text: &'static str) -> Self {
-        let schema = shape::parse_schema(text).expect("the embedded schemas are read by a test");
-        let parsed = shape::parse(text).expect("the embedded schemas are read by a test");
+        let (parsed, schema) =
+            shape::parse_with_schema(text).expect("the embedded schemas are read by a test");
         let shape::Parsed { shape, fingerprint, library_fingerprint } = parsed;
         Self {
             record,

@@ -12,7 +12,7 @@ mod json;
 use serde_json::Value;
 
 pub use build::{MAX_SCHEMA_BYTES, Parsed, parse};
-pub(crate) use build::{join, parse_schema};
+pub(crate) use build::{join, parse_with_schema};
 pub(crate) use default::{encode_default, write_long};
 pub(crate) use json::to_json;
 

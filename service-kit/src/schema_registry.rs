@@ -1,12 +1,12 @@
 //! The registry of schemas in the broker: fingerprint to text, record to the fingerprints of its versions.
 //!
 //! Every service puts in what it was made with at its start, so that whoever meets an unknown fingerprint can look it
-//! up, whichever of the two is newer. Nothing is ever overwritten or removed: the first text of a fingerprint stays, a
-//! record's versions are merged by compare-and-set.
+//! up, whichever of the two is newer. No schema is ever overwritten or removed: the first text of a fingerprint stays, a
+//! record's versions are merged by compare-and-set. Only what is no schema of its fingerprint is replaced.
 //!
 //! Looking up is done where messages come in ([`crate::intake`], [`crate::history`]), so that decoding itself needs no
-//! broker. What was found is kept for the life of the process, [`MAX_KNOWN`] schemas at most; that a schema is missing
-//! is not kept, because it may be registered at any moment.
+//! broker. What was found and can be read is kept for the life of the process, [`MAX_KNOWN`] schemas at most; that one
+//! is missing or unusable is not kept, because it may be put right at any moment.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::{Arc, Mutex};

@@ -43,17 +43,22 @@ impl Parsed {
 /// # Errors
 /// The first rule it breaks, with the place in the schema.
 pub fn parse(text: &str) -> Result<Parsed, ShapeError> {
+    parse_with_schema(text).map(|(parsed, _)| parsed)
+}
+
+/// The same, with the Avro library's own form beside it.
+pub(crate) fn parse_with_schema(text: &str) -> Result<(Parsed, Schema), ShapeError> {
     let schema = parse_schema(text)?;
     let shape = Builder::default().shape(&schema, None, "")?;
     let on_the_wire = Schema::parse(&to_wire_json(&shape))
         .map_err(|error| fault(Rule::SchemaUnreadable, "", error.to_string()))?;
     let (fingerprint, library) = (fingerprint(&on_the_wire), fingerprint(&schema));
     let library_fingerprint = (library != fingerprint).then_some(library);
-    Ok(Parsed { shape, fingerprint, library_fingerprint })
+    Ok((Parsed { shape, fingerprint, library_fingerprint }, schema))
 }
 
 /// The Avro library's own form of a schema, after the limits.
-pub(crate) fn parse_schema(text: &str) -> Result<Schema, ShapeError> {
+fn parse_schema(text: &str) -> Result<Schema, ShapeError> {
     if text.len() > MAX_SCHEMA_BYTES {
         let reason = format!("{} bytes are over the limit of {MAX_SCHEMA_BYTES}", text.len());
         return Err(fault(Rule::SchemaTooLarge, "", reason));

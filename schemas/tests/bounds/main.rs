@@ -70,7 +70,8 @@ fn read_entry(fingerprint: Fingerprint, text: &str) -> bool {
 #[test]
 fn the_measure_sees_what_is_taken() {
     let _turn = turn();
-    let (block, peak) = measured(|| vec![1_u8; LIMIT + 1]);
+    // Twice, because another test's thread may give back what it had between the two looks.
+    let (block, peak) = measured(|| vec![1_u8; 2 * LIMIT]);
     assert!(block.len() > LIMIT && peak > LIMIT);
     let (_, peak) = measured(|| ());
     assert!(peak < LIMIT);
