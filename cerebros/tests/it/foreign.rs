@@ -24,7 +24,7 @@ async fn the_python_client_s_own_tests_pass() {
     let pipeline = Pipeline::open(&["--encoding", "json"]).await;
     let tests = pipeline
         .stranger(tests_python().await)
-        .args(["-m", "unittest"])
+        .args(["-m", "unittest", "--verbose"])
         .current_dir(workspace().join("clients/python"))
         .env("CEREBROS_TEST_NATS_URL", pipeline.url())
         .env("CEREBROS_TEST_NATS_SERVER", testkit::nats_server().await);

@@ -5,6 +5,7 @@ those in `test_worker`, a broker with a worker on it (CEREBROS_TEST_NATS_URL). A
 `cargo test -p cerebros --test it foreign`. A test whose surroundings are missing fails and says so.
 """
 
+import faulthandler
 import sys
 from pathlib import Path
 
@@ -13,3 +14,6 @@ SCHEMAS = Path(__file__).resolve().parents[3] / "schemas" / "avro"
 
 if str(SOURCE) not in sys.path:
     sys.path.insert(0, str(SOURCE))
+
+# A test that hangs ends the tests, and the stack of every thread is printed.
+faulthandler.dump_traceback_later(90, exit=True)

@@ -20,6 +20,7 @@ from nats.js import JetStreamContext
 from nats.js.api import KeyValueConfig, StreamConfig
 
 import cerebros_client as cerebros
+from cerebros_client.connect import close_connection
 
 DEADLINE_SECONDS = 30.0
 
@@ -96,7 +97,7 @@ class Stage(unittest.IsolatedAsyncioTestCase):
             error_cb=unheard,
             reconnected_cb=self.reconnected,
         )
-        self.addAsyncCleanup(self.hand.close)
+        self.addAsyncCleanup(close_connection, self.hand)
         self.jetstream: JetStreamContext = self.hand.jetstream(timeout=10)
         await self.build()
         self.client = cerebros.AsyncClient(self.server.url, patience=20)

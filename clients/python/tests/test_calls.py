@@ -164,6 +164,28 @@ class Calls(Stage):
             await connection.close()
 
 
+    async def test_closing_ends_the_library_s_tasks_even_one_that_swallows_a_cancellation(self) -> None:
+        client = cerebros.AsyncClient(self.server.url)
+        await client.connect()
+        connection = await client._broker.connection()
+        is_trying = asyncio.Event()
+
+        async def swallow(*_: object) -> None:
+            is_trying.set()
+            try:
+                await asyncio.sleep(DEADLINE_SECONDS)
+            except asyncio.CancelledError:
+                raise OSError("refused, just then") from None
+
+        with mock.patch.object(connection, "_connect_to_server", swallow):
+            self.server.kill()
+            await asyncio.wait_for(is_trying.wait(), DEADLINE_SECONDS)
+            with mock.patch.object(connection, "_connect_to_server", side_effect=OSError):
+                await asyncio.wait_for(client.close(), DEADLINE_SECONDS)
+        assert connection._reconnection_task is not None
+        self.assertTrue(connection._reconnection_task.done())
+
+
 class Bare(Stage):
     async def build(self) -> None:
         """A broker on which nothing was ever started."""

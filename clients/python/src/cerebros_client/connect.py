@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from typing import Any
 
 import nats.errors
 from nats.aio.client import Client as Connection
@@ -15,6 +16,8 @@ log = logging.getLogger("cerebros_client")
 PAUSE_SECONDS = 0.2
 """Pause between two tries."""
 _ATTEMPT_SECONDS = 2
+_CANCELLATIONS = 50
+_AGAIN_SECONDS = 0.1
 
 
 class Ears:
@@ -74,8 +77,7 @@ async def open_connection(target: Target, ears: Ears, seconds: float) -> Connect
         for task in done:
             task.result()
     except BaseException:
-        opening.cancel()
-        await asyncio.gather(opening, return_exceptions=True)
+        await end_tasks({opening})
         await close_connection(connection)
         raise
     finally:
@@ -89,9 +91,32 @@ async def close_connection(connection: Connection) -> None:
     """Closes a connection, in whatever state it is, and raises nothing.
 
     In a task of its own: the library cancels what it waits for while it tries to reconnect, and when its
-    close comes upon that, it ends as if we had been cancelled.
+    close comes upon that, it ends as if we had been cancelled. And it cancels its tasks once: one that
+    swallows that would try to reconnect for ever, and whoever ends the loop would wait for it.
     """
     closing = asyncio.ensure_future(connection.close())
     await asyncio.wait({closing})
     if not closing.cancelled() and (error := closing.exception()) is not None:
         log.debug("closing the connection: %r", error)
+    await end_tasks({task for task in asyncio.all_tasks() if _works_for(task) is connection})
+
+
+async def end_tasks(tasks: set[asyncio.Task[Any]]) -> None:
+    """Cancels tasks until they are over: before Python 3.12, ``asyncio.wait_for`` swallows a cancellation that
+    comes together with a result."""
+    for _ in range(_CANCELLATIONS):
+        for task in tasks:
+            task.cancel()
+        if not tasks:
+            return
+        done, tasks = await asyncio.wait(tasks, timeout=_AGAIN_SECONDS)
+        for task in done:
+            if not task.cancelled():
+                task.exception()  # an outage; whoever ends it has no use for it
+    log.debug("%d tasks of a closed connection do not end", len(tasks))
+
+
+def _works_for(task: asyncio.Task[Any]) -> object:
+    """The object whose method a task carries out."""
+    frame = getattr(task.get_coro(), "cr_frame", None)
+    return frame.f_locals.get("self") if frame is not None else None

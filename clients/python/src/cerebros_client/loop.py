@@ -9,18 +9,17 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import threading
-from collections.abc import AsyncGenerator, Callable, Coroutine, Iterable
+from collections.abc import AsyncGenerator, Callable, Coroutine
 from concurrent.futures import Future, InvalidStateError, wait
 from typing import Any, Generic, TypeVar
 
-from .connect import log
+from .connect import end_tasks, log
 from .errors import CerebrosError
 
 CLOSE_SECONDS = 10.0
 """How long the end may take; what is not over then is left alone."""
 _AGAIN_SECONDS = 0.5
-"""What is cancelled and not over by then is cancelled again: before Python 3.12, ``asyncio.wait_for``
-swallows a cancellation that comes together with a result."""
+"""What is cancelled and not over by then is cancelled again: see :func:`~.connect.end_tasks`."""
 _T = TypeVar("_T")
 
 
@@ -116,11 +115,11 @@ class LoopThread:
     async def _end(self, farewell: Callable[[], Coroutine[Any, Any, None]]) -> None:
         try:
             # First the calls, while there is a connection they can say goodbye on; then the rest.
-            await _cancelled(call.task for call in list(self._calls) if call.task is not None)
+            await end_tasks({call.task for call in list(self._calls) if call.task is not None})
             if self._leaving:
                 await asyncio.wait(self._leaving)
             await farewell()
-            await _cancelled(asyncio.all_tasks() - {asyncio.current_task()})
+            await end_tasks({task for task in asyncio.all_tasks() if task is not asyncio.current_task()})
         except Exception as error:
             log.debug("closing: %r", error)
         finally:
@@ -167,12 +166,3 @@ async def _closed(events: AsyncGenerator[Any, None]) -> None:
         await events.aclose()
     except Exception as error:
         log.debug("leaving: %r", error)
-
-
-async def _cancelled(tasks: Iterable[asyncio.Task[Any] | None]) -> None:
-    """Cancels tasks and waits until they are over."""
-    left = {task for task in tasks if task is not None}
-    while left:
-        for task in left:
-            task.cancel()
-        _, left = await asyncio.wait(left, timeout=_AGAIN_SECONDS)
