@@ -1,4 +1,5 @@
-//! The subjects: exactly `cerebros.nas.run.<event>`, `ml.run.<event>` and `cerebros.dlq.<class>.<original subject>`.
+//! The subjects: exactly `cerebros.nas.run.<event>`, `ml.run.<event>` and `cerebros.dlq.<class>.<original subject>`;
+//! beside them, for workers among themselves, `cerebros.fence.<run>`.
 
 use crate::FailureClass;
 
@@ -8,8 +9,12 @@ pub const STREAM: &str = "CEREBROS";
 pub const DLQ_STREAM: &str = "CEREBROS_DLQ";
 /// Stream of the broker's advisories about deliveries that ran out or were terminated.
 pub const ADVISORY_STREAM: &str = "CEREBROS_ADVISORIES";
-/// What the event stream takes in.
-pub const STREAM_SUBJECTS: [&str; 2] = ["cerebros.nas.run.*", "ml.run.*"];
+/// The two families of events.
+pub const EVENT_SUBJECTS: [&str; 2] = ["cerebros.nas.run.*", "ml.run.*"];
+/// What the event stream takes in: the events, and the fences of runs that were taken over.
+pub const STREAM_SUBJECTS: [&str; 3] = [EVENT_SUBJECTS[0], EVENT_SUBJECTS[1], "cerebros.fence.>"];
+/// Prefix of the fences: `cerebros.fence.<run id>`. They are no events; readers of events ask for [`EVENT_SUBJECTS`].
+pub const FENCE_PREFIX: &str = "cerebros.fence.";
 /// What the dead-letter stream takes in.
 pub const DLQ_SUBJECTS: &str = "cerebros.dlq.>";
 /// Prefix of the dead letters.

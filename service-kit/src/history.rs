@@ -12,6 +12,7 @@ use bytes::Bytes;
 use futures_util::StreamExt as _;
 use schemas::Timestamp;
 use schemas::cloudevents::Headers;
+use schemas::subject::{EVENT_SUBJECTS, STREAM};
 use schemas::codec::{DecodeError, Decoded, Foreign};
 use serde::Deserialize;
 
@@ -281,6 +282,8 @@ async fn open(
     filters: &[&str],
     from: DeliverPolicy,
 ) -> Result<pull::Ordered, CliError> {
+    // The fences on the event stream are no events, and nobody who reads it means them.
+    let filters = if filters.is_empty() && stream == STREAM { &EVENT_SUBJECTS[..] } else { filters };
     let handle = broker.jetstream.get_stream_no_info(stream).await.map_err(|error| broken(&error))?;
     let config = pull::OrderedConfig {
         deliver_policy: from,

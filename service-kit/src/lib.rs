@@ -18,6 +18,7 @@ pub mod endpoints;
 pub mod error;
 pub mod event_line;
 pub mod exit;
+pub mod fence;
 pub mod health;
 pub mod history;
 pub mod input;

@@ -1,13 +1,17 @@
 //! Streams, consumers, buckets: as data, created idempotently.
 //!
 //! Every service makes sure of all of it at its start, so that none depends on another having run first. What exists
-//! with other limits is left as it is: an operator's change is not undone.
+//! with other limits is left as it is: an operator's change is not undone. Only what an earlier build could not know of
+//! is added: subjects of a stream, filters of a consumer that had none.
 
 use std::time::Duration;
 
 use async_nats::jetstream::consumer::{AckPolicy, DeliverPolicy, pull};
-use async_nats::jetstream::{kv, object_store, stream};
-use schemas::subject::{ADVISORY_STREAM, DLQ_STREAM, DLQ_SUBJECTS, STREAM, STREAM_SUBJECTS};
+use async_nats::jetstream::stream::Stream;
+use async_nats::jetstream::{self, kv, object_store, stream};
+use schemas::subject::{
+    ADVISORY_STREAM, DLQ_STREAM, DLQ_SUBJECTS, EVENT_SUBJECTS, STREAM, STREAM_SUBJECTS,
+};
 
 use crate::broker::Broker;
 use crate::error::CliError;
@@ -116,7 +120,7 @@ pub fn consumers() -> Vec<pull::Config> {
             ],
             2000,
         ),
-        consumer(CLASSIFIER_CONSUMER, "every event, once, for validation", &[], 5000),
+        consumer(CLASSIFIER_CONSUMER, "every event, once, for validation", &EVENT_SUBJECTS, 5000),
     ]
 }
 
@@ -156,10 +160,7 @@ pub async fn ensure(broker: &Broker) -> Result<(), CliError> {
     let jetstream = &broker.jetstream;
     for config in streams() {
         let name = config.name.clone();
-        jetstream
-            .get_or_create_stream(config)
-            .await
-            .map_err(|error| failed(&format!("stream {name}"), &error))?;
+        stream_exists(jetstream, config).await.map_err(|error| failed(&format!("stream {name}"), &*error))?;
     }
     for config in buckets() {
         let name = config.bucket.clone();
@@ -178,10 +179,9 @@ pub async fn ensure(broker: &Broker) -> Result<(), CliError> {
     let stream = jetstream.get_stream_no_info(STREAM).await.map_err(|error| failed("stream", &error))?;
     for config in consumers() {
         let name = config.durable_name.clone().unwrap_or_default();
-        stream
-            .get_or_create_consumer(&name, config)
+        consumer_exists(&stream, config)
             .await
-            .map_err(|error| failed(&format!("consumer {name}"), &error))?;
+            .map_err(|error| failed(&format!("consumer {name}"), &*error))?;
     }
     let stream =
         jetstream.get_stream_no_info(ADVISORY_STREAM).await.map_err(|error| failed("stream", &error))?;
@@ -190,6 +190,36 @@ pub async fn ensure(broker: &Broker) -> Result<(), CliError> {
         .await
         .map_err(|error| failed(&format!("consumer {ADVISORY_CONSUMER}"), &error))?;
     schema_registry::register(broker).await.map_err(|error| failed("registry of schemas", &error))
+}
+
+type AnyError = Box<dyn std::error::Error + Send + Sync>;
+
+/// Creates a stream, or adds the subjects it lacks.
+async fn stream_exists(jetstream: &jetstream::Context, ours: stream::Config) -> Result<(), AnyError> {
+    let known = jetstream.get_or_create_stream(ours.clone()).await?;
+    let known = &known.cached_info().config;
+    let missing: Vec<String> =
+        ours.subjects.into_iter().filter(|subject| !known.subjects.contains(subject)).collect();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    tracing::info!(stream = known.name, subjects = missing.join(", "), "stream takes in more subjects now");
+    let subjects = known.subjects.iter().cloned().chain(missing).collect();
+    jetstream.update_stream(stream::Config { subjects, ..known.clone() }).await?;
+    Ok(())
+}
+
+/// Creates a consumer, or gives it the filters it lacks altogether.
+async fn consumer_exists(stream: &Stream<()>, ours: pull::Config) -> Result<(), AnyError> {
+    let name = ours.durable_name.clone().unwrap_or_default();
+    let known = stream.get_or_create_consumer(&name, ours.clone()).await?;
+    let known = &known.cached_info().config;
+    let is_unfiltered = known.filter_subject.is_empty() && known.filter_subjects.is_empty();
+    if is_unfiltered && !ours.filter_subjects.is_empty() {
+        let filtered = pull::Config { ack_wait: known.ack_wait, max_ack_pending: known.max_ack_pending, ..ours };
+        stream.update_consumer(filtered).await?;
+    }
+    Ok(())
 }
 
 fn failed(what: &str, error: &dyn std::error::Error) -> CliError {

@@ -70,7 +70,7 @@ pub fn check(draft: &Draft) -> Result<(), Refusal> {
 
 /// True for a subject the event stream does not take in.
 fn is_foreign(target: &str) -> bool {
-    let in_stream = subject::STREAM_SUBJECTS.iter().any(|pattern| {
+    let in_stream = subject::EVENT_SUBJECTS.iter().any(|pattern| {
         let prefix = pattern.trim_end_matches('*');
         target.strip_prefix(prefix).is_some_and(|word| !word.contains('.'))
     });

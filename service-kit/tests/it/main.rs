@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "the helpers of a test may fail where they stand")]
 
 mod cloudevents;
+mod fence;
 mod foreign_avro;
 mod health;
 mod intake;
