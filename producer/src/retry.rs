@@ -104,8 +104,15 @@ mod tests {
         let run_id = RunId::parse("r").unwrap();
         let request = RunRequested { seed: Some(7), ..RunRequested::new("iris") };
         let now = Timestamp::from_micros(1);
-        let claimant =
-            Claimant { run_id: &run_id, request: &request, sequence: 3, requested_at: now, worker_id: "w" };
+        let claimant = Claimant {
+            run_id: &run_id,
+            request: &request,
+            sequence: 3,
+            delivery: 1,
+            is_retry_of_failed: false,
+            requested_at: now,
+            worker_id: "w",
+        };
         RunRecord { state, ..claim(None, &claimant, now).0.unwrap() }
     }
 

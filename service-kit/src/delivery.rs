@@ -18,6 +18,9 @@ use crate::dead_letter;
 use crate::publish::{PublishFailure, from_header_map};
 use crate::schema_registry::{self, Unavailable};
 
+/// Least time between two extensions of a lease, however short an operator made the ack wait.
+const LEAST_PERIOD: Duration = Duration::from_millis(20);
+
 /// Why a delivery could not be settled. Whether the broker has it is unknown; a redelivery settles it again.
 #[derive(Debug, thiserror::Error)]
 pub enum SettleError {
@@ -44,12 +47,14 @@ pub struct Delivery {
     headers: Headers,
     place: Place,
     schema: Option<Arc<Foreign>>,
+    ack_wait: Duration,
     is_settled: bool,
 }
 
 impl Delivery {
     /// Takes a message of a consumer; `None` for one that carries no delivery facts (never sent by a broker).
-    pub(crate) fn new(message: jetstream::Message) -> Option<Self> {
+    /// `ack_wait` is how long the consumer waits before it hands a message over again.
+    pub(crate) fn new(message: jetstream::Message, ack_wait: Duration) -> Option<Self> {
         let facts = message.info().ok()?;
         let place = Place {
             stream: facts.stream.to_owned(),
@@ -60,7 +65,7 @@ impl Delivery {
             first_seen: facts.published.into(),
         };
         let headers = from_header_map(message.headers.as_ref());
-        Some(Self { message, headers, place, schema: None, is_settled: false })
+        Some(Self { message, headers, place, schema: None, ack_wait, is_settled: false })
     }
 
     /// Where the message stands.
@@ -113,7 +118,11 @@ impl Delivery {
 
     /// A handle that extends the lease of this delivery.
     pub fn lease(&self) -> Lease {
-        Lease { client: self.message.context.client(), reply: self.message.reply.clone() }
+        Lease {
+            client: self.message.context.client(),
+            reply: self.message.reply.clone(),
+            ack_wait: self.ack_wait,
+        }
     }
 
     /// Done: waits until the broker confirmed the ack.
@@ -163,16 +172,38 @@ impl Drop for Delivery {
     }
 }
 
+/// Gives a delivery back for somebody who can no longer do it: the broker hands the message over again at once. Without
+/// effect on one that was settled or handed over again meanwhile.
+///
+/// # Errors
+/// When the client is closed.
+pub async fn give_back(broker: &Broker, reply: &str) -> Result<(), async_nats::PublishError> {
+    broker.client.publish(reply.to_owned(), AckKind::Nak(None).into()).await
+}
+
 /// The right to keep a delivery a while longer.
 #[derive(Debug, Clone)]
 pub struct Lease {
     client: async_nats::Client,
     reply: Option<async_nats::Subject>,
+    ack_wait: Duration,
 }
 
 impl Lease {
-    /// How often a lease is extended: a third of the ack wait, so that two lost extensions do no harm.
-    pub const PERIOD: Duration = Duration::from_secs(crate::topology::ACK_WAIT.as_secs() / 3);
+    /// How often a lease is extended: a third of the consumer's own ack wait, so that two lost extensions do no harm.
+    pub fn period(&self) -> Duration {
+        (self.ack_wait / 3).max(LEAST_PERIOD)
+    }
+
+    /// How long the broker waits for a word.
+    pub fn ack_wait(&self) -> Duration {
+        self.ack_wait
+    }
+
+    /// Where words about the delivery go. Whoever knows it may give the delivery back; see [`give_back`].
+    pub fn reply(&self) -> Option<&str> {
+        self.reply.as_deref()
+    }
 
     /// Tells the broker that the work goes on.
     pub async fn extend(&self) {

@@ -27,12 +27,18 @@ pub struct Intake {
     stream: &'static str,
     consumer: &'static str,
     batch: usize,
-    open: Option<pull::Stream>,
+    open: Option<Open>,
     /// Kept across a cancelled `next`: a message that was taken is returned.
     taken: Option<Delivery>,
     /// Kept across a cancelled `next`: what a pull that was sent brings must reach somebody.
-    opening: Option<JoinHandle<Option<pull::Stream>>>,
+    opening: Option<JoinHandle<Option<Open>>>,
     pause: Duration,
+}
+
+/// A consumer that is open.
+struct Open {
+    messages: pull::Stream,
+    ack_wait: Duration,
 }
 
 impl Intake {
@@ -83,10 +89,10 @@ impl Intake {
                 self.reopen().await;
                 continue;
             };
-            match open.next().await {
+            match open.messages.next().await {
                 Some(Ok(message)) => {
                     self.pause = Duration::ZERO;
-                    self.taken = Delivery::new(message);
+                    self.taken = Delivery::new(message, open.ack_wait);
                 }
                 Some(Err(error)) => {
                     tracing::warn!(consumer = self.consumer, %error, "intake interrupted, reopening");
@@ -118,7 +124,7 @@ async fn open_after(
     stream: &'static str,
     consumer: &'static str,
     batch: usize,
-) -> Option<pull::Stream> {
+) -> Option<Open> {
     tokio::time::sleep(pause).await;
     match open(&broker, stream, consumer, batch).await {
         Ok(stream) => Some(stream),
@@ -137,18 +143,23 @@ async fn open(
     stream: &'static str,
     consumer: &'static str,
     batch: usize,
-) -> Result<pull::Stream, String> {
+) -> Result<Open, String> {
     let consumer: PullConsumer = broker
         .jetstream
         .get_consumer_from_stream(consumer, stream)
         .await
         .map_err(|error| error.to_string())?;
-    consumer
+    let ack_wait = match consumer.cached_info().config.ack_wait {
+        Duration::ZERO => topology::ACK_WAIT,
+        known => known,
+    };
+    let messages = consumer
         .stream()
         .max_messages_per_batch(batch)
         .expires(EXPIRES)
         .heartbeat(HEARTBEAT)
         .messages()
         .await
-        .map_err(|error| error.to_string())
+        .map_err(|error| error.to_string())?;
+    Ok(Open { messages, ack_wait })
 }

@@ -39,6 +39,8 @@ pub fn effect(event: &Event, class: FailureClass, world: World<'_>, now: Timesta
                 request,
                 // A replay comes after everything that is there.
                 sequence: u64::MAX,
+                delivery: u64::MAX,
+                is_retry_of_failed: false,
                 requested_at: now,
                 worker_id: "",
             };
@@ -95,12 +97,9 @@ fn of_claim(answer: Claim, record: &RunRecord, class: FailureClass) -> Effect {
             other @ (Effect::None(_) | Effect::Unsafe(_)) => other,
         },
         Claim::AlreadyOver => Effect::None(over(record)),
-        Claim::Duplicate => Effect::None(format!("the run {} is being served already", record.run_id)),
+        Claim::Duplicate | Claim::Stale => Effect::None(format!("the run {} is being served already", record.run_id)),
         Claim::Cancelled { .. } => {
             Effect::None(format!("the run {} was cancelled before it began", record.run_id))
-        }
-        Claim::GiveUp { .. } => {
-            Effect::Unsafe(format!("the run {} has taken too many workers down", record.run_id))
         }
     }
 }

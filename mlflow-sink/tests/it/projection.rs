@@ -108,8 +108,15 @@ async fn a_run_that_failed_before_it_started_is_there_with_its_reason_and_linked
     let run = run("rejected");
     let mut request = schemas::event::RunRequested::new("no-such-set");
     request.experiment = Some(experiment.clone());
-    let claimant =
-        Claimant { run_id: &run, request: &request, sequence: 1, requested_at: at(0), worker_id: "w1" };
+    let claimant = Claimant {
+        run_id: &run,
+        request: &request,
+        sequence: 1,
+        delivery: 1,
+        is_retry_of_failed: false,
+        requested_at: at(0),
+        worker_id: "w1",
+    };
     let registry = Registry::open(&pipeline.broker).await.unwrap();
     registry.change(&run, |known| claim(known, &claimant, at(1))).await.unwrap();
     let failure = Failure::new(FailureClass::Validation, Stage::Validate, "unknown data set \"no-such-set\"");

@@ -71,6 +71,8 @@ impl Stage {
             run_id: run,
             request: &request,
             sequence,
+            delivery: 1,
+            is_retry_of_failed: false,
             requested_at: Timestamp::from_micros(1),
             worker_id: "w-1",
         };

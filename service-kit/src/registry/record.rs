@@ -7,10 +7,6 @@ use schemas::lifecycle::RunState;
 use schemas::{Failure, Json, Real, RunId, Timestamp};
 use serde::{Deserialize, Serialize};
 
-/// Workers that may be lost over one run before it is given up: a run that takes its workers down would otherwise
-/// take down every worker there is.
-pub const MAX_WORKER_LOSSES: u32 = 5;
-
 /// One run.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[expect(missing_docs, reason = "the names are those of the run's events")]
@@ -30,6 +26,9 @@ pub struct RunRecord {
     pub spec: Json,
     /// Stream sequence of the request that is being served.
     pub request_sequence: u64,
+    /// How often the broker had handed that request over when it was claimed; what it hands over is numbered.
+    #[serde(default)]
+    pub delivery: u64,
     /// First sequence that can hold events of this run.
     pub first_sequence: u64,
     /// Last sequence this attempt has published, as of the last update.
@@ -81,6 +80,10 @@ pub struct Claimant<'a> {
     pub request: &'a schemas::event::RunRequested,
     /// Stream sequence of the request.
     pub sequence: u64,
+    /// How often the broker has handed it over.
+    pub delivery: u64,
+    /// It asks for the failed trials of a run, even of one that completed.
+    pub is_retry_of_failed: bool,
     /// When it came in.
     pub requested_at: Timestamp,
     /// Who claims.
@@ -99,13 +102,10 @@ pub enum Claim {
     AlreadyOver,
     /// Another request for the same run is being served; this one has no effect.
     Duplicate,
+    /// A later hand-over of the same request is being served: this one lay with us until its lease had run out.
+    Stale,
     /// Somebody asked for the end of the run before it began.
     Cancelled {
-        /// The fence for the events that say so.
-        attempt: u32,
-    },
-    /// The run took too many workers down.
-    GiveUp {
         /// The fence for the events that say so.
         attempt: u32,
     },
@@ -115,7 +115,8 @@ pub enum Claim {
 ///
 /// A redelivery of the same request means that the broker saw the last holder's lease run out: the run is taken over
 /// under a new attempt, without looking at any clock. A later request with the same run id restarts a run that failed
-/// or was cancelled (a replay, `producer retry`) and has no effect on one that completed or is being served.
+/// or was cancelled (a replay, `producer retry`) and has no effect on one that is being served; on one that completed
+/// it has only when it asks for the failed trials (`producer retry --only failed`).
 pub fn claim(
     record: Option<&RunRecord>,
     claimant: &Claimant<'_>,
@@ -127,7 +128,12 @@ pub fn claim(
         return (Some(record), Claim::Granted { attempt: 1 });
     };
     let is_newer_request = claimant.sequence > known.request_sequence;
-    let may_restart = matches!(known.state, RunState::Failed | RunState::Cancelled) && is_newer_request;
+    let may_restart = is_newer_request
+        && match known.state {
+            RunState::Failed | RunState::Cancelled => true,
+            RunState::Completed => claimant.is_retry_of_failed,
+            RunState::Requested | RunState::Running | RunState::Interrupted => false,
+        };
     if known.state.is_final() && !may_restart {
         return (None, Claim::AlreadyOver);
     }
@@ -135,12 +141,16 @@ pub fn claim(
     if !known.state.is_final() && claimant.sequence != known.request_sequence && !is_queued_cancel {
         return (None, Claim::Duplicate);
     }
+    if known.state == RunState::Running && claimant.delivery <= known.delivery {
+        return (None, Claim::Stale);
+    }
     let mut next = RunRecord {
         dataset_id: claimant.request.dataset_id.clone(),
         objective: claimant.request.objective.clone(),
         budget: claimant.request.budget.clone(),
         spec: spec_of(claimant.request),
         request_sequence: claimant.sequence,
+        delivery: claimant.delivery,
         first_sequence: known.first_sequence.min(claimant.sequence),
         cancel_requested: if may_restart { None } else { known.cancel_requested.clone() },
         ..known.clone()
@@ -155,8 +165,6 @@ pub fn claim(
     }
     let claim = if next.cancel_requested.is_some() {
         Claim::Cancelled { attempt }
-    } else if next.worker_losses > MAX_WORKER_LOSSES {
-        Claim::GiveUp { attempt }
     } else {
         Claim::Granted { attempt }
     };
@@ -206,6 +214,7 @@ fn fresh(claimant: &Claimant<'_>) -> RunRecord {
         budget: claimant.request.budget.clone(),
         spec: spec_of(claimant.request),
         request_sequence: claimant.sequence,
+        delivery: claimant.delivery,
         first_sequence: claimant.sequence,
         ..blank(claimant.run_id, claimant.requested_at)
     }
@@ -226,6 +235,7 @@ fn blank(run_id: &RunId, requested_at: Timestamp) -> RunRecord {
         budget: Budget::default(),
         spec: Json::object(),
         request_sequence: 0,
+        delivery: 0,
         first_sequence: u64::MAX,
         last_sequence: 0,
         worker_id: None,
@@ -257,12 +267,24 @@ mod tests {
         Timestamp::from_micros(micros)
     }
 
+    /// A hand-over of the request, the first one.
+    fn claimant<'a>(run_id: &'a RunId, request: &'a RunRequested, sequence: u64) -> Claimant<'a> {
+        Claimant {
+            run_id,
+            request,
+            sequence,
+            delivery: 1,
+            is_retry_of_failed: false,
+            requested_at: at(1),
+            worker_id: "w",
+        }
+    }
+
+    /// The next hand-over of the request.
     fn ask(record: Option<&RunRecord>, sequence: u64) -> (Option<RunRecord>, Claim) {
-        let run_id = RunId::parse("r").unwrap();
-        let request = RunRequested::new("digits");
-        let claimant =
-            Claimant { run_id: &run_id, request: &request, sequence, requested_at: at(1), worker_id: "w" };
-        claim(record, &claimant, at(2))
+        let (run_id, request) = (RunId::parse("r").unwrap(), RunRequested::new("digits"));
+        let delivery = record.map_or(1, |record| record.delivery + 1);
+        claim(record, &Claimant { delivery, ..claimant(&run_id, &request, sequence) }, at(2))
     }
 
     fn ended(state: RunState) -> RunRecord {
@@ -301,14 +323,23 @@ mod tests {
     }
 
     #[test]
-    fn a_run_that_takes_its_workers_down_is_given_up() {
-        let mut record = ask(None, 7).0;
-        for _ in 0..MAX_WORKER_LOSSES {
-            let (next, claim) = ask(record.as_ref(), 7);
-            assert!(matches!(claim, Claim::Granted { .. }));
-            record = next;
-        }
-        assert!(matches!(ask(record.as_ref(), 7).1, Claim::GiveUp { .. }));
+    fn a_hand_over_that_was_overtaken_by_a_later_one_takes_nothing_over() {
+        let (run_id, request) = (RunId::parse("r").unwrap(), RunRequested::new("digits"));
+        let running = ask(ask(None, 7).0.as_ref(), 7).0;
+        assert_eq!(running.as_ref().unwrap().delivery, 2);
+        let old = claimant(&run_id, &request, 7);
+        assert_eq!(claim(running.as_ref(), &old, at(3)), (None, Claim::Stale));
+    }
+
+    #[test]
+    fn the_failed_trials_of_a_completed_run_are_trained_again_only_when_they_are_asked_for() {
+        let (run_id, request) = (RunId::parse("r").unwrap(), RunRequested::new("digits"));
+        let retry = Claimant { is_retry_of_failed: true, ..claimant(&run_id, &request, 8) };
+        let (next, granted) = claim(Some(&ended(RunState::Completed)), &retry, at(3));
+        assert_eq!(granted, Claim::Granted { attempt: 2 });
+        assert_eq!(next.unwrap().epoch, 2);
+        let same = Claimant { sequence: 7, ..retry };
+        assert_eq!(claim(Some(&ended(RunState::Completed)), &same, at(3)), (None, Claim::AlreadyOver));
     }
 
     #[test]

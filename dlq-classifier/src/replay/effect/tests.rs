@@ -18,6 +18,8 @@ fn registered(state: RunState) -> RunRecord {
         run_id: &id,
         request: &request,
         sequence: 3,
+        delivery: 1,
+        is_retry_of_failed: false,
         requested_at: Timestamp::default(),
         worker_id: "w",
     };
