@@ -142,6 +142,8 @@ impl Definitions {
         };
         let schema = limit.into_iter().flat_map(Limit::words).fold(schema, |schema, (word, value)| {
             let Ordered::Object(mut members) = schema else { return schema };
+            // A demand is narrower than the type it is made of: its word takes the place of the type's.
+            members.retain(|(known, _)| known != word);
             members.push((word.to_owned(), value));
             Ordered::Object(members)
         });

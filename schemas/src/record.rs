@@ -119,7 +119,7 @@ impl Record {
             };
         }
         facts! {
-            RunRequested "cerebros.nas.run.requested" "run_requested" [1]
+            RunRequested "cerebros.nas.run.requested" "run_requested" [1 2]
             RunCancelRequested "cerebros.nas.run.cancel_requested" "run_cancel_requested" [1]
             RunStarted "cerebros.nas.run.started" "run_started" [1]
             RunCompleted "cerebros.nas.run.completed" "run_completed" [1]

@@ -24,7 +24,7 @@ fn of(record: Record) -> (&'static str, &'static str) {
         };
     }
     corpus! {
-        RunRequested "run_requested.v1"
+        RunRequested "run_requested.v2"
         RunCancelRequested "run_cancel_requested.v1"
         RunStarted "run_started.v1"
         RunCompleted "run_completed.v1"

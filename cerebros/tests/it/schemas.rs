@@ -115,7 +115,7 @@ async fn for_people_the_event_alone_is_printed_and_the_rest_said() {
     let shown = run_with(&["decode", "--record", "RunRequested"], event).await;
     let data: Value = json_of(&shown);
     assert_eq!((&data["dataset_id"], &data["objective"]), (&json!("iris"), &json!("accuracy")));
-    assert!(stderr(&shown).contains("RunRequested v1, json"), "{}", stderr(&shown));
+    assert!(stderr(&shown).contains("RunRequested v2, json"), "{}", stderr(&shown));
     assert!(stderr(&shown).contains("not known and ignored: datasett"));
 }
 

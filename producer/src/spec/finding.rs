@@ -62,7 +62,7 @@ fn plain(reason: &str) -> String {
     };
     let expected = match expected {
         "u32" => "a whole number above 0",
-        "i64" => "a whole number",
+        "i32" | "i64" => "a whole number",
         "struct Budget" | "a map" => "an object",
         "a string" => "a text",
         other => other,

@@ -79,6 +79,8 @@ mod tests {
             ("max_trials", Some("budget.max_trials")),
             ("mutation_rate", Some("parameters.mutation_rate")),
             ("objektive", Some("objective")),
+            ("priorty", Some("priority")),
+            ("max_consecutive_failure", Some("budget.max_consecutive_failures")),
             ("zzz", None),
         ] {
             assert_eq!(meant(path).as_deref(), known, "{path}");

@@ -11,9 +11,10 @@ fn findings(text: &str) -> Vec<(&'static str, String)> {
 fn a_bare_data_set_is_a_spec_and_assignments_go_over_it() {
     let spec = read(Some(r#"{"dataset_id": "digits"}"#), &[]).unwrap();
     assert_eq!(spec, Spec { request: RunRequested::new("digits"), warnings: vec![], notes: vec![] });
-    let sets = ["dataset_id=iris", "budget.max_trials=3"].map(|set| set.parse().unwrap());
-    let spec = read(None, &sets).unwrap();
-    assert_eq!((spec.request.dataset_id.as_str(), spec.request.budget.max_trials), ("iris", 3));
+    let sets = ["dataset_id=iris", "budget.max_trials=3", "priority=-5"].map(|set| set.parse().unwrap());
+    let Spec { request, warnings, .. } = read(None, &sets).unwrap();
+    assert_eq!((request.dataset_id.as_str(), request.budget.max_trials, request.priority), ("iris", 3, -5));
+    assert_eq!(warnings, Vec::<String>::new());
 }
 
 #[test]
@@ -35,6 +36,11 @@ fn every_bad_spec_is_refused_with_its_code_and_path() {
         (with(r#""budget": {"max_trials": 0}"#), "out-of-range", "budget.max_trials"),
         (with(r#""budget": {"max_trials": "ten"}"#), "wrong-type", "budget.max_trials"),
         (with(r#""budget": {"max_seconds": -5}"#), "out-of-range", "budget.max_seconds"),
+        (
+            with(r#""budget": {"max_consecutive_failures": 0}"#),
+            "out-of-range",
+            "budget.max_consecutive_failures",
+        ),
         (with(r#""budget": 10"#), "wrong-type", "budget"),
         (with(r#""strategy": "gaa""#), "unknown-strategy", "strategy"),
         (with(r#""direction": "up""#), "out-of-range", "direction"),
@@ -47,6 +53,9 @@ fn every_bad_spec_is_refused_with_its_code_and_path() {
         (with(r#""parameters": {"mutation_rate": 7}"#), "setting", "parameters.mutation_rate"),
         (with(r#""tau": 0"#), "out-of-range", "tau"),
         (with(r#""seed": -1"#), "out-of-range", "seed"),
+        (with(r#""priority": 101"#), "out-of-range", "priority"),
+        (with(r#""priority": 1.5"#), "wrong-type", "priority"),
+        (with(r#""priority": "high""#), "wrong-type", "priority"),
         (with(r#""run_id": "a b""#), "out-of-range", "run_id"),
         (with(r#""tags": {"a": 1}"#), "wrong-type", "tags.a"),
     ] {

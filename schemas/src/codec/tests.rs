@@ -248,18 +248,20 @@ fn failure() -> impl Strategy<Value = Failure> {
 fn request() -> impl Strategy<Value = Event> {
     let head = (prop::option::of(run_id()), word(), word(), any::<Option<bool>>(), object());
     let tail = (
-        1..1000_u32,
+        (1..1000_u32, prop::option::of(1..1000_u32), -100..=100_i32),
         prop::option::of(0.1..1e9_f64),
         prop::option::of(0..i64::MAX),
         0.001..1e3_f64,
         object(),
     );
     (head, tail, prop::collection::btree_map(key(), word(), 0..3)).prop_map(
-        |((run_id, dataset, objective, up, space), (trials, seconds, seed, tau, extra), tags)| {
+        |((run_id, dataset, objective, up, space), (counts, seconds, seed, tau, extra), tags)| {
+            let (trials, max_consecutive_failures, priority) = counts;
             let budget = Budget {
                 max_trials: trials,
                 max_seconds: seconds.map(Real),
                 parallelism: Some(trials),
+                max_consecutive_failures,
                 ..Budget::default()
             };
             let direction = up.map(|up| if up { Direction::Maximize } else { Direction::Minimize });
@@ -273,6 +275,7 @@ fn request() -> impl Strategy<Value = Event> {
                 tau: Real(tau),
                 tags,
                 extra,
+                priority,
                 ..RunRequested::new(dataset)
             }
             .into()

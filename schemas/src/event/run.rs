@@ -48,6 +48,9 @@ pub struct Budget {
     /// Trials of this run that may train at once; also the lag of the search.
     #[serde(default)]
     pub parallelism: Option<u32>,
+    /// Failed trials in a row, by the order in which they ended, after which the run fails.
+    #[serde(default)]
+    pub max_consecutive_failures: Option<u32>,
 }
 
 fn default_max_trials() -> u32 {
@@ -67,6 +70,7 @@ impl Default for Budget {
             max_trial_seconds: None,
             max_failed_trials: None,
             parallelism: None,
+            max_consecutive_failures: None,
         }
     }
 }
@@ -101,7 +105,7 @@ pub struct RunRequested {
     /// Hard limits.
     #[serde(default)]
     pub budget: Budget,
-    /// Settings of the strategy: `mutation_rate`, `crossover_rate`, `elite_size` and others.
+    /// Settings of the strategy and of pruning: `mutation_rate`, `crossover_rate`, `elite_size`, `pruner`.
     #[serde(default = "Json::object")]
     pub parameters: Json,
     /// Temperature of selection.
@@ -126,6 +130,9 @@ pub struct RunRequested {
     /// Anything else, kept as it is.
     #[serde(default = "Json::object")]
     pub extra: Json,
+    /// Higher goes first among the runs a worker has in hand; waiting raises it. From -100 to 100.
+    #[serde(default)]
+    pub priority: i32,
 }
 
 fn default_objective() -> String {
@@ -165,6 +172,7 @@ impl RunRequested {
             correlation_id: None,
             tags: BTreeMap::new(),
             extra: Json::object(),
+            priority: 0,
         }
     }
 }

@@ -20,6 +20,8 @@ pub(crate) const MAX_ENTRIES: usize = 2000;
 pub(crate) const MAX_TRIALS: u32 = 1_000_000;
 /// Most trials of one run at once.
 pub(crate) const MAX_PARALLELISM: u32 = 1024;
+/// Most a run can be put before others, and behind them; what waiting adds has to be able to outweigh it.
+pub(crate) const MAX_PRIORITY: i32 = 100;
 
 /// A value that has the right type and makes no sense.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -136,6 +138,9 @@ impl Budget {
         if let Some(failed) = self.max_failed_trials {
             range("budget.max_failed_trials", failed, 1, MAX_TRIALS)?;
         }
+        if let Some(failed) = self.max_consecutive_failures {
+            range("budget.max_consecutive_failures", failed, 1, MAX_TRIALS)?;
+        }
         self.parallelism.map_or(Ok(()), |slots| range("budget.parallelism", slots, 1, MAX_PARALLELISM))
     }
 }
@@ -159,6 +164,7 @@ impl RunRequested {
         object("extra", &self.extra)?;
         positive("tau", Some(self.tau))?;
         not_negative("seed", self.seed)?;
+        range("priority", self.priority, -MAX_PRIORITY, MAX_PRIORITY)?;
         entries("tags", self.tags.len())?;
         self.tags.keys().try_for_each(|tag| named(format_args!("tags.{tag}"), tag))
     }

@@ -3,7 +3,7 @@
 
 use std::fmt;
 
-use crate::event::{MAX_ENTRIES, MAX_NAME_BYTES, MAX_PARALLELISM, MAX_TRIALS};
+use crate::event::{MAX_ENTRIES, MAX_NAME_BYTES, MAX_PARALLELISM, MAX_PRIORITY, MAX_TRIALS};
 use crate::ids::MAX_ID_BYTES;
 use crate::ordered_json::Ordered;
 
@@ -52,9 +52,11 @@ impl Limit {
             ("RunRequested", "search_space" | "parameters" | "extra") | ("TrialReported", "parameters") => {
                 Self::Object
             }
-            ("Budget", "max_trials" | "population_size" | "max_failed_trials") => {
-                Self::Range(1, MAX_TRIALS.into())
-            }
+            (
+                "Budget",
+                "max_trials" | "population_size" | "max_failed_trials" | "max_consecutive_failures",
+            ) => Self::Range(1, MAX_TRIALS.into()),
+            ("RunRequested", "priority") => Self::Range((-MAX_PRIORITY).into(), MAX_PRIORITY.into()),
             ("Budget", "parallelism") => Self::Range(1, MAX_PARALLELISM.into()),
             ("Budget", "max_seconds" | "max_trial_seconds") | ("RunRequested", "tau") => Self::Above0,
             (_, "duration_ms" | "next_attempt_in_ms" | "rank" | "step" | "seed") => Self::From0,

@@ -47,6 +47,13 @@ fn each_kind_of_field_has_its_words() {
 }
 
 #[test]
+fn a_demand_takes_the_place_of_what_the_type_says() {
+    let latest: Vec<&Version> = Record::ALL.into_iter().map(Record::latest).collect();
+    let text = serde_json::to_string(&document(&latest)).unwrap();
+    assert!(text.contains(r#""format":"int32","minimum":-100,"maximum":100,"#), "each word once");
+}
+
+#[test]
 fn a_reference_never_stands_beside_other_words() {
     fn walk(value: &Value) {
         if let Value::Object(map) = value {

@@ -25,7 +25,7 @@ TRIAL = "ml.run.trial"
 METRIC = "ml.run.metric"
 
 DATASCHEMA = {
-    REQUESTED: "cerebros:RunRequested:1:849a597936c45a5b",
+    REQUESTED: "cerebros:RunRequested:2:424c419767afe1f6",
     CANCEL_REQUESTED: "cerebros:RunCancelRequested:1:6939bc826226972d",
 }
 """Schemas of what this client publishes. A published version never changes."""
