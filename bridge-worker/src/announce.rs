@@ -1,15 +1,33 @@
 //! What an attempt says, in the order a run allows, confirmed.
 //!
 //! A broker that does not answer makes the attempt wait, for as long as it lasts; only somebody else's claim on the
-//! run silences it.
+//! run silences it. Every event is said from behind the fence, so that the broker refuses it once another attempt has
+//! taken over, and is stored once: repeated within the broker's duplicate window it is dropped there, and after a longer
+//! silence it is looked up before it is repeated.
 
+use std::collections::BTreeSet;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
+use prometheus_client::metrics::counter::Counter;
 use schemas::Event;
+use schemas::cloudevents::header;
 use schemas::lifecycle::{Lifecycle, OrderError};
-use service_kit::publish::{PublishFailure, Publisher, Voice};
+use schemas::subject::STREAM;
+use service_kit::broker::Broker;
+use service_kit::error::CliError;
+use service_kit::fence::{Fence, FenceError, is_refusal_by_fence};
+use service_kit::history::History;
+use service_kit::publish::{Outgoing, PublishFailure, Publisher, Voice};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
+
+/// Time after which an event that was never confirmed is looked up before it is repeated: well within the broker's
+/// duplicate window, which is two minutes.
+const TRUST_IN_DUPLICATES: Duration = Duration::from_secs(45);
+/// Pause before the broker is asked again.
+const OUTAGE_PAUSE: Duration = Duration::from_secs(1);
 
 /// Why an attempt could not say something.
 #[derive(Debug, thiserror::Error)]
@@ -28,17 +46,54 @@ pub enum Unsaid {
 /// The voice of one attempt.
 #[derive(Debug)]
 pub struct Announcer {
+    broker: Broker,
     publisher: Publisher,
     voice: Voice,
+    fence: Fence,
     lifecycle: Mutex<Lifecycle>,
     last_sequence: AtomicU64,
     silenced: CancellationToken,
+    refused: Counter,
 }
 
 impl Announcer {
-    /// An attempt that has said nothing yet. `silenced` is cancelled when another attempt owns the run.
-    pub fn new(publisher: Publisher, voice: Voice, silenced: CancellationToken) -> Self {
-        Self { publisher, voice, lifecycle: Mutex::default(), last_sequence: AtomicU64::new(0), silenced }
+    /// An attempt that has said nothing yet, and says nothing before sequence `behind`. `silenced` is cancelled when
+    /// another attempt owns the run, by us too when the broker says so; `refused` counts the events it stopped.
+    pub fn new(
+        broker: &Broker,
+        publisher: Publisher,
+        voice: Voice,
+        behind: u64,
+        silenced: CancellationToken,
+        refused: Counter,
+    ) -> Self {
+        Self {
+            broker: broker.clone(),
+            publisher,
+            fence: Fence::new(broker, &voice.run, voice.attempt),
+            voice,
+            lifecycle: Mutex::default(),
+            last_sequence: AtomicU64::new(behind),
+            silenced,
+            refused,
+        }
+    }
+
+    /// Shuts older attempts out. What the stream has of the run afterwards is all they ever said.
+    ///
+    /// # Errors
+    /// A later attempt has done so already, or the broker does not answer.
+    pub async fn raise_fence(&self) -> Result<(), FenceError> {
+        self.fence.raise().await.inspect_err(|error| {
+            if matches!(error, FenceError::Stale(_)) {
+                self.silenced.cancel();
+            }
+        })
+    }
+
+    /// Goes on from where earlier attempts have left the run.
+    pub fn go_on_from(&self, lifecycle: Lifecycle) {
+        *self.lifecycle() = lifecycle;
     }
 
     /// Publishes events in order and returns when the broker has confirmed every one. Around an outage, events of one
@@ -49,8 +104,15 @@ impl Announcer {
             .iter()
             .map(|event| self.publisher.prepare(event, &self.voice))
             .collect::<Result<Vec<_>, _>>();
-        let messages = messages.map_err(Unsaid::Refused)?;
+        self.deliver(messages.map_err(Unsaid::Refused)?).await
+    }
+
+    async fn deliver(&self, mut messages: Vec<Outgoing>) -> Result<(), Unsaid> {
+        let mut began = Instant::now();
         loop {
+            for message in &mut messages {
+                self.fence.stamp(&mut message.headers);
+            }
             let sent = tokio::select! {
                 biased;
                 () = self.silenced.cancelled() => return Err(Unsaid::Silenced),
@@ -64,12 +126,75 @@ impl Announcer {
                     }
                     return Ok(());
                 }
-                // The ids are the same, so what had arrived is dropped as a duplicate.
+                Err(failure) if is_refusal_by_fence(&failure) => self.defend().await?,
+                // The ids are the same, so what had arrived is dropped as a duplicate, while the broker remembers it.
                 Err(failure) if failure.is_outage() => {
                     tracing::warn!(run = %self.voice.run, %failure, "the broker does not confirm, waiting for it");
+                    if began.elapsed() > TRUST_IN_DUPLICATES {
+                        self.leave_out_what_is_stored(&mut messages).await?;
+                        began = Instant::now();
+                    }
                 }
                 Err(failure) => return Err(Unsaid::Refused(failure)),
             }
+        }
+    }
+
+    /// The broker refused an event because of the fence: another attempt has taken over, or the fence is gone.
+    async fn defend(&self) -> Result<(), Unsaid> {
+        loop {
+            match self.raise_fence().await {
+                Ok(()) => return Ok(()),
+                Err(FenceError::Stale(attempt)) => {
+                    tracing::warn!(run = %self.voice.run, by = attempt, "an event was refused: the run was taken over");
+                    self.refused.inc();
+                    return Err(Unsaid::Silenced);
+                }
+                Err(error @ FenceError::Unavailable(_)) => {
+                    tracing::warn!(run = %self.voice.run, %error, "waiting for the broker");
+                    self.pause().await?;
+                }
+            }
+        }
+    }
+
+    async fn leave_out_what_is_stored(&self, messages: &mut Vec<Outgoing>) -> Result<(), Unsaid> {
+        loop {
+            match self.stored(messages).await {
+                Ok(stored) => {
+                    messages.retain(|message| id_of(message).is_none_or(|id| !stored.contains(id)));
+                    return Ok(());
+                }
+                Err(error) => {
+                    tracing::warn!(run = %self.voice.run, error = %error.what, "waiting for the broker");
+                    self.pause().await?;
+                }
+            }
+        }
+    }
+
+    /// Which of the messages the stream has, behind what was confirmed last.
+    async fn stored(&self, messages: &[Outgoing]) -> Result<BTreeSet<String>, CliError> {
+        let mut subjects: Vec<&str> = messages.iter().map(|message| message.subject.as_str()).collect();
+        subjects.sort_unstable();
+        subjects.dedup();
+        let mut history =
+            History::to_the_present(&self.broker, STREAM, &subjects, self.last_sequence() + 1).await?;
+        let mut stored = BTreeSet::new();
+        while let Some(kept) = history.next().await? {
+            let Some(id) = kept.headers.get(header::MESSAGE_ID) else { continue };
+            if messages.iter().any(|message| id_of(message) == Some(id)) {
+                stored.insert(id.to_owned());
+                self.last_sequence.fetch_max(kept.sequence, Ordering::Relaxed);
+            }
+        }
+        Ok(stored)
+    }
+
+    async fn pause(&self) -> Result<(), Unsaid> {
+        tokio::select! {
+            () = self.silenced.cancelled() => Err(Unsaid::Silenced),
+            () = tokio::time::sleep(OUTAGE_PAUSE) => Ok(()),
         }
     }
 
@@ -79,7 +204,15 @@ impl Announcer {
     }
 
     fn check_order(&self, events: &[Event]) -> Result<(), OrderError> {
-        let mut lifecycle = self.lifecycle.lock().expect("nobody panics while holding the lifecycle");
+        let mut lifecycle = self.lifecycle();
         events.iter().try_for_each(|event| lifecycle.apply(event))
     }
+
+    fn lifecycle(&self) -> std::sync::MutexGuard<'_, Lifecycle> {
+        self.lifecycle.lock().expect("nobody panics while holding the lifecycle")
+    }
+}
+
+fn id_of(message: &Outgoing) -> Option<&str> {
+    message.headers.get(header::MESSAGE_ID).map(async_nats::HeaderValue::as_str)
 }

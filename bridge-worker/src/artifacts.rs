@@ -1,10 +1,15 @@
 //! Files a trial leaves behind, on their way into the object store.
 
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use async_nats::jetstream::object_store::{ObjectMetadata, ObjectStore};
+use async_nats::jetstream::object_store::{
+    ObjectInfo, ObjectMetadata, ObjectStore, UpdateMetadata,
+};
+use futures_util::TryStreamExt as _;
 use schemas::event::ArtifactRef;
+use schemas::lifecycle::RunState;
 use schemas::{RunId, TrialId};
 use service_kit::broker::Broker;
 use service_kit::topology::ARTIFACTS_BUCKET;
@@ -16,6 +21,9 @@ const MAX_BYTES: u64 = 256 << 20;
 pub const MAX_FILES: usize = 32;
 /// Deadline of one upload.
 const UPLOAD_LIMIT: Duration = Duration::from_secs(120);
+
+/// Deadline for the list of a run's files; the end of a run waits for it.
+const LIST_LIMIT: Duration = Duration::from_secs(1);
 
 /// A file as its trial announced it.
 #[derive(Debug, Clone)]
@@ -70,7 +78,7 @@ impl Artifacts {
         let upload = self.store.put(metadata, &mut reader);
         match tokio::time::timeout(UPLOAD_LIMIT, upload).await {
             Ok(Ok(_)) => Ok(ArtifactRef {
-                uri: format!("nats://{ARTIFACTS_BUCKET}/{object}"),
+                uri: uri(&object),
                 checksum: Some(format!("sha256:{}", file.sha256)),
                 bytes: i64::try_from(bytes).ok(),
                 media_type: Some(file.media_type.clone()),
@@ -79,6 +87,75 @@ impl Artifacts {
             Err(_) => Err(not_kept(format!("the upload took longer than {} s", UPLOAD_LIMIT.as_secs()))),
         }
     }
+}
+
+/// Entry of an object's metadata that says how its run ended.
+const RUN_STATE: &str = "cerebros-run-state";
+
+impl Artifacts {
+    /// Marks every file of a run with how the run ended, so that nobody takes it for one of a run that completed. What
+    /// cannot be marked is said and left: the end of the run does not wait for it.
+    pub async fn mark(&self, run: &RunId, state: RunState) {
+        for object in self.of_run(run).await {
+            let mut metadata = object.metadata.clone();
+            metadata.insert(RUN_STATE.to_owned(), state.to_string());
+            if let Err(error) = self.update(&object, metadata).await {
+                tracing::warn!(%run, object = object.name, error, "artefact not marked");
+            }
+        }
+    }
+
+    /// Removes the files of a run that none of its trials tells of (a worker was lost between the file and the event),
+    /// and takes the marks of earlier ends off the others.
+    pub async fn keep_only(&self, run: &RunId, kept: &[String]) {
+        for object in self.of_run(run).await {
+            let is_kept = kept.contains(&uri(&object.name));
+            let is_marked = object.metadata.contains_key(RUN_STATE);
+            let changed = if !is_kept {
+                self.store.delete(&object.name).await.map_err(|error| error.to_string())
+            } else if is_marked {
+                let mut metadata = object.metadata.clone();
+                metadata.remove(RUN_STATE);
+                self.update(&object, metadata).await
+            } else {
+                Ok(())
+            };
+            if let Err(error) = changed {
+                tracing::warn!(%run, object = object.name, error, "artefact not tidied up");
+            }
+        }
+    }
+
+    async fn update(&self, object: &ObjectInfo, metadata: HashMap<String, String>) -> Result<(), String> {
+        let update = UpdateMetadata {
+            name: object.name.clone(),
+            description: object.description.clone(),
+            metadata,
+            headers: object.headers.clone(),
+        };
+        self.store.update_metadata(&object.name, update).await.map(drop).map_err(|error| error.to_string())
+    }
+
+    async fn of_run(&self, run: &RunId) -> Vec<ObjectInfo> {
+        let prefix = format!("{run}/");
+        let all = async {
+            let list = self.store.list().await.map_err(|error| error.to_string())?;
+            let of_run = list
+                .try_filter(|object| std::future::ready(!object.deleted && object.name.starts_with(&prefix)));
+            of_run.try_collect().await.map_err(|error| error.to_string())
+        };
+        match tokio::time::timeout(LIST_LIMIT, all).await.unwrap_or_else(|_| Err("no answer".to_owned())) {
+            Ok(objects) => objects,
+            Err(error) => {
+                tracing::warn!(%run, error, "artefacts of the run cannot be listed");
+                Vec::new()
+            }
+        }
+    }
+}
+
+fn uri(object: &str) -> String {
+    format!("nats://{ARTIFACTS_BUCKET}/{object}")
 }
 
 async fn read_checked(workdir: &Path, file: &Announced) -> Result<Vec<u8>, String> {

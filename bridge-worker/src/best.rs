@@ -46,6 +46,12 @@ impl BestSoFar {
             .unwrap_or_default()
     }
 
+    /// Places of every file a trial left.
+    pub fn places(&self) -> Vec<String> {
+        let kept = self.kept.lock().expect("nobody panics while holding the files");
+        kept.values().flatten().map(|file| file.uri.clone()).collect()
+    }
+
     /// Takes over the files of trials of earlier attempts.
     pub fn take_kept_of(&self, checkpoint: &Checkpoint) {
         for (number, trial) in &checkpoint.trials {
@@ -57,8 +63,8 @@ impl BestSoFar {
     }
 }
 
-/// Version 1 of the event told the place of the first file and nothing else.
-fn files_of(trial: &TrialReported) -> Vec<ArtifactRef> {
+/// The files a trial told of. Version 1 of the event told the place of the first file and nothing else.
+pub fn files_of(trial: &TrialReported) -> Vec<ArtifactRef> {
     if !trial.artifact_refs.is_empty() {
         return trial.artifact_refs.clone();
     }
@@ -88,8 +94,8 @@ mod tests {
             media_type: None,
         };
         let mut checkpoint = Checkpoint::default();
-        checkpoint.trials.insert(1, trial(1));
-        checkpoint.trials.insert(2, TrialReported { artifact_refs: vec![whole.clone()], ..trial(2) });
+        checkpoint.trials.push((1, trial(1)));
+        checkpoint.trials.push((2, TrialReported { artifact_refs: vec![whole.clone()], ..trial(2) }));
         let best = BestSoFar::default();
         best.take_kept_of(&checkpoint);
         assert_eq!(best.files_of(2), [whole]);

@@ -58,6 +58,12 @@ pub struct ServeArgs {
     /// Functions requests may name, such as `mypackage.*:train`; `*` stands for any text
     #[arg(long, value_name = "PATTERN")]
     pub allow_entrypoint: Vec<String>,
+    /// Tries after the first of what a dependency has failed
+    #[arg(long, env = "CEREBROS_MAX_RETRIES", value_name = "N", default_value_t = 2)]
+    pub max_retries: u32,
+    /// Pause before the second try in milliseconds; it doubles
+    #[arg(long, env = "CEREBROS_RETRY_BACKOFF_MS", value_name = "MS", default_value_t = 750)]
+    pub retry_backoff_ms: u64,
     /// How events are written.
     #[command(flatten)]
     pub wire: WireArgs,

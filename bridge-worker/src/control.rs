@@ -1,21 +1,32 @@
-//! What others tell a run: that it should end, and that another attempt owns it.
+//! What others tell a run: that it should end, how many trials may be under way, that another attempt owns it.
 //!
 //! Cancel requests are taken from the stream by any worker and written into the registry; whoever has a run in hand
-//! watches its registry key. So a cancel reaches a run wherever it is, queued ones included.
+//! watches its registry key. A run nobody has in hand is ended at once by the worker that takes the request: it does not
+//! wait behind others for its end.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::StreamExt as _;
-use schemas::{Event, RunId};
+use schemas::lifecycle::RunState;
+use schemas::subject::STREAM;
+use schemas::{Event, Record, RunId};
 use service_kit::broker::Broker;
 use service_kit::clock;
 use service_kit::delivery::Delivery;
+use service_kit::history::History;
 use service_kit::intake::Intake;
 use service_kit::registry::{self, Registry, RunRecord, record};
-use service_kit::topology::CANCEL_CONSUMER;
+use service_kit::shutdown::Shutdown;
+use service_kit::topology::{CANCEL_CONSUMER, WORKER_CONSUMER};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
+
+use crate::asked::Asked;
+use crate::course::Course;
+use crate::request::Settlement;
+use crate::worker::Worker;
 
 /// How long a run is in hand before its key is watched. Most that is asked of a run comes later than that, nothing is
 /// missed by it (a watch begins with the present value), and a run of milliseconds costs no watch at all.
@@ -27,9 +38,22 @@ const REOPEN_PAUSE: Duration = Duration::from_millis(500);
 #[derive(Debug, Clone)]
 pub struct Signals {
     cancel: watch::Receiver<Option<String>>,
+    scale: watch::Receiver<Option<u32>>,
 }
 
 impl Signals {
+    /// Resolves with each change of how many trials may be under way at once. Cancel safe.
+    pub async fn scaled(&mut self) -> u32 {
+        loop {
+            if self.scale.changed().await.is_err() {
+                std::future::pending::<()>().await;
+            }
+            if let Some(parallelism) = *self.scale.borrow_and_update() {
+                return parallelism;
+            }
+        }
+    }
+
     /// Resolves with the reason when somebody asked for the end of the run.
     pub async fn cancelled(&mut self) -> Option<String> {
         let reason = self.cancel.wait_for(Option::is_some).await.map(|reason| reason.clone());
@@ -56,15 +80,17 @@ pub fn connect(
     record: &RunRecord,
     silenced: CancellationToken,
 ) -> (Signals, Connection) {
-    let (cancel, receiver) = watch::channel(None);
+    let (cancel, cancelled) = watch::channel(None);
+    let (scale, scaled) = watch::channel(record.parallelism);
     let watcher = Watcher {
         registry: registry.clone(),
         run: record.run_id.clone(),
         attempt: record.attempt,
         cancel,
+        scale,
         silenced,
     };
-    (Signals { cancel: receiver }, Connection(tokio::spawn(watcher.watch())))
+    (Signals { cancel: cancelled, scale: scaled }, Connection(tokio::spawn(watcher.watch())))
 }
 
 struct Watcher {
@@ -72,6 +98,7 @@ struct Watcher {
     run: RunId,
     attempt: u32,
     cancel: watch::Sender<Option<String>>,
+    scale: watch::Sender<Option<u32>>,
     silenced: CancellationToken,
 }
 
@@ -101,7 +128,14 @@ impl Watcher {
         if record.attempt > self.attempt {
             tracing::warn!(run = %record.run_id, attempt = self.attempt, "another attempt owns the run");
             self.silenced.cancel();
-        } else if let Some(reason) = &record.cancel_requested {
+            return;
+        }
+        self.scale.send_if_modified(|known| {
+            let is_new = *known != record.parallelism;
+            *known = record.parallelism;
+            is_new
+        });
+        if let Some(reason) = &record.cancel_requested {
             self.cancel.send_if_modified(|known| {
                 let is_new = known.is_none();
                 *known = Some(reason.clone());
@@ -111,38 +145,72 @@ impl Watcher {
     }
 }
 
-/// Takes cancel requests and writes them into the registry, for ever.
-pub async fn take_cancel_requests(broker: Broker, registry: Registry) {
-    let mut intake = Intake::new(&broker, CANCEL_CONSUMER, 16);
+/// Takes cancel requests, writes them into the registry and ends the runs nobody has in hand, for ever.
+pub async fn take_cancel_requests(worker: Arc<Worker>, shutdown: Shutdown) {
+    let mut intake = Intake::new(&worker.broker, CANCEL_CONSUMER, 16);
     loop {
         let delivery = intake.next().await;
-        if let Err(error) = take_one(&registry, delivery).await {
+        if let Err(error) = take_one(&worker, delivery, &shutdown).await {
             tracing::warn!(error, "cancel request not settled; it comes again");
         }
     }
 }
 
-async fn take_one(registry: &Registry, delivery: Delivery) -> Result<(), String> {
-    let request = match delivery.decode() {
-        Ok(decoded) => decoded.event,
+async fn take_one(worker: &Arc<Worker>, delivery: Delivery, shutdown: &Shutdown) -> Result<(), String> {
+    let request = match delivery.decode().map(|decoded| decoded.event) {
+        Ok(Event::RunCancelRequested(request)) => request,
         // The classifier reads every event and dead-letters what cannot be read.
-        Err(_) => return delivery.ack().await.map_err(|error| error.to_string()),
+        Ok(_) | Err(_) => return delivery.ack().await.map_err(|error| error.to_string()),
     };
-    let Event::RunCancelRequested(request) = request else {
-        return delivery.ack().await.map_err(|error| error.to_string());
+    let run = &request.run_id;
+    let (reason, now) = (request.reason.clone().unwrap_or_default(), clock::now());
+    let change = |known: Option<&RunRecord>| (record::request_cancel(known, run, &reason, now), ());
+    let ended = async {
+        let (held, ()) = worker.registry.change(run, change).await.map_err(|error| error.to_string())?;
+        tracing::info!(%run, "cancel requested");
+        end_unless_in_hand(worker, held.map(|held| held.record), shutdown).await
     };
-    let reason = request.reason.unwrap_or_default();
-    let now = clock::now();
-    let change =
-        |known: Option<&RunRecord>| (record::request_cancel(known, &request.run_id, &reason, now), ());
-    match registry.change(&request.run_id, change).await {
-        Ok(_) => {
-            tracing::info!(run = %request.run_id, "cancel requested");
-            delivery.ack().await.map_err(|error| error.to_string())
-        }
+    match ended.await {
+        Ok(()) => delivery.ack().await.map_err(|error| error.to_string()),
         Err(error) => {
-            tracing::warn!(run = %request.run_id, %error, "cancel request not written, trying again");
+            tracing::warn!(%run, error, "cancel request not carried out, trying again");
             delivery.retry(Duration::from_secs(1)).await.map_err(|error| error.to_string())
         }
     }
+}
+
+/// Ends a run that waits in the queue or for its next attempt. One that somebody has in hand hears of it there.
+async fn end_unless_in_hand(
+    worker: &Arc<Worker>,
+    record: Option<RunRecord>,
+    shutdown: &Shutdown,
+) -> Result<(), String> {
+    let Some(record) = record.filter(|record| record.cancel_requested.is_some()) else { return Ok(()) };
+    let asked = match record.state {
+        RunState::Requested => find_request(&worker.broker, &record.run_id).await?,
+        RunState::Interrupted => Asked::remembered(&record),
+        RunState::Running | RunState::Completed | RunState::Failed | RunState::Cancelled => None,
+    };
+    // A request nobody has published yet is cancelled when it comes.
+    let Some(asked) = asked else { return Ok(()) };
+    match Course::new(worker.clone(), asked, Arc::default()).run(shutdown).await {
+        Settlement::Ack | Settlement::Leave | Settlement::Reject(_) => Ok(()),
+        Settlement::Again(_) => Err("its end could not be written".to_owned()),
+    }
+}
+
+/// The request for a run among those that are not settled yet.
+async fn find_request(broker: &Broker, run: &RunId) -> Result<Option<Asked>, String> {
+    let stream = broker.jetstream.get_stream_no_info(STREAM).await.map_err(|error| error.to_string())?;
+    let consumer = stream.consumer_info(WORKER_CONSUMER).await.map_err(|error| error.to_string())?;
+    let from = consumer.ack_floor.stream_sequence + 1;
+    let subjects = [Record::RunRequested.subject()];
+    let mut history =
+        History::to_the_present(broker, STREAM, &subjects, from).await.map_err(|error| error.what)?;
+    while let Some(kept) = history.next().await.map_err(|error| error.what)? {
+        if let Some(asked) = Asked::found(&kept, STREAM, run) {
+            return Ok(Some(asked));
+        }
+    }
+    Ok(None)
 }

@@ -11,6 +11,8 @@ pub struct Gauges {
     pub claims: Counter,
     /// Requests that can never be executed.
     pub rejected: Counter,
+    /// Events of attempts that were taken over, refused by the broker.
+    pub stale_events: Counter,
     /// Runs in hand.
     pub runs: Gauge,
     /// Slots in use.
@@ -23,6 +25,10 @@ impl Gauges {
         Self {
             claims: metrics.counter("run_claims", "Attempts of runs that were claimed"),
             rejected: metrics.counter("requests_rejected", "Requests that can never be executed"),
+            stale_events: metrics.counter(
+                "stale_events_refused",
+                "Events of attempts that were taken over, refused by the broker",
+            ),
             runs: metrics.gauge("runs_active", "Runs in hand"),
             busy_slots: metrics.gauge("slots_busy", "Slots in use"),
         }

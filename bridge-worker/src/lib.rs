@@ -1,31 +1,43 @@
 //! Takes run requests, drives Python processes that train candidates, and emits every trial as an event.
 //!
 //! ```text
-//! serve -> request (claim, check, settle) -> run (shell) <-> supervisor (decides) -> trial -> child (Python)
-//!             |                              |                                        |
-//!          registry                       announce  ------------ events ------------ '
+//! serve -> request -> course (steps, undo) -> run (shell) <-> supervisor (decides) -> trial -> child (Python)
+//!                        |                        |                                     |
+//!                  registry, fence            announce  ------------ events ------------ '
 //! ```
-//! - [`plan`] and [`supervisor`] decide, without clock, task or broker; the rest carries out.
+//! - [`plan`], [`steps`], [`supervisor`], [`queue`], [`retry`], [`vitals`] and [`account`] decide, without task or broker;
+//!   the rest carries out.
 //! - The stream is the checkpoint: a trial's result reaches the search only after the broker has confirmed its event,
 //!   and [`resume`] rebuilds a search from these events.
 //! - User code runs in processes of its own ([`child`]); nothing it does ends the worker.
 
+pub mod account;
 pub mod announce;
 pub mod artifacts;
+pub mod asked;
 pub mod best;
 pub mod child;
 mod cli;
 pub mod control;
+mod course;
+mod ending;
+pub mod fault;
 pub mod gauges;
+pub mod in_hand;
+pub mod lease;
 pub mod plan;
+pub mod queue;
 pub mod request;
 pub mod resume;
+pub mod retry;
 pub mod run;
 pub mod runtime;
 mod serve;
 pub mod slots;
+pub mod steps;
 pub mod supervisor;
 pub mod trial;
+pub mod vitals;
 pub mod workdir;
 pub mod worker;
 

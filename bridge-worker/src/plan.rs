@@ -30,6 +30,13 @@ pub struct RunPlan {
     pub max_trial_seconds: f64,
 }
 
+impl RunPlan {
+    /// True when trials may be stopped for what they report on the way.
+    pub fn prunes(&self) -> bool {
+        false
+    }
+}
+
 /// What the operator of this worker allows.
 #[derive(Debug, Clone, Default)]
 pub struct Allowed {

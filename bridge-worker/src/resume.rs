@@ -1,11 +1,17 @@
 //! What earlier attempts of a run have left on the stream: the checkpoint.
+//!
+//! Read behind the fence, so that nothing is added to it any more. Everything an attempt has to know is in the run's own
+//! events: the trials that are over and in which order they ended, how long the attempts took, which trials have taken
+//! processes down, and what must not be said twice.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
+use schemas::cloudevents::header;
 use schemas::event::{TrialReported, TrialStatus};
-use schemas::lifecycle::RunState;
+use schemas::lifecycle::{Lifecycle, RunState};
 use schemas::subject::STREAM;
-use schemas::{Event, Failure, RunId};
+use schemas::{Event, Failure, RunId, Timestamp, TrialId};
 use search::Evaluation;
 use service_kit::broker::Broker;
 use service_kit::error::CliError;
@@ -13,75 +19,162 @@ use service_kit::history::{History, Kept};
 
 use crate::supervisor::search_status;
 
-/// Subjects an attempt has to know of: the trials, and what must not be said twice.
-const SUBJECTS: [&str; 5] = [
-    "ml.run.start",
-    "ml.run.trial",
+/// Subjects an attempt has to know of.
+const SUBJECTS: [&str; 8] = [
+    "cerebros.nas.run.started",
+    "cerebros.nas.run.interrupted",
     "cerebros.nas.run.completed",
     "cerebros.nas.run.failed",
     "cerebros.nas.run.cancelled",
+    "ml.run.start",
+    "ml.run.trial",
+    "ml.run.exception",
 ];
+/// Where intermediate values are, which only a search that prunes looks at.
+const REPORTS: &str = "ml.run.metric";
+
+/// A value a trial reported on its way.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Report {
+    /// Number of the trial.
+    pub trial: u64,
+    /// Where in its course.
+    pub step: i64,
+    /// The objective.
+    pub value: f64,
+}
 
 /// What earlier attempts have said.
-#[derive(Debug, Default, PartialEq)]
+#[derive(Debug, Default)]
 pub struct Checkpoint {
-    /// The trials that are over, by number.
-    pub trials: BTreeMap<u64, TrialReported>,
+    /// The trials that are over, in the order in which they ended.
+    pub trials: Vec<(u64, TrialReported)>,
+    /// Values of the objective on the way, when they were asked for.
+    pub reports: Vec<Report>,
+    /// Tries of trials that failed and were to be tried again.
+    pub tries: BTreeMap<TrialId, u32>,
     /// True when the record of the run was opened.
     pub is_opened: bool,
     /// How the run ended, when an attempt announced it and was lost before it could record it.
     pub ended: Option<RunState>,
+    /// Where the run stands.
+    pub lifecycle: Lifecycle,
+    /// The last attempt that got a trial to its end, or was stopped in order.
+    pub last_fruitful: u32,
+    numbers: BTreeSet<u64>,
+    spans: BTreeMap<u32, (Timestamp, Timestamp)>,
+}
+
+/// What of a run is read.
+#[derive(Debug, Clone, Copy)]
+pub struct Reading<'a> {
+    /// The run.
+    pub run: &'a RunId,
+    /// First sequence that can hold events of it.
+    pub first_sequence: u64,
+    /// Of attempts before it, only trials that came to a result count.
+    pub epoch: u32,
+    /// Name of the objective, when intermediate values are needed.
+    pub reports_of: Option<&'a str>,
 }
 
 impl Checkpoint {
-    /// Reads the events of a run from `first_sequence` to the present. Of attempts before `epoch`, only trials that
-    /// succeeded count.
-    pub async fn read(
-        broker: &Broker,
-        run: &RunId,
-        first_sequence: u64,
-        epoch: u32,
-    ) -> Result<Self, CliError> {
-        let mut history = History::to_the_present(broker, STREAM, &SUBJECTS, first_sequence).await?;
+    /// Reads the events of a run up to the present.
+    pub async fn read(broker: &Broker, reading: Reading<'_>) -> Result<Self, CliError> {
+        let subjects: Vec<&str> = SUBJECTS.into_iter().chain(reading.reports_of.map(|_| REPORTS)).collect();
+        let mut history = History::to_the_present(broker, STREAM, &subjects, reading.first_sequence).await?;
         let mut checkpoint = Self::default();
         while let Some(kept) = history.next().await? {
-            if let Some(event) = event_of(&kept, run) {
-                checkpoint.take(event, epoch);
+            if let Some(event) = event_of(&kept, reading.run) {
+                checkpoint.note_opening(&event, &kept, &reading);
+                checkpoint.take(event, kept.time, &reading);
             }
         }
         Ok(checkpoint)
     }
 
-    fn take(&mut self, event: Event, epoch: u32) {
-        let is_current = |attempt: u32| attempt >= epoch;
+    /// How long earlier attempts of this epoch have worked on the run.
+    pub fn active(&self) -> Duration {
+        let micros =
+            |(from, to): &(Timestamp, Timestamp)| (to.micros() - from.micros()).max(0).unsigned_abs();
+        Duration::from_micros(self.spans.values().map(micros).sum())
+    }
+
+    /// Workers that were lost over the run since anything came of it, as of an attempt; `losses` in all.
+    pub fn losses_in_a_row(&self, attempt: u32, losses: u32) -> u32 {
+        attempt.saturating_sub(1).saturating_sub(self.last_fruitful).min(losses)
+    }
+
+    /// The record of a run is opened once an epoch, which its id names; a stranger's has none.
+    fn note_opening(&mut self, event: &Event, kept: &Kept, reading: &Reading<'_>) {
+        if !matches!(event, Event::MlRunStarted(_)) {
+            return;
+        }
+        let ours = event.message_id(reading.run, 0, reading.epoch);
+        self.is_opened |= match kept.headers.get(header::MESSAGE_ID) {
+            Some(id) => id == ours,
+            None => reading.epoch == 0,
+        };
+    }
+
+    fn take(&mut self, event: Event, time: Timestamp, reading: &Reading<'_>) {
+        // Out of order is what a stranger said; it changes nothing of what the others said.
+        let _ = self.lifecycle.apply(&event);
+        let attempt = event.attempt().unwrap_or(0);
+        let is_current = attempt >= reading.epoch;
+        if is_current {
+            self.note_time(&event, attempt, time);
+        }
         match event {
-            Event::TrialReported(trial) => {
-                let Some(number) = trial.number else { return };
-                if is_current(trial.attempt.unwrap_or(0)) || trial.status == TrialStatus::Succeeded {
-                    self.trials.entry(number.into()).or_insert(trial);
+            Event::TrialReported(trial) => self.take_trial(trial, is_current),
+            Event::RunInterrupted(_) => self.last_fruitful = self.last_fruitful.max(attempt),
+            Event::RunCompleted(_) if is_current => self.ended = Some(RunState::Completed),
+            Event::RunFailed(_) if is_current => self.ended = Some(RunState::Failed),
+            Event::RunCancelled(_) if is_current => self.ended = Some(RunState::Cancelled),
+            Event::RunException(exception) if is_current && exception.will_retry => {
+                if let Some(trial) = exception.trial_id {
+                    *self.tries.entry(trial).or_default() += 1;
                 }
             }
-            Event::MlRunStarted(_) => self.is_opened = epoch == 0,
-            Event::RunCompleted(end) if is_current(end.attempt) => self.ended = Some(RunState::Completed),
-            Event::RunFailed(end) if is_current(end.attempt) => self.ended = Some(RunState::Failed),
-            Event::RunCancelled(end) if is_current(end.attempt) => self.ended = Some(RunState::Cancelled),
-            Event::RunCompleted(_)
+            Event::MetricReported(metric) if reading.reports_of == Some(metric.name.as_str()) => {
+                if let Some(trial) = metric.trial_id.number_in(reading.run) {
+                    self.reports.push(Report { trial, step: metric.step, value: metric.value.0 });
+                }
+            }
+            Event::RunStarted(_)
+            | Event::RunCompleted(_)
             | Event::RunFailed(_)
             | Event::RunCancelled(_)
             | Event::RunRequested(_)
             | Event::RunCancelRequested(_)
-            | Event::RunStarted(_)
-            | Event::RunInterrupted(_)
+            | Event::MlRunStarted(_)
             | Event::MlRunFinalized(_)
             | Event::MetricReported(_)
             | Event::RunException(_) => {}
+        }
+    }
+
+    fn take_trial(&mut self, trial: TrialReported, is_current: bool) {
+        let Some(number) = trial.number.map(u64::from) else { return };
+        self.last_fruitful = self.last_fruitful.max(trial.attempt.unwrap_or(0));
+        let has_result = matches!(trial.status, TrialStatus::Succeeded | TrialStatus::Pruned);
+        if (is_current || has_result) && self.numbers.insert(number) {
+            self.trials.push((number, trial));
+        }
+    }
+
+    fn note_time(&mut self, event: &Event, attempt: u32, time: Timestamp) {
+        if matches!(event, Event::RunStarted(_)) {
+            self.spans.insert(attempt, (time, time));
+        } else if let Some((_, last)) = self.spans.get_mut(&attempt) {
+            *last = (*last).max(time);
         }
     }
 }
 
 /// The event, when it is one of this run; others are skipped by their header before they are decoded.
 fn event_of(kept: &Kept, run: &RunId) -> Option<Event> {
-    let header = kept.headers.get(schemas::cloudevents::header::RUN_ID);
+    let header = kept.headers.get(header::RUN_ID);
     if header.is_some_and(|id| id != run.as_str()) {
         return None;
     }
@@ -102,16 +195,43 @@ pub fn evaluation_of(trial: &TrialReported, objective: &str) -> (Evaluation, Opt
 
 #[cfg(test)]
 mod tests {
-    use schemas::TrialId;
+    use schemas::event::{RunInterrupted, RunStarted};
 
     use super::*;
 
+    fn run() -> RunId {
+        RunId::parse("r").unwrap()
+    }
+
+    fn reading(run: &RunId, epoch: u32) -> Reading<'_> {
+        Reading { run, first_sequence: 1, epoch, reports_of: None }
+    }
+
     fn trial(number: u32, attempt: u32, status: TrialStatus) -> Event {
-        let run = RunId::parse("r").unwrap();
-        let mut trial = TrialReported::new(run.clone(), TrialId::numbered(&run, number.into()), status);
+        let mut trial = TrialReported::new(run(), TrialId::numbered(&run(), number.into()), status);
         trial.number = Some(number);
         trial.attempt = Some(attempt);
         trial.into()
+    }
+
+    fn started(attempt: u32) -> Event {
+        RunStarted {
+            run_id: run(),
+            attempt,
+            worker_id: "w".to_owned(),
+            dataset_id: "digits".to_owned(),
+            objective: "accuracy".to_owned(),
+            resumed_trials: 0,
+        }
+        .into()
+    }
+
+    fn taken(events: impl IntoIterator<Item = (i64, Event)>, epoch: u32) -> Checkpoint {
+        let (run, mut checkpoint) = (run(), Checkpoint::default());
+        for (seconds, event) in events {
+            checkpoint.take(event, Timestamp::from_micros(seconds * 1_000_000), &reading(&run, epoch));
+        }
+        checkpoint
     }
 
     #[test]
@@ -120,14 +240,37 @@ mod tests {
             trial(0, 1, TrialStatus::Succeeded),
             trial(1, 1, TrialStatus::Failed),
             trial(2, 2, TrialStatus::Failed),
+        ]
+        .map(|event| (0, event));
+        let numbers = |checkpoint: Checkpoint| -> Vec<u64> {
+            checkpoint.trials.into_iter().map(|(number, _)| number).collect()
+        };
+        assert_eq!(numbers(taken(events.clone(), 0)), [0, 1, 2]);
+        assert_eq!(numbers(taken(events, 2)), [0, 2]);
+    }
+
+    #[test]
+    fn the_time_of_a_run_is_that_of_its_attempts_and_not_the_time_between_them() {
+        let events = [
+            (10, started(1)),
+            (14, trial(0, 1, TrialStatus::Succeeded)),
+            (1000, started(2)),
+            (1003, trial(1, 2, TrialStatus::Succeeded)),
         ];
-        let mut all = Checkpoint::default();
-        let mut restarted = Checkpoint::default();
-        for event in events {
-            all.take(event.clone(), 0);
-            restarted.take(event, 2);
-        }
-        assert_eq!(all.trials.keys().copied().collect::<Vec<_>>(), [0, 1, 2]);
-        assert_eq!(restarted.trials.keys().copied().collect::<Vec<_>>(), [0, 2]);
+        assert_eq!(taken(events, 0).active(), Duration::from_secs(7));
+    }
+
+    #[test]
+    fn losses_in_a_row_begin_anew_with_a_trial_and_with_an_attempt_that_was_stopped_in_order() {
+        let lost = |events: Vec<Event>| taken(events.into_iter().map(|event| (0, event)), 0);
+        let fruitless = lost(vec![started(1), started(2), started(3)]);
+        assert_eq!(fruitless.losses_in_a_row(4, 3), 3);
+        assert_eq!(fruitless.losses_in_a_row(4, 1), 1, "the others were no losses");
+        let fruitful = lost(vec![started(1), started(2), trial(0, 2, TrialStatus::Failed), started(3)]);
+        assert_eq!(fruitful.losses_in_a_row(4, 3), 1);
+        let stopped: Event =
+            RunInterrupted { run_id: run(), attempt: 3, reason: None, completed_trials: 0, duration_ms: 0 }
+                .into();
+        assert_eq!(lost(vec![started(1), started(2), started(3), stopped]).losses_in_a_row(4, 2), 0);
     }
 }

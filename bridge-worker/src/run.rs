@@ -1,31 +1,32 @@
-//! One run from claim to end: the thin shell around the supervisor.
+//! One attempt at a run, from its announcement to the last trial: the thin shell around the supervisor.
 
-mod ending;
 mod progress;
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use schemas::event::{MlRunStarted, RunStarted};
 use schemas::{Event, Json};
 use search::Search;
-use service_kit::registry::Held;
+use service_kit::clock;
+use service_kit::registry::RunRecord;
 use service_kit::shutdown::Shutdown;
-use service_kit::{clock, delivery};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-pub use ending::Outcome;
-
+use crate::account::Account;
 use crate::announce::{Announcer, Unsaid};
 use crate::best::BestSoFar;
 use crate::control::Signals;
+use crate::course::Grant;
 use crate::plan::RunPlan;
 use crate::resume::{Checkpoint, evaluation_of};
-use crate::supervisor::{Command, Ending, Input, Limits, Supervisor};
+use crate::slots::Place;
+use crate::supervisor::{Command, Ending, Input, Limits, Stop, Supervisor};
 use crate::trial::Trial;
+use crate::vitals::Vitals;
 use crate::worker::Worker;
 
 use progress::Reporter;
@@ -33,76 +34,87 @@ use progress::Reporter;
 /// How long trials under way may go on after the worker was asked to drain.
 pub const DRAIN_GRACE: Duration = Duration::from_secs(20);
 
-/// An attempt of a run that was granted to us.
-pub struct Attempt {
-    /// The worker.
-    pub worker: Arc<Worker>,
-    /// What to execute.
-    pub plan: Arc<RunPlan>,
-    /// The registry record as we wrote it.
-    pub held: Held,
-    /// Speaks for the attempt.
-    pub announcer: Arc<Announcer>,
-    /// What others tell this run.
-    pub signals: Signals,
-    /// Cancelled when another attempt owns the run.
-    pub silenced: CancellationToken,
+/// An attempt that was granted to us.
+pub(crate) struct Run {
+    worker: Arc<Worker>,
+    plan: Arc<RunPlan>,
+    record: RunRecord,
+    announcer: Arc<Announcer>,
+    silenced: CancellationToken,
+    signals: Signals,
+    vitals: Arc<Vitals>,
+    supervisor: Supervisor,
+    best: Arc<BestSoFar>,
+    tries: Arc<Mutex<std::collections::BTreeMap<schemas::TrialId, u32>>>,
+    place: Arc<Place>,
+    began: Instant,
+    resumed: u32,
+    /// Time earlier attempts have worked.
+    spent: Duration,
+    is_opened: bool,
 }
 
-impl Attempt {
-    /// Executes the run and returns how it ended; the terminal events are confirmed and the registry is written.
-    ///
-    /// # Errors
-    /// When another attempt owns the run, or an event was refused for good.
-    pub async fn execute(self, checkpoint: Checkpoint, shutdown: &Shutdown) -> Result<Outcome, Unsaid> {
-        let began = Instant::now();
-        let search = Search::new(self.plan.search.clone()).expect("the plan was checked when it was made");
-        let limits = Limits { max_failed_trials: self.plan.request.budget.max_failed_trials };
-        let mut supervisor = Supervisor::new(search, limits);
-        let best = Arc::new(BestSoFar::default());
-        let resumed = self.resume(&mut supervisor, &best, &checkpoint);
-        self.open(resumed, checkpoint.is_opened).await?;
-        let reporter =
-            Reporter::start(self.worker.registry.clone(), self.held.record.clone(), self.silenced.clone());
-        let ending = Loop {
-            attempt: &self,
-            supervisor: &mut supervisor,
-            best: best.clone(),
-            reporter: &reporter,
-            began,
-        }
-        .run(shutdown)
-        .await;
-        reporter.finish().await;
-        self.end(ending, &supervisor, &best, began.elapsed()).await
+impl Run {
+    /// The run where earlier attempts have left it.
+    pub(crate) fn new(
+        worker: Arc<Worker>,
+        plan: Arc<RunPlan>,
+        grant: &Grant,
+        vitals: Arc<Vitals>,
+        checkpoint: &Checkpoint,
+    ) -> Self {
+        let search = Search::new(plan.search.clone()).expect("the plan was checked when it was made");
+        let budget = &plan.request.budget;
+        let limits = Limits {
+            max_failed_trials: budget.max_failed_trials,
+            max_consecutive_failures: budget.max_consecutive_failures,
+            parallelism: grant.held.record.parallelism,
+        };
+        let mut run = Self {
+            supervisor: Supervisor::new(search, limits),
+            best: Arc::default(),
+            tries: Arc::new(Mutex::new(checkpoint.tries.clone())),
+            place: Arc::new(worker.slots.join(plan.request.priority)),
+            record: grant.held.record.clone(),
+            announcer: grant.announcer.clone(),
+            silenced: grant.silenced.clone(),
+            signals: grant.signals.clone(),
+            began: Instant::now(),
+            resumed: 0,
+            spent: checkpoint.active(),
+            is_opened: checkpoint.is_opened,
+            worker,
+            plan,
+            vitals,
+        };
+        run.resume(checkpoint);
+        run
     }
 
-    fn resume(&self, supervisor: &mut Supervisor, best: &BestSoFar, checkpoint: &Checkpoint) -> u32 {
-        let mut resumed = 0;
+    fn resume(&mut self, checkpoint: &Checkpoint) {
         for (number, trial) in &checkpoint.trials {
             let (evaluation, failure) = evaluation_of(trial, &self.plan.request.objective);
             if let Some(objective) = evaluation.usable_objective() {
-                best.offer(self.plan.direction, objective);
+                self.best.offer(self.plan.direction, objective);
             }
-            resumed += u32::from(supervisor.resume(*number, evaluation, failure));
+            self.resumed += u32::from(self.supervisor.resume(*number, evaluation, failure));
         }
-        best.take_kept_of(checkpoint);
-        resumed
+        self.best.take_kept_of(checkpoint);
     }
 
     /// Announces the attempt, and the run's record where no earlier attempt has.
-    async fn open(&self, resumed_trials: u32, is_opened: bool) -> Result<(), Unsaid> {
+    pub(crate) async fn announce(&self) -> Result<(), Unsaid> {
         let request = &self.plan.request;
         let started = RunStarted {
             run_id: self.plan.run_id.clone(),
-            attempt: self.held.record.attempt,
+            attempt: self.record.attempt,
             worker_id: self.worker.id.to_string(),
             dataset_id: request.dataset_id.clone(),
             objective: request.objective.clone(),
-            resumed_trials,
+            resumed_trials: self.resumed,
         };
         let mut events: Vec<Event> = vec![started.into()];
-        if !is_opened {
+        if !self.is_opened {
             events.push(self.opening().into());
         }
         self.announcer.say(&events).await
@@ -137,30 +149,21 @@ impl Attempt {
             extra: Json(extra),
         }
     }
-}
 
-/// The loop of one attempt: inputs in, commands out.
-struct Loop<'a> {
-    attempt: &'a Attempt,
-    supervisor: &'a mut Supervisor,
-    best: Arc<BestSoFar>,
-    reporter: &'a Reporter,
-    began: Instant,
-}
+    /// Trains until the run is over, for now or for good.
+    pub(crate) async fn execute(&mut self, shutdown: &Shutdown) -> Ending {
+        let reporter =
+            Reporter::start(self.worker.registry.clone(), self.record.clone(), self.silenced.clone());
+        let ending = self.train(shutdown, &reporter).await;
+        reporter.finish().await;
+        ending
+    }
 
-impl Loop<'_> {
-    async fn run(self, shutdown: &Shutdown) -> Ending {
+    async fn train(&mut self, shutdown: &Shutdown, reporter: &Reporter) -> Ending {
         let (stop, _) = watch::channel(None);
         let mut trials: JoinSet<Input> = JoinSet::new();
-        let mut signals = self.attempt.signals.clone();
-        let time_is_up = self
-            .attempt
-            .plan
-            .request
-            .budget
-            .max_seconds
-            .and_then(|limit| Duration::try_from_secs_f64(limit.0).ok());
-        let deadline = time_is_up.map(|limit| self.began + limit);
+        let (mut cancels, mut scales) = (self.signals.clone(), self.signals.clone());
+        let deadline = self.deadline();
         let mut drain_ends: Option<Instant> = None;
         let (mut is_out_of_time, mut is_drained, mut is_cancelled, mut is_interrupted) =
             (false, false, false, false);
@@ -177,14 +180,15 @@ impl Loop<'_> {
                     Command::Finish(ending) => return ending,
                 }
             }
-            self.reporter.tell(self.supervisor);
+            reporter.tell(&self.supervisor);
             let input = tokio::select! {
                 Some(ended) = trials.join_next() => ended.unwrap_or_else(|error| panicked(&error)),
-                () = self.attempt.silenced.cancelled() => Input::Stale,
-                reason = signals.cancelled(), if !is_cancelled => {
+                () = self.silenced.cancelled() => Input::Stale,
+                reason = cancels.cancelled(), if !is_cancelled => {
                     is_cancelled = true;
                     Input::Cancel { reason }
                 }
+                parallelism = scales.scaled() => Input::Scale { parallelism },
                 () = shutdown.now(), if !is_interrupted => {
                     is_interrupted = true;
                     Input::Interrupt
@@ -207,23 +211,46 @@ impl Loop<'_> {
         }
     }
 
-    fn trial(
-        &self,
-        proposal: search::Proposal,
-        stop: watch::Receiver<Option<crate::supervisor::Stop>>,
-    ) -> Trial {
-        let worker = &self.attempt.worker;
+    /// When the time of the run is up. What earlier attempts have used counts; the time between attempts does not.
+    fn deadline(&self) -> Option<Instant> {
+        let limit = self.plan.request.budget.max_seconds?;
+        let limit = Duration::try_from_secs_f64(limit.0).ok()?;
+        Some(self.began + limit.saturating_sub(self.spent))
+    }
+
+    fn trial(&self, proposal: search::Proposal, stop: watch::Receiver<Option<Stop>>) -> Trial {
+        let worker = &self.worker;
         Trial {
-            plan: self.attempt.plan.clone(),
+            plan: self.plan.clone(),
             proposal,
-            attempt: self.attempt.held.record.attempt,
+            attempt: self.record.attempt,
             worker_id: worker.id.clone(),
-            announcer: self.attempt.announcer.clone(),
-            slots: worker.slots.clone(),
+            announcer: self.announcer.clone(),
+            place: self.place.clone(),
             artifacts: worker.artifacts.clone(),
             workdirs: worker.workdirs.clone(),
+            vitals: self.vitals.clone(),
+            retries: worker.retries,
+            tries: self.tries.clone(),
             stop,
             best: self.best.clone(),
+        }
+    }
+
+    /// Where the run stands.
+    pub(crate) fn account(&self) -> Account {
+        let (completed, failed) = self.supervisor.counts();
+        let best = self.supervisor.best().cloned();
+        Account {
+            completed,
+            failed,
+            files: best.as_ref().map(|trial| self.best.files_of(trial.number)).unwrap_or_default(),
+            best,
+            kept: self.best.places(),
+            history: progress::told(self.supervisor.history()),
+            took: self.spent + self.began.elapsed(),
+            is_opened: true,
+            has_leftovers: self.record.attempt > 1,
         }
     }
 }
@@ -240,27 +267,4 @@ fn panicked(error: &tokio::task::JoinError) -> Input {
     tracing::error!(%error, "a trial's task ended abnormally");
     let message = format!("a trial could not be carried out: {error}");
     Input::Abort(schemas::Failure::new(schemas::FailureClass::Unknown, schemas::Stage::Execute, message))
-}
-
-/// Extends a delivery's lease until dropped.
-pub struct LeaseKeeper(tokio::task::JoinHandle<()>);
-
-impl LeaseKeeper {
-    /// Starts extending.
-    pub fn start(lease: delivery::Lease) -> Self {
-        Self(tokio::spawn(async move {
-            let mut tick = tokio::time::interval(delivery::Lease::PERIOD);
-            tick.tick().await;
-            loop {
-                tick.tick().await;
-                lease.extend().await;
-            }
-        }))
-    }
-}
-
-impl Drop for LeaseKeeper {
-    fn drop(&mut self) {
-        self.0.abort();
-    }
 }

@@ -15,13 +15,17 @@ use service_kit::registry::Registry;
 use service_kit::shutdown::Shutdown;
 use service_kit::topology::{self, WORKER_CONSUMER};
 use tokio::task::JoinSet;
+use tokio::time::Instant;
 
 use crate::artifacts::Artifacts;
 use crate::child::{ChildSettings, StartError};
 use crate::cli::ServeArgs;
 use crate::control::take_cancel_requests;
+use crate::fault::Faults;
 use crate::gauges::Gauges;
+use crate::in_hand::{self, InHand};
 use crate::plan::Allowed;
+use crate::retry::RetryPolicy;
 use crate::runtime;
 use crate::slots::Slots;
 use crate::workdir::Workdirs;
@@ -29,8 +33,13 @@ use crate::worker::Worker;
 
 /// How long a service waits for its broker at the start.
 const BROKER_PATIENCE: Duration = Duration::from_secs(30);
-/// Runs in hand per slot: while one run's events are being confirmed, another trains.
+/// Runs in hand per slot while a slot is free: while one run's events are being confirmed, another trains.
 const RUNS_PER_SLOT: usize = 4;
+/// Runs in hand at most, while they share slots that are all in use.
+const MAX_RUNS: usize = 64;
+/// How long all slots are in use before another run is taken to share them. A worker with a free slot has been waiting
+/// at the broker for it all the while, so that what comes then nobody else wanted.
+const SHARE_AFTER: Duration = Duration::from_millis(250);
 /// How often it is looked whether a slot has become free for another run.
 const CAPACITY_POLL: Duration = Duration::from_millis(5);
 /// Port of the health endpoint.
@@ -57,7 +66,7 @@ pub(crate) async fn serve(args: ServeArgs, shutdown: Shutdown) -> Result<Exit, C
     let worker = Arc::new(assemble(&args, broker, slots, &metrics).await?);
     tracing::info!(worker = &*worker.id, slots = worker.slots.count(), http = %address, "worker ready");
     let mut helpers = JoinSet::new();
-    helpers.spawn(take_cancel_requests(worker.broker.clone(), worker.registry.clone()));
+    helpers.spawn(take_cancel_requests(worker.clone(), shutdown.clone()));
     helpers.spawn(watch_broker(worker.broker.clone(), broker_up));
     let lost = tokio::select! {
         () = take_requests(&worker, &shutdown) => None,
@@ -88,16 +97,26 @@ async fn assemble(
             .because(reason)
     })?;
     let id: Arc<str> = args.worker_id().into();
+    let work = args.workdir();
+    let in_hand = InHand::open(&work.join(&*id)).map_err(|error| unwritable(&work, &error))?;
+    let registry = Registry::open(&broker).await?;
+    in_hand::give_back(&work, &broker, &registry).await;
     Ok(Worker {
         publisher: Publisher::new(&broker, args.wire.encoding.into()),
-        registry: Registry::open(&broker).await?,
+        registry,
         slots,
         artifacts,
-        workdirs: Workdirs::under(args.workdir().join(&*id)),
+        workdirs: Workdirs::under(work.join(&*id)),
         id,
+        in_hand,
+        retries: RetryPolicy {
+            max_retries: args.max_retries,
+            backoff: Duration::from_millis(args.retry_backoff_ms),
+        },
         allowed: Allowed { entrypoints: args.allow_entrypoint.clone() },
         gates: args.gates.gates()?,
         gauges: Gauges::new(metrics),
+        faults: Faults::default(),
         broker,
     })
 }
@@ -158,15 +177,23 @@ async fn take_requests(worker: &Arc<Worker>, shutdown: &Shutdown) {
     let mut intake = Intake::new(&worker.broker, WORKER_CONSUMER, 1);
     let mut runs: JoinSet<()> = JoinSet::new();
     let limit = worker.slots.count() * RUNS_PER_SLOT;
+    let mut full_since = None;
     loop {
         while runs.try_join_next().is_some() {}
         note_load(worker, runs.len());
-        let has_capacity = runs.len() < limit && worker.slots.free() > 0;
+        let is_free = runs.len() < limit && worker.slots.free() > 0;
+        let since = *full_since.get_or_insert_with(Instant::now);
+        let may_share = since.elapsed() > SHARE_AFTER && runs.len() < MAX_RUNS.max(limit);
+        let has_capacity = is_free || may_share;
+        if is_free {
+            full_since = None;
+        }
         tokio::select! {
             biased;
             () = shutdown.drain() => break,
             delivery = intake.next(), if has_capacity => {
                 runs.spawn(worker.clone().take(delivery, shutdown.clone()));
+                full_since = None;
             }
             Some(_) = runs.join_next(), if !has_capacity => {}
             () = tokio::time::sleep(CAPACITY_POLL), if !has_capacity => {}

@@ -1,22 +1,30 @@
 //! The slots of a worker: room for one trial each, with a warm child in it.
 //!
-//! Slots are handed out first come, first served, so that a run that wants many cannot starve one that wants few. A
-//! slot whose child was killed starts a new one for whoever takes it next, or at once when it is warmed.
+//! Who gets the next one is decided in [`crate::queue`]: runs take turns. A slot whose child was killed starts a new one
+//! for whoever takes it next, or at once when it is warmed.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
 
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::oneshot;
+use tokio::time::Instant;
 
 use crate::child::{Child, ChildSettings, StartError};
+use crate::queue::{Member, Queue};
 
 /// The slots of a worker.
 #[derive(Debug)]
 pub struct Slots {
     settings: ChildSettings,
-    idle: Mutex<VecDeque<Slot>>,
-    permits: Arc<Semaphore>,
+    state: Mutex<State>,
     count: usize,
+    began: Instant,
+}
+
+#[derive(Debug)]
+struct State {
+    idle: VecDeque<Slot>,
+    waiting: Queue<oneshot::Sender<Lease>>,
 }
 
 struct Slot {
@@ -33,7 +41,8 @@ impl Slots {
     /// `count` slots without children yet.
     pub fn new(count: usize, settings: ChildSettings) -> Arc<Self> {
         let idle = (0..count).map(|_| Slot { child: None }).collect();
-        Arc::new(Self { settings, idle: Mutex::new(idle), permits: Arc::new(Semaphore::new(count)), count })
+        let state = Mutex::new(State { idle, waiting: Queue::default() });
+        Arc::new(Self { settings, state, count, began: Instant::now() })
     }
 
     /// How many slots there are.
@@ -43,14 +52,13 @@ impl Slots {
 
     /// How many are free now.
     pub fn free(&self) -> usize {
-        self.permits.available_permits()
+        self.state().idle.len()
     }
 
-    /// Waits for a slot. Cancel safe.
-    pub async fn acquire(self: &Arc<Self>) -> Lease {
-        let permit = self.permits.clone().acquire_owned().await.expect("the semaphore is never closed");
-        let slot = self.idle().pop_back().expect("there is an idle slot for every permit");
-        Lease { slots: self.clone(), slot: Some(slot), _permit: permit }
+    /// A run's place in the queue, until it is dropped. Of two runs the one with the higher priority goes first.
+    pub fn join(self: &Arc<Self>, priority: i32) -> Place {
+        let member = self.state().waiting.join(priority);
+        Place { slots: self.clone(), member }
     }
 
     /// Starts a child in every slot that has none.
@@ -58,15 +66,14 @@ impl Slots {
     /// # Errors
     /// The first reason why a child did not start.
     pub async fn warm(self: &Arc<Self>) -> Result<(), StartError> {
-        let leases = futures_util::future::join_all((0..self.count).map(|_| self.acquire())).await;
-        let started = leases.into_iter().map(|mut lease| async move { lease.child().await.map(drop) });
+        let started =
+            self.all().await.into_iter().map(|mut lease| async move { lease.child().await.map(drop) });
         futures_util::future::join_all(started).await.into_iter().collect()
     }
 
     /// Ends every child. Slots in use are waited for.
     pub async fn close(self: &Arc<Self>) {
-        let leases = futures_util::future::join_all((0..self.count).map(|_| self.acquire())).await;
-        let ended = leases.into_iter().map(|mut lease| async move {
+        let ended = self.all().await.into_iter().map(|mut lease| async move {
             if let Some(child) = lease.take_child() {
                 child.kill().await;
             }
@@ -74,17 +81,76 @@ impl Slots {
         futures_util::future::join_all(ended).await;
     }
 
-    fn idle(&self) -> std::sync::MutexGuard<'_, VecDeque<Slot>> {
-        self.idle.lock().expect("nobody panics while holding the idle slots")
+    async fn all(self: &Arc<Self>) -> Vec<Lease> {
+        let place = self.join(i32::MAX);
+        futures_util::future::join_all((0..self.count).map(|_| place.acquire())).await
+    }
+
+    /// Hands a slot to who is next; to nobody when nobody waits.
+    fn pass_on(self: &Arc<Self>, mut slot: Slot) {
+        loop {
+            let next = {
+                let mut state = self.state();
+                let Some(next) = state.waiting.next(self.began.elapsed()) else {
+                    // Warm slots go to the back, where the next taker looks first.
+                    if slot.child.is_some() {
+                        state.idle.push_back(slot)
+                    } else {
+                        state.idle.push_front(slot)
+                    }
+                    return;
+                };
+                next
+            };
+            match next.send(Lease { slots: self.clone(), slot: Some(slot) }) {
+                Ok(()) => return,
+                // Whoever waited has given up.
+                Err(mut lease) => slot = lease.slot.take().expect("a lease that was never used has its slot"),
+            }
+        }
+    }
+
+    fn state(&self) -> std::sync::MutexGuard<'_, State> {
+        self.state.lock().expect("nobody panics while holding the slots")
     }
 }
 
-/// A slot in use; returned when dropped.
+/// A run's place in the queue for slots; dropped, it leaves.
+#[derive(Debug)]
+pub struct Place {
+    slots: Arc<Slots>,
+    member: Member,
+}
+
+impl Place {
+    /// Waits for a slot. Cancel safe.
+    pub async fn acquire(&self) -> Lease {
+        let slots = &self.slots;
+        let waiting = {
+            let mut state = slots.state();
+            // Who gives a slot back looks for somebody who waits first, so that an idle one means that nobody does.
+            if let Some(slot) = state.idle.pop_back() {
+                return Lease { slots: slots.clone(), slot: Some(slot) };
+            }
+            let (give, take) = oneshot::channel();
+            state.waiting.wait(self.member, give, slots.began.elapsed());
+            take
+        };
+        waiting.await.expect("the queue lets nobody go before the place is left")
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.slots.state().waiting.leave(self.member);
+    }
+}
+
+/// A slot in use; passed on when dropped.
 #[derive(Debug)]
 pub struct Lease {
     slots: Arc<Slots>,
     slot: Option<Slot>,
-    _permit: OwnedSemaphorePermit,
 }
 
 impl Lease {
@@ -106,10 +172,55 @@ impl Lease {
 
 impl Drop for Lease {
     fn drop(&mut self) {
-        // Warm slots go to the back, where the next taker looks first.
         if let Some(slot) = self.slot.take() {
-            let mut idle = self.slots.idle();
-            if slot.child.is_some() { idle.push_back(slot) } else { idle.push_front(slot) }
+            self.slots.pass_on(slot);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::FutureExt as _;
+
+    use super::*;
+
+    fn slots(count: usize) -> Arc<Slots> {
+        let settings = ChildSettings {
+            python: "python3".into(),
+            runtime: ".".into(),
+            preload: Vec::new(),
+            dataset_dir: None,
+            extra_paths: Vec::new(),
+            threads: 1,
+        };
+        Slots::new(count, settings)
+    }
+
+    #[tokio::test]
+    async fn a_slot_goes_to_whoever_still_waits_and_is_never_lost() {
+        let slots = slots(1);
+        let (first, second) = (slots.join(0), slots.join(0));
+        let held = first.acquire().await;
+        let mut gives_up = Box::pin(first.acquire());
+        let mut waits = Box::pin(second.acquire());
+        assert!(gives_up.as_mut().now_or_never().is_none() && waits.as_mut().now_or_never().is_none());
+        drop(gives_up);
+        drop(held);
+        let held = waits.now_or_never().expect("the slot went to the one who still waits");
+        let mut too_late = Box::pin(first.acquire());
+        assert!(too_late.as_mut().now_or_never().is_none());
+        drop(held);
+        // The slot is in its hands already, though it never looked.
+        drop(too_late);
+        assert_eq!(slots.free(), 1);
+    }
+
+    #[tokio::test]
+    async fn a_run_that_leaves_takes_its_place_along() {
+        let slots = slots(1);
+        let held = slots.join(0).acquire().await;
+        drop(slots.join(5));
+        drop(held);
+        assert_eq!(slots.free(), 1);
     }
 }

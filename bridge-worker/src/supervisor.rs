@@ -38,6 +38,11 @@ pub enum Input {
     Interrupt,
     /// The time of the run is up.
     OutOfTime,
+    /// Somebody changed how many trials may be under way at once. The search has a limit of its own.
+    Scale {
+        /// How many; at least 1.
+        parallelism: u32,
+    },
     /// Another attempt owns the run.
     Stale,
     /// The run cannot go on for a reason that lies outside the search.
@@ -73,7 +78,12 @@ pub enum Ending {
         status: &'static str,
     },
     /// Without.
-    Failed(Box<Failure>),
+    Failed {
+        /// Why.
+        failure: Box<Failure>,
+        /// The budget that ended it, if one did.
+        budget: Option<&'static str>,
+    },
     /// On request.
     Cancelled {
         /// Why.
@@ -100,6 +110,10 @@ enum Phase {
 pub struct Limits {
     /// Failed trials after which the run fails.
     pub max_failed_trials: Option<u32>,
+    /// Failed trials in a row, in the order in which they ended, after which the run fails.
+    pub max_consecutive_failures: Option<u32>,
+    /// Trials that may be under way at once; the search's own limit when absent.
+    pub parallelism: Option<u32>,
 }
 
 /// One run.
@@ -109,6 +123,7 @@ pub struct Supervisor {
     phase: Phase,
     under_way: u64,
     failed: u32,
+    failed_in_a_row: u32,
     completed: u32,
     last_failure: Option<Failure>,
 }
@@ -122,12 +137,14 @@ impl Supervisor {
             phase: Phase::Searching,
             under_way: 0,
             failed: 0,
+            failed_in_a_row: 0,
             completed: 0,
             last_failure: None,
         }
     }
 
-    /// Takes a trial of an earlier attempt, before the first command. True when it was new.
+    /// Takes a trial of an earlier attempt, before the first command and in the order in which they ended. True when it
+    /// was new.
     pub fn resume(&mut self, number: u64, evaluation: Evaluation, failure: Option<Failure>) -> bool {
         self.learn(number, evaluation, failure)
     }
@@ -154,17 +171,22 @@ impl Supervisor {
             Input::OutOfTime => {
                 let ending = match self.search.best() {
                     Some(_) => Ending::Completed { status: "max_seconds" },
-                    None => Ending::Failed(Box::new(Failure::new(
-                        FailureClass::TimeoutRun,
-                        Stage::Execute,
-                        "the run's time (budget.max_seconds) was up before any trial succeeded",
-                    ))),
+                    None => Ending::Failed {
+                        failure: Box::new(Failure::new(
+                            FailureClass::TimeoutRun,
+                            Stage::Execute,
+                            "the run's time (budget.max_seconds) was up before any trial succeeded",
+                        )),
+                        budget: Some("max_seconds"),
+                    },
                 };
                 self.stop(ending, Stop::Cancelled, &mut commands);
             }
             Input::Abort(failure) => {
-                self.stop(Ending::Failed(Box::new(failure)), Stop::Dropped, &mut commands)
+                let ending = Ending::Failed { failure: Box::new(failure), budget: None };
+                self.stop(ending, Stop::Cancelled, &mut commands)
             }
+            Input::Scale { parallelism } => self.limits.parallelism = Some(parallelism.max(1)),
         }
         self.check_failures(&mut commands);
         self.advance(&mut commands);
@@ -206,6 +228,7 @@ impl Supervisor {
             Ok(search::Recorded::Duplicate) | Err(_) => return false,
         }
         self.completed += 1;
+        self.failed_in_a_row = if is_failed { self.failed_in_a_row + 1 } else { 0 };
         if is_failed {
             self.failed += 1;
             self.last_failure = failure.or(self.last_failure.take());
@@ -214,16 +237,21 @@ impl Supervisor {
     }
 
     fn check_failures(&mut self, commands: &mut Vec<Command>) {
-        let Some(limit) = self.limits.max_failed_trials else { return };
-        if self.failed < limit || self.phase != Phase::Searching {
+        let is_over = |limit: Option<u32>, count: u32| limit.is_some_and(|limit| count >= limit);
+        let (budget, what) = if is_over(self.limits.max_failed_trials, self.failed) {
+            ("max_failed_trials", format!("{} trials failed", self.failed))
+        } else if is_over(self.limits.max_consecutive_failures, self.failed_in_a_row) {
+            ("max_consecutive_failures", format!("{} trials failed in a row", self.failed_in_a_row))
+        } else {
+            return;
+        };
+        if !matches!(self.phase, Phase::Searching | Phase::Draining) {
             return;
         }
         let mut failure = self.last_failure.clone().unwrap_or_else(|| unexplained(self.failed));
-        failure.message = format!(
-            "{} trials failed (budget.max_failed_trials); the last: {}",
-            self.failed, failure.message
-        );
-        self.stop(Ending::Failed(Box::new(failure)), Stop::Cancelled, commands);
+        failure.message = format!("{what} (budget.{budget}); the last: {}", failure.message);
+        let ending = Ending::Failed { failure: Box::new(failure), budget: Some(budget) };
+        self.stop(ending, Stop::Cancelled, commands);
     }
 
     /// Begins to stop. A run that already stops keeps its ending, except that a stale or interrupted one has no
@@ -244,7 +272,10 @@ impl Supervisor {
 
     fn advance(&mut self, commands: &mut Vec<Command>) {
         if self.phase == Phase::Searching {
-            while let Some(proposal) = self.search.propose() {
+            let limit = self.limits.parallelism.map_or(u64::MAX, u64::from);
+            while self.under_way < limit
+                && let Some(proposal) = self.search.propose()
+            {
                 self.under_way += 1;
                 commands.push(Command::Train(proposal));
             }
@@ -269,7 +300,7 @@ impl Supervisor {
         let mut failure = self.last_failure.clone().unwrap_or_else(|| unexplained(self.failed));
         failure.message =
             format!("none of {} trials succeeded; the last: {}", self.completed, failure.message);
-        Ending::Failed(Box::new(failure))
+        Ending::Failed { failure: Box::new(failure), budget: None }
     }
 }
 

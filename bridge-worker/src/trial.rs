@@ -1,8 +1,10 @@
-//! One trial in one slot: the call, what it reports on the way, and the event it ends with.
+//! One trial: its tries in slots, what it reports on the way, and the event it ends with.
 
 mod call;
 
-use std::sync::Arc;
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use schemas::event::{ArtifactRef, RunException, TrialReported, TrialStatus};
 use schemas::{Event, Failure, FailureClass, Json, Real, Stage, Timestamp, TrialId};
@@ -16,8 +18,10 @@ use crate::best::BestSoFar;
 use crate::child::protocol::CallResult;
 use crate::plan::RunPlan;
 use crate::resume::evaluation_of;
-use crate::slots::Slots;
+use crate::retry::{RetryPolicy, given_up};
+use crate::slots::Place;
 use crate::supervisor::{Input, Stop};
+use crate::vitals::Vitals;
 use crate::workdir::{Workdir, Workdirs};
 
 use call::{Conversation, Outcome};
@@ -34,12 +38,18 @@ pub struct Trial {
     pub worker_id: Arc<str>,
     /// Speaks for the attempt.
     pub announcer: Arc<Announcer>,
-    /// Where to train.
-    pub slots: Arc<Slots>,
+    /// The run's place in the queue for slots.
+    pub place: Arc<Place>,
     /// Where files go.
     pub artifacts: Artifacts,
     /// Directories for trials to work in.
     pub workdirs: Arc<Workdirs>,
+    /// Where its child shows that it lives.
+    pub vitals: Arc<Vitals>,
+    /// How often what was not the trial's own fault is tried again.
+    pub retries: RetryPolicy,
+    /// Tries of the run's trials, this attempt's and those of earlier ones, that were to be tried again.
+    pub tries: Arc<Mutex<BTreeMap<TrialId, u32>>>,
     /// Says when to stop.
     pub stop: watch::Receiver<Option<Stop>>,
     /// The best objective that is durable so far; decides whether files are worth keeping.
@@ -52,27 +62,101 @@ impl Trial {
         let number = self.proposal.number;
         let mut stop = self.stop.clone();
         let id = TrialId::numbered(&self.plan.run_id, number);
+        let started_at = clock::now();
+        loop {
+            let workdir = match self.workdirs.take() {
+                Ok(workdir) => workdir,
+                Err(failure) => return Input::Abort(failure),
+            };
+            let (result, files) = match self.attempt(&id, &workdir, &mut stop).await {
+                Outcome::Dropped => return Input::Dropped { number },
+                Outcome::Unsaid(error) => return unsaid(number, &error),
+                Outcome::NoChild(failure) => return self.without_child(&id, failure).await,
+                Outcome::Over { result, files } => (result, files),
+            };
+            let result = result.and_then(|result| self.judge(result));
+            let failure = match &result {
+                Err(failure) => failure,
+                Ok(_) => return self.publish(&id, started_at, (result, files), workdir).await,
+            };
+            let tried = self.tried(&id) + 1;
+            let Some(pause) = self.retries.next(failure, tried, self.chance()) else {
+                let result = result.map_err(|failure| given_up(failure, tried));
+                return self.publish(&id, started_at, (result, files), workdir).await;
+            };
+            if let Err(error) = self.announce_retry(&id, failure, pause).await {
+                return unsaid(number, &error);
+            }
+            drop(workdir);
+            tokio::select! {
+                biased;
+                how = stopped(&mut stop) => return self.stopped_between_tries(&id, started_at, how).await,
+                () = tokio::time::sleep(pause) => {}
+            }
+        }
+    }
+
+    /// One try, in a slot of its own. The slot is free again when this returns, while files and events of the trial are
+    /// still on their way.
+    async fn attempt(
+        &self,
+        id: &TrialId,
+        workdir: &Workdir,
+        stop: &mut watch::Receiver<Option<Stop>>,
+    ) -> Outcome {
         let mut lease = tokio::select! {
             biased;
-            _ = stopped(&mut stop) => return Input::Dropped { number },
-            lease = self.slots.acquire() => lease,
+            _ = stopped(stop) => return Outcome::Dropped,
+            lease = self.place.acquire() => lease,
         };
-        let workdir = match self.workdirs.take() {
-            Ok(workdir) => workdir,
-            Err(failure) => return Input::Abort(failure),
+        Conversation::new(self, id, workdir.path()).hold(&mut lease, stop).await
+    }
+
+    /// A failure the child itself told of and that may pass is a failure of the try.
+    fn judge(&self, result: CallResult) -> Result<CallResult, Failure> {
+        let told = result.failure.as_ref().filter(|failure| failure.class() == FailureClass::Dependency);
+        match told {
+            Some(failure) => Err(Failure::new(failure.class(), Stage::Execute, failure.message.as_str())
+                .with_traceback(failure.traceback.as_deref())),
+            None => Ok(result),
+        }
+    }
+
+    fn tried(&self, id: &TrialId) -> u32 {
+        let tries = self.tries.lock().expect("nobody panics while holding the tries");
+        tries.get(id).copied().unwrap_or(0)
+    }
+
+    /// Spreads the pauses of a run's trials; the same for the same trial.
+    fn chance(&self) -> f64 {
+        f64::from(self.proposal.seed) / f64::from(u32::MAX)
+    }
+
+    async fn announce_retry(&self, id: &TrialId, failure: &Failure, pause: Duration) -> Result<(), Unsaid> {
+        let exception = RunException {
+            will_retry: true,
+            next_attempt_in_ms: i64::try_from(pause.as_millis()).ok(),
+            ..self.exception(Some(id.clone()), failure)
         };
-        let started_at = clock::now();
-        let conversation = Conversation::new(&self, &id, workdir.path());
-        let outcome = conversation.hold(&mut lease, &mut stop).await;
-        let outcome = match outcome {
-            Outcome::Dropped => return Input::Dropped { number },
-            Outcome::Unsaid(error) => return unsaid(number, &error),
-            Outcome::NoChild(failure) => return self.without_child(&id, failure).await,
-            Outcome::Over { result, files } => (result, files),
-        };
-        // The slot is free for the next trial while this one's files and events are on their way.
-        drop(lease);
-        self.publish(&id, started_at, outcome, workdir).await
+        tracing::warn!(trial = %id, class = %failure.class, ?pause, "the trial is tried again");
+        self.announcer.say(&[exception.into()]).await?;
+        let mut tries = self.tries.lock().expect("nobody panics while holding the tries");
+        *tries.entry(id.clone()).or_default() += 1;
+        Ok(())
+    }
+
+    /// What was training gets its terminal event, unless a later attempt is to train it.
+    async fn stopped_between_tries(&self, id: &TrialId, started_at: Timestamp, how: Stop) -> Input {
+        if how == Stop::Dropped {
+            return Input::Dropped { number: self.proposal.number };
+        }
+        let failure = Failure::new(FailureClass::Cancelled, Stage::Execute, "the run was stopped");
+        let report = self.report(id, started_at, Err(failure));
+        let (evaluation, failure) = evaluation_of(&report, &self.plan.request.objective);
+        match self.announcer.say(&[report.into()]).await {
+            Ok(()) => Input::Ended { number: self.proposal.number, evaluation, failure },
+            Err(error) => unsaid(self.proposal.number, &error),
+        }
     }
 
     async fn publish(

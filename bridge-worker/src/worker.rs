@@ -10,8 +10,11 @@ use service_kit::publish::Publisher;
 use service_kit::registry::{Held, Registry, RegistryError, RunRecord};
 
 use crate::artifacts::Artifacts;
+use crate::fault::Faults;
 use crate::gauges::Gauges;
+use crate::in_hand::InHand;
 use crate::plan::Allowed;
+use crate::retry::RetryPolicy;
 use crate::slots::Slots;
 use crate::workdir::Workdirs;
 
@@ -31,23 +34,31 @@ pub struct Worker {
     pub artifacts: Artifacts,
     /// Directories for trials to work in.
     pub workdirs: Arc<Workdirs>,
+    /// Which requests are in hand, for whoever is started after us.
+    pub in_hand: Arc<InHand>,
+    /// How often what was not a trial's own fault is tried again.
+    pub retries: RetryPolicy,
     /// Code requests may name.
     pub allowed: Allowed,
     /// Gates that must be open.
     pub gates: Gates,
     /// What is counted.
     pub gauges: Gauges,
+    /// Faults a test wants; none in service.
+    pub faults: Faults,
 }
 
 impl Worker {
-    /// Writes the end of an attempt into the registry, unless another attempt owns the run. A registry that does not
-    /// answer is not waited for: the stream has the end, and the next claim finds it there.
+    /// Writes the end of an attempt into the registry, unless another attempt owns the run.
+    ///
+    /// # Errors
+    /// The registry does not answer. The stream has the end; the next attempt finds it there.
     pub(crate) async fn record_end(
         &self,
         held: &Held,
         state: RunState,
         fill: impl Fn(RunRecord) -> RunRecord,
-    ) {
+    ) -> Result<(), RegistryError> {
         let change = |known: Option<&RunRecord>| match known {
             Some(known) if known.attempt == held.record.attempt => {
                 let ended = RunRecord {
@@ -63,10 +74,12 @@ impl Worker {
             Some(_) | None => (None, ()),
         };
         match self.registry.change_from(&held.record.run_id, Some(held.clone()), change).await {
-            Ok(_) => {}
-            Err(error @ (RegistryError::Stale(_) | RegistryError::Unavailable(_))) => {
-                tracing::warn!(run = %held.record.run_id, %error, "the end of the run is on the stream but not in the registry");
+            Ok(_) => Ok(()),
+            Err(error @ RegistryError::Stale(_)) => {
+                tracing::warn!(run = %held.record.run_id, %error, "the end of the run is not ours to write");
+                Ok(())
             }
+            Err(error @ RegistryError::Unavailable(_)) => Err(error),
         }
     }
 }

@@ -147,7 +147,12 @@ impl Event {
             }
             Self::RunException(event) => {
                 let trial = event.trial_id.as_ref().map_or("", |trial| trial.as_str());
-                format!("{run}:{attempt}:{kind}:{trial}:{}", event.failure.fingerprint)
+                let failure = &event.failure.fingerprint;
+                // The pause tells the tries of one call apart; it differs from try to try.
+                match event.next_attempt_in_ms.filter(|_| event.will_retry) {
+                    Some(pause) => format!("{run}:{attempt}:{kind}:{trial}:{failure}.{pause}"),
+                    None => format!("{run}:{attempt}:{kind}:{trial}:{failure}"),
+                }
             }
             Self::RunCancelRequested(_)
             | Self::RunStarted(_)

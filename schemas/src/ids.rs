@@ -56,6 +56,11 @@ impl TrialId {
         Self(format!("{run}-t{number:05}"))
     }
 
+    /// The number of a trial that has its id from [`TrialId::numbered`].
+    pub fn number_in(&self, run: &RunId) -> Option<u64> {
+        self.0.strip_prefix(run.as_str())?.strip_prefix("-t")?.parse().ok()
+    }
+
     /// Takes any text that came in an event; the events check the characters.
     pub fn from_text(text: impl Into<String>) -> Self {
         Self(text.into())

@@ -148,6 +148,8 @@ impl Lifecycle {
             Record::RunInterrupted => self.end(record, RunState::Interrupted, true)?,
             Record::RunFailed => self.end(record, RunState::Failed, false)?,
             Record::RunCancelled => self.end(record, RunState::Cancelled, false)?,
+            // A run may end between two attempts; its record is closed then.
+            Record::MlRunFinalized if self.state == RunState::Interrupted => {}
             Record::MlRunFinalized
             | Record::MlRunStarted
             | Record::TrialReported

@@ -150,6 +150,11 @@ impl Delivery {
         self.settle("reject", AckKind::Ack).await
     }
 
+    /// Somebody else has it by now: nothing is said about it.
+    pub fn leave(mut self) {
+        self.is_settled = true;
+    }
+
     async fn settle(&mut self, kind: &'static str, ack: AckKind) -> Result<(), SettleError> {
         self.is_settled = true;
         self.message.double_ack_with(ack).await.map_err(|error| SettleError::Unconfirmed {

@@ -100,7 +100,8 @@ impl Fence {
     async fn raise_over(&self, last: u64) -> Result<Option<u64>, FenceError> {
         let mut headers = HeaderMap::new();
         headers.insert(NATS_EXPECTED_LAST_SUBJECT_SEQUENCE, last.to_string());
-        let payload = serde_json::to_vec(&Mark { attempt: self.attempt }).expect("a mark is plain data").into();
+        let payload =
+            serde_json::to_vec(&Mark { attempt: self.attempt }).expect("a mark is plain data").into();
         let message = Outgoing { subject: self.subject.clone(), headers, payload };
         match send(&self.broker, &message, PATIENCE).await {
             Ok(published) => Ok(Some(published.sequence)),

@@ -12,8 +12,8 @@ use bytes::Bytes;
 use futures_util::StreamExt as _;
 use schemas::Timestamp;
 use schemas::cloudevents::Headers;
-use schemas::subject::{EVENT_SUBJECTS, STREAM};
 use schemas::codec::{DecodeError, Decoded, Foreign};
+use schemas::subject::{EVENT_SUBJECTS, STREAM};
 use serde::Deserialize;
 
 use crate::broker::Broker;

@@ -9,9 +9,7 @@ use std::time::Duration;
 use async_nats::jetstream::consumer::{AckPolicy, DeliverPolicy, pull};
 use async_nats::jetstream::stream::Stream;
 use async_nats::jetstream::{self, kv, object_store, stream};
-use schemas::subject::{
-    ADVISORY_STREAM, DLQ_STREAM, DLQ_SUBJECTS, EVENT_SUBJECTS, STREAM, STREAM_SUBJECTS,
-};
+use schemas::subject::{ADVISORY_STREAM, DLQ_STREAM, DLQ_SUBJECTS, EVENT_SUBJECTS, STREAM, STREAM_SUBJECTS};
 
 use crate::broker::Broker;
 use crate::error::CliError;
@@ -216,7 +214,8 @@ async fn consumer_exists(stream: &Stream<()>, ours: pull::Config) -> Result<(), 
     let known = &known.cached_info().config;
     let is_unfiltered = known.filter_subject.is_empty() && known.filter_subjects.is_empty();
     if is_unfiltered && !ours.filter_subjects.is_empty() {
-        let filtered = pull::Config { ack_wait: known.ack_wait, max_ack_pending: known.max_ack_pending, ..ours };
+        let filtered =
+            pull::Config { ack_wait: known.ack_wait, max_ack_pending: known.max_ack_pending, ..ours };
         stream.update_consumer(filtered).await?;
     }
     Ok(())

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use schemas::{Real, TrialId};
+use search::Generation;
 use service_kit::registry::{Registry, RegistryError, RunRecord};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -19,6 +20,18 @@ struct Progress {
     failed: u32,
     running: u32,
     best: Option<(u64, f64)>,
+}
+
+/// Generations told in the terminal event; more are thinned out, so that the event stays within its limit.
+const MAX_GENERATIONS: usize = 1000;
+
+/// The course of a search as its terminal event tells it.
+pub(super) fn told(generations: Vec<Generation>) -> serde_json::Value {
+    let step = generations.len().div_ceil(MAX_GENERATIONS).max(1);
+    let last = generations.len().saturating_sub(1);
+    let told = generations.into_iter().enumerate().filter(|(index, _)| index % step == 0 || *index == last);
+    let told: Vec<_> = told.map(|(_, generation)| generation).collect();
+    serde_json::to_value(told).expect("generations are plain data")
 }
 
 /// Writes the progress of one attempt in the background.

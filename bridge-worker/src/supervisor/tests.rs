@@ -12,7 +12,10 @@ fn supervisor(trials: u32, parallelism: u32, max_failed: Option<u32>) -> Supervi
     }))
     .unwrap();
     let plan = plan(&RunId::parse("r").unwrap(), &request, &Allowed::default()).unwrap();
-    Supervisor::new(Search::new(plan.search).unwrap(), Limits { max_failed_trials: max_failed })
+    Supervisor::new(
+        Search::new(plan.search).unwrap(),
+        Limits { max_failed_trials: max_failed, ..Limits::default() },
+    )
 }
 
 fn trained(commands: &[Command]) -> Vec<Proposal> {
@@ -67,7 +70,7 @@ fn a_run_without_a_success_fails_with_the_last_cause() {
     let started = trained(&supervisor.start());
     supervisor.handle(bad(&started[0]));
     let commands = supervisor.handle(bad(&started[1]));
-    let Some(Ending::Failed(failure)) = ending(&commands) else { panic!("{commands:?}") };
+    let Some(Ending::Failed { failure, .. }) = ending(&commands) else { panic!("{commands:?}") };
     assert_eq!(failure.class, FailureClass::UserCode);
     assert!(failure.message.contains("ValueError"));
 }
@@ -79,7 +82,7 @@ fn too_many_failed_trials_stop_the_others_and_the_run() {
     assert_eq!(supervisor.handle(bad(&started[0])), [Command::StopTrials(Stop::Cancelled)]);
     let cancelled = Evaluation::without_objective(search::Status::Cancelled, serde_json::Map::new());
     let commands = supervisor.handle(Input::Ended { number: 1, evaluation: cancelled, failure: None });
-    assert!(matches!(ending(&commands), Some(Ending::Failed(_))));
+    assert!(matches!(ending(&commands), Some(Ending::Failed { budget: Some("max_failed_trials"), .. })));
 }
 
 #[test]
@@ -157,4 +160,41 @@ fn time_that_is_up_keeps_the_best_if_there_is_one() {
     assert_eq!(supervisor.handle(Input::OutOfTime), [Command::StopTrials(Stop::Cancelled)]);
     let commands = supervisor.handle(Input::Dropped { number: 1 });
     assert_eq!(commands, [Command::Finish(Ending::Completed { status: "max_seconds" })]);
+}
+
+#[test]
+fn failures_in_a_row_end_the_run_and_a_success_between_them_forgives() {
+    let mut supervisor = supervisor(20, 1, None);
+    supervisor.limits.max_consecutive_failures = Some(2);
+    let mut next = trained(&supervisor.start());
+    for input in [bad, good, bad] {
+        next = trained(&supervisor.handle(input(&next[0])));
+    }
+    let commands = supervisor.handle(bad(&next[0]));
+    let Some(Ending::Failed { failure, budget }) = ending(&commands) else { panic!("{commands:?}") };
+    assert_eq!(*budget, Some("max_consecutive_failures"));
+    assert!(failure.message.starts_with("2 trials failed in a row"), "{}", failure.message);
+}
+
+#[test]
+fn a_run_that_is_scaled_trains_fewer_at_once_and_the_same_candidates() {
+    let mut whole = supervisor(8, 4, None);
+    let mut scaled = supervisor(8, 4, None);
+    scaled.handle(Input::Scale { parallelism: 1 });
+    let all = |supervisor: &mut Supervisor, most: usize| {
+        let (mut seen, mut waiting) = (Vec::new(), trained(&supervisor.start()));
+        while !waiting.is_empty() {
+            assert!(waiting.len() <= most, "{waiting:?}");
+            let proposal = waiting.remove(0);
+            waiting.extend(trained(&supervisor.handle(good(&proposal))));
+            seen.push(proposal);
+        }
+        seen
+    };
+    let mut fresh = supervisor(8, 4, None);
+    fresh.limits.parallelism = Some(1);
+    assert_eq!(all(&mut fresh, 1), all(&mut whole, 4));
+    // One that is scaled down under way starts nothing until it is below.
+    let commands = scaled.handle(Input::Scale { parallelism: 2 });
+    assert!(trained(&commands).len() <= 2);
 }

@@ -118,16 +118,20 @@ impl<'a> Conversation<'a> {
         let call = self.call(child.next_call());
         child.clear_output();
         let deadline = Instant::now() + self.limit;
+        let pulse = self.trial.vitals.begin(Instant::now());
         child.send(&ToChild::Call(&call)).await.map_err(|_| Cut::Lost(Lost::Ended))?;
         loop {
             let message = tokio::select! {
                 biased;
                 how = stopped(stop) => return self.wind_down(child, call.id, how).await,
-                message = child.receive() => message.map_err(Cut::Lost)?,
+                message = child.receive() => {
+                    pulse.pause();
+                    message.map_err(Cut::Lost)?
+                }
                 () = tokio::time::sleep_until(deadline) => return Err(Cut::OutOfTime),
             };
             match self.hear(message, call.id).await? {
-                Step::GoOn => {}
+                Step::GoOn => pulse.beat(Instant::now()),
                 Step::Result(result) => return Ok(result),
             }
         }

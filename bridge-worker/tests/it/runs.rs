@@ -150,7 +150,7 @@ async fn a_budget_of_seconds_ends_the_run_and_what_is_under_way() {
         )
         .await;
     let record = house.ended("slow").await;
-    assert_eq!((record.state, record.ended_by.as_deref()), (RunState::Failed, Some("timeout_run")));
+    assert_eq!((record.state, record.ended_by.as_deref()), (RunState::Failed, Some("max_seconds")));
     assert!(house.trials("slow").await.iter().all(|trial| trial.status == TrialStatus::Cancelled));
 }
 

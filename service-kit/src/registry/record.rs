@@ -67,6 +67,9 @@ pub struct RunRecord {
     /// Somebody asked for the end of the run, and why.
     #[serde(default)]
     pub cancel_requested: Option<String>,
+    /// Trials that may be under way at once, when somebody has changed it; see `scale`.
+    #[serde(default)]
+    pub parallelism: Option<u32>,
     #[serde(default)]
     pub mlflow_run_id: Option<String>,
 }
@@ -253,6 +256,7 @@ fn blank(run_id: &RunId, requested_at: Timestamp) -> RunRecord {
         ended_by: None,
         failure: None,
         cancel_requested: None,
+        parallelism: None,
         mlflow_run_id: None,
     }
 }

@@ -1,0 +1,358 @@
+//! The course of an attempt: the steps in order, and what takes them back when one cannot be done.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use schemas::lifecycle::RunState;
+use schemas::{Failure, FailureClass, Stage};
+use service_kit::clock;
+use service_kit::fence::FenceError;
+use service_kit::registry::record::{Claim, claim};
+use service_kit::registry::{Held, RegistryError, RunRecord};
+use service_kit::shutdown::Shutdown;
+use tokio_util::sync::CancellationToken;
+
+use crate::account::Account;
+use crate::announce::{Announcer, Unsaid};
+use crate::asked::Asked;
+use crate::control::{self, Signals};
+use crate::ending;
+use crate::fault::Fault;
+use crate::plan::{RunPlan, plan};
+use crate::request::{Settlement, of_failure};
+use crate::resume::{Checkpoint, Reading};
+use crate::run::Run;
+use crate::steps::{Done, Step, Undo, Why};
+use crate::supervisor::Ending;
+use crate::vitals::Vitals;
+use crate::worker::Worker;
+
+/// Pause before a request is handed over again while something it needs is not there.
+const OUTAGE_PAUSE: Duration = Duration::from_secs(2);
+/// Workers that may be lost over a run in a row, without a trial that came to its end in between, before it is given up:
+/// a run that takes its workers down would otherwise take down every worker there is.
+const MAX_LOSSES_IN_A_ROW: u32 = 8;
+
+/// Why an attempt stops before its end.
+#[derive(Debug)]
+pub(crate) enum Halt {
+    /// The request has no effect, or its run had ended before.
+    Over,
+    /// The run failed.
+    Failed {
+        /// Why.
+        failure: Box<Failure>,
+        /// The budget that ended it, if one did.
+        budget: Option<&'static str>,
+        /// The request can never be executed.
+        is_refusal: bool,
+    },
+    /// Somebody asked for its end.
+    Cancelled {
+        /// Why.
+        reason: Option<String>,
+    },
+    /// A later attempt goes on, after a pause.
+    Again {
+        /// Why.
+        reason: String,
+        /// How long nobody tries.
+        pause: Duration,
+    },
+    /// Another attempt owns the run.
+    Stale,
+    /// As if the worker had been killed.
+    Died,
+}
+
+/// What the registry granted.
+pub(crate) struct Grant {
+    /// The record as we wrote it.
+    pub(crate) held: Held,
+    /// Speaks for the attempt.
+    pub(crate) announcer: Arc<Announcer>,
+    /// Cancelled when another attempt owns the run.
+    pub(crate) silenced: CancellationToken,
+    /// What others tell the run.
+    pub(crate) signals: Signals,
+    is_cancelled: bool,
+    _connection: control::Connection,
+}
+
+/// One attempt at one request.
+pub(crate) struct Course {
+    worker: Arc<Worker>,
+    asked: Asked,
+    vitals: Arc<Vitals>,
+    done: Done,
+    account: Account,
+}
+
+impl Course {
+    pub(crate) fn new(worker: Arc<Worker>, asked: Asked, vitals: Arc<Vitals>) -> Self {
+        Self { worker, asked, vitals, done: Done::default(), account: Account::default() }
+    }
+
+    /// Goes through the steps and says what becomes of the request.
+    pub(crate) async fn run(mut self, shutdown: &Shutdown) -> Settlement {
+        let mut grant = None;
+        // Boxed: the state of a whole run is large, and would be moved with every future around it.
+        match Box::pin(self.steps(&mut grant, shutdown)).await {
+            Ok(()) => Settlement::Ack,
+            Err(halt) => self.halt(halt, grant.as_ref()).await,
+        }
+    }
+
+    async fn steps(&mut self, grant: &mut Option<Grant>, shutdown: &Shutdown) -> Result<(), Halt> {
+        self.before(Step::Gate)?;
+        let closed = self.worker.gates.closed();
+        self.after(Step::Gate)?;
+        self.after(Step::Identify)?;
+        self.before(Step::Claim)?;
+        *grant = Some(self.claim().await?);
+        let grant = grant.as_mut().expect("it was just granted");
+        self.after(Step::Claim)?;
+        self.before(Step::Fence)?;
+        let plan = plan(&self.asked.run_id, &self.asked.request, &self.worker.allowed);
+        let checkpoint = self.checkpoint(grant, plan.as_ref().ok()).await?;
+        self.after(Step::Fence)?;
+        if grant.is_cancelled {
+            let reason = grant.held.record.cancel_requested.clone().filter(|reason| !reason.is_empty());
+            return Err(Halt::Cancelled { reason });
+        }
+        if let Some(gate) = closed {
+            return Err(refused(Failure::new(FailureClass::Dependency, Stage::Execute, gate.to_string())));
+        }
+        let plan = Arc::new(plan.map_err(refused)?);
+        self.execute(grant, plan, &checkpoint, shutdown).await
+    }
+
+    /// The second half: from the announcement to the end.
+    async fn execute(
+        &mut self,
+        grant: &mut Grant,
+        plan: Arc<RunPlan>,
+        checkpoint: &Checkpoint,
+        shutdown: &Shutdown,
+    ) -> Result<(), Halt> {
+        let worker = self.worker.clone();
+        let mut run = Run::new(worker, plan, grant, self.vitals.clone(), checkpoint);
+        self.before(Step::Announce)?;
+        run.announce().await?;
+        self.account.is_opened = true;
+        self.after(Step::Announce)?;
+        self.before(Step::Execute)?;
+        let ending = run.execute(shutdown).await;
+        self.account = run.account();
+        let status = completed(ending)?;
+        self.after(Step::Execute)?;
+        self.before(Step::Check)?;
+        self.account.check(&self.asked.request, status).map_err(failed)?;
+        self.after(Step::Check)?;
+        self.before(Step::End)?;
+        let said = ending::completed(&self.asked, &grant.held.record, &self.account, status);
+        grant.announcer.say(&said.events).await.map_err(unsaid)?;
+        self.after(Step::End)?;
+        if self.account.has_leftovers {
+            self.worker.artifacts.keep_only(&self.asked.run_id, &self.account.kept).await;
+        }
+        self.write(grant, &said).await
+    }
+
+    async fn claim(&self) -> Result<Grant, Halt> {
+        let worker = &self.worker;
+        let (held, claim) = self.try_claim().await.map_err(again)?;
+        let is_cancelled = match claim {
+            Claim::Granted { .. } => false,
+            Claim::Cancelled { .. } => true,
+            Claim::AlreadyOver | Claim::Duplicate => {
+                tracing::info!(run = %self.asked.run_id, ?claim, "the request has no effect");
+                return Err(Halt::Over);
+            }
+            Claim::Stale => return Err(Halt::Stale),
+        };
+        let held = held.ok_or_else(|| again("a claim that was granted left no record"))?;
+        worker.gauges.claims.inc();
+        tracing::info!(run = %self.asked.run_id, attempt = held.record.attempt, "run claimed");
+        let silenced = CancellationToken::new();
+        let (signals, connection) = control::connect(&worker.registry, &held.record, silenced.clone());
+        let announcer = Arc::new(Announcer::new(
+            &worker.broker,
+            worker.publisher.clone(),
+            self.asked.voice(&held.record, &worker.id),
+            held.record.request_sequence,
+            silenced.clone(),
+            worker.gauges.stale_events.clone(),
+        ));
+        Ok(Grant { held, announcer, silenced, signals, is_cancelled, _connection: connection })
+    }
+
+    async fn try_claim(&self) -> Result<(Option<Held>, Claim), RegistryError> {
+        let (claimant, now) = (self.asked.claimant(&self.worker.id), clock::now());
+        let decide = |known: Option<&RunRecord>| claim(known, &claimant, now);
+        let (registry, run) = (&self.worker.registry, &self.asked.run_id);
+        // A request that was never handed over before is most likely the first of its run.
+        if self.asked.delivery == 1 {
+            return registry.change_from(run, None, decide).await;
+        }
+        registry.change(run, decide).await
+    }
+
+    /// A first attempt has nothing behind it; later ones shut out the earlier and read what they left.
+    async fn checkpoint(&mut self, grant: &Grant, plan: Option<&RunPlan>) -> Result<Checkpoint, Halt> {
+        let record = &grant.held.record;
+        if record.attempt == 1 {
+            return Ok(Checkpoint::default());
+        }
+        grant.announcer.raise_fence().await.map_err(|error| match error {
+            FenceError::Stale(_) => Halt::Stale,
+            error @ FenceError::Unavailable(_) => again(error),
+        })?;
+        let reading = Reading {
+            run: &record.run_id,
+            first_sequence: record.first_sequence,
+            epoch: record.epoch,
+            reports_of: plan.filter(|plan| plan.prunes()).map(|plan| plan.request.objective.as_str()),
+        };
+        let checkpoint = Checkpoint::read(&self.worker.broker, reading).await.map_err(|error| {
+            again(format!("{}: {}", error.what, error.because.as_deref().unwrap_or("no reason given")))
+        })?;
+        grant.announcer.go_on_from(checkpoint.lifecycle);
+        self.account = Account::of(&checkpoint, &self.asked.request);
+        if let Some(state) = checkpoint.ended {
+            tracing::info!(run = %record.run_id, %state, "the run had ended; its end is written down now");
+            self.worker.record_end(&grant.held, state, |record| record).await.map_err(again)?;
+            return Err(Halt::Over);
+        }
+        let lost = checkpoint.losses_in_a_row(record.attempt, record.worker_losses);
+        if lost > MAX_LOSSES_IN_A_ROW && !grant.is_cancelled {
+            self.done.note(Step::Fence);
+            let message = format!("{lost} workers in a row were lost over this run; it is given up");
+            let failure = Failure::new(FailureClass::WorkerLost, Stage::Execute, message);
+            return Err(Halt::Failed { failure: Box::new(failure), budget: None, is_refusal: true });
+        }
+        Ok(checkpoint)
+    }
+
+    /// Undoes what was done, and says what becomes of the request.
+    async fn halt(&self, halt: Halt, grant: Option<&Grant>) -> Settlement {
+        let (why, settlement) = match &halt {
+            Halt::Over => return Settlement::Ack,
+            Halt::Died => return Settlement::Leave,
+            Halt::Stale => {
+                tracing::warn!(run = %self.asked.run_id, "another attempt owns the run; this one stops");
+                return Settlement::Leave;
+            }
+            Halt::Again { reason, pause } => {
+                tracing::warn!(run = %self.asked.run_id, reason, "the run stops here; a later attempt goes on");
+                (Why::Again, Settlement::Again(*pause))
+            }
+            Halt::Failed { failure, is_refusal, .. } => {
+                tracing::warn!(run = %self.asked.run_id, class = %failure.class, reason = failure.message, "run failed");
+                (Why::Over(RunState::Failed), of_failure(failure, *is_refusal))
+            }
+            Halt::Cancelled { .. } => (Why::Over(RunState::Cancelled), Settlement::Ack),
+        };
+        let Some(grant) = grant else { return settlement };
+        for act in self.done.undo(why) {
+            if let Err(stopped) = self.act(act, &halt, grant).await {
+                return stopped;
+            }
+        }
+        settlement
+    }
+
+    async fn act(&self, act: Undo, halt: &Halt, grant: &Grant) -> Result<(), Settlement> {
+        match act {
+            Undo::MarkArtifacts(state) => {
+                if self.account.has_leftovers || !self.account.kept.is_empty() {
+                    self.worker.artifacts.mark(&self.asked.run_id, state).await;
+                }
+                Ok(())
+            }
+            Undo::Say(_) => {
+                let said = ending::undone(halt, &self.asked, &grant.held.record, &self.account);
+                match grant.announcer.say(&said.events).await {
+                    Ok(()) => Ok(()),
+                    Err(Unsaid::Silenced) => Err(Settlement::Leave),
+                    Err(error @ (Unsaid::Order(_) | Unsaid::Refused(_))) => {
+                        tracing::error!(run = %self.asked.run_id, %error, "the end of the run cannot be announced");
+                        Err(Settlement::Again(OUTAGE_PAUSE))
+                    }
+                }
+            }
+            Undo::Write(_) => {
+                let said = ending::undone(halt, &self.asked, &grant.held.record, &self.account);
+                self.write(grant, &said).await.map_err(|_| Settlement::Again(OUTAGE_PAUSE))
+            }
+        }
+    }
+
+    async fn write(&self, grant: &Grant, said: &ending::Said) -> Result<(), Halt> {
+        let last_sequence = grant.announcer.last_sequence();
+        let fill = |record| self.account.fill(said.fill(RunRecord { last_sequence, ..record }));
+        self.worker.record_end(&grant.held, said.state, fill).await.map_err(again)
+    }
+
+    fn before(&self, step: Step) -> Result<(), Halt> {
+        match self.worker.faults.at(step) {
+            None | Some(Fault::DieAfter) => Ok(()),
+            Some(Fault::Fail(failure)) => Err(failed(failure)),
+            Some(Fault::Outage) => Err(again("an outage")),
+            Some(Fault::DieBefore) => Err(Halt::Died),
+        }
+    }
+
+    fn after(&mut self, step: Step) -> Result<(), Halt> {
+        self.done.note(step);
+        match self.worker.faults.at(step) {
+            Some(Fault::DieAfter) => Err(Halt::Died),
+            None | Some(Fault::Fail(_) | Fault::Outage | Fault::DieBefore) => Ok(()),
+        }
+    }
+}
+
+/// How a run that came to its end completed, or why it did not.
+fn completed(ending: Ending) -> Result<&'static str, Halt> {
+    Err(match ending {
+        Ending::Completed { status } => return Ok(status),
+        Ending::Failed { failure, budget } => Halt::Failed { failure, budget, is_refusal: false },
+        Ending::Cancelled { reason } => Halt::Cancelled { reason },
+        Ending::Interrupted => {
+            Halt::Again { reason: "the worker is shutting down".to_owned(), pause: Duration::ZERO }
+        }
+        Ending::Stale => Halt::Stale,
+    })
+}
+
+fn again(reason: impl std::fmt::Display) -> Halt {
+    Halt::Again { reason: reason.to_string(), pause: OUTAGE_PAUSE }
+}
+
+fn failed(failure: Failure) -> Halt {
+    Halt::Failed { failure: Box::new(failure), budget: None, is_refusal: false }
+}
+
+fn refused(failure: Failure) -> Halt {
+    Halt::Failed { failure: Box::new(failure), budget: None, is_refusal: true }
+}
+
+impl From<Unsaid> for Halt {
+    fn from(error: Unsaid) -> Self {
+        unsaid(error)
+    }
+}
+
+fn unsaid(error: Unsaid) -> Halt {
+    match error {
+        Unsaid::Silenced => Halt::Stale,
+        Unsaid::Order(order) => failed(Failure::new(
+            FailureClass::Unknown,
+            Stage::Publish,
+            format!("an event out of order was withheld: {order}"),
+        )),
+        Unsaid::Refused(failure) => {
+            failed(Failure::new(FailureClass::Unknown, Stage::Publish, failure.to_string()))
+        }
+    }
+}

@@ -1,0 +1,143 @@
+//! What is said at the end of an attempt, and written down.
+//!
+//! Pure. Exactly one terminal event ends a run; the machine-learning record, where it was opened, is closed with it.
+
+use std::collections::BTreeMap;
+
+use schemas::event::{FinalStatus, MlRunFinalized, RunCancelled, RunCompleted, RunFailed, RunInterrupted};
+use schemas::lifecycle::RunState;
+use schemas::{Event, Failure, FailureClass, Json, Real};
+use service_kit::clock;
+use service_kit::registry::RunRecord;
+
+use crate::account::Account;
+use crate::asked::Asked;
+use crate::course::Halt;
+
+/// The end of an attempt.
+#[derive(Debug)]
+pub(crate) struct Said {
+    /// What becomes of the run.
+    pub(crate) state: RunState,
+    /// What is announced, in order.
+    pub(crate) events: Vec<Event>,
+    ended_by: Option<String>,
+    failure: Option<Failure>,
+}
+
+impl Said {
+    /// The record with how the run ended.
+    pub(crate) fn fill(&self, record: RunRecord) -> RunRecord {
+        RunRecord { ended_by: self.ended_by.clone(), failure: self.failure.clone(), ..record }
+    }
+}
+
+/// The end of a run that completed; `status` is `succeeded`, or the budget that ended it early.
+pub(crate) fn completed(asked: &Asked, record: &RunRecord, account: &Account, status: &str) -> Said {
+    let best = account.best.as_ref();
+    let event = RunCompleted {
+        run_id: record.run_id.clone(),
+        attempt: record.attempt,
+        status: status.to_owned(),
+        completed_trials: account.completed,
+        failed_trials: account.failed,
+        best_trial_id: account.best_trial_id(&record.run_id),
+        best_metric: best.map(|best| Real(best.objective)),
+        best_model: Json(best.map_or_else(|| serde_json::json!({}), |best| best.parameters.clone().into())),
+        population_history: Json(account.history.clone()),
+        duration_ms: millis(account),
+        artifact_refs: account.files.clone(),
+    };
+    let ended_by = if status == "succeeded" { "max_trials" } else { status };
+    Said {
+        state: RunState::Completed,
+        events: closed(asked, record, account, FinalStatus::Succeeded, event.into()),
+        ended_by: Some(ended_by.to_owned()),
+        failure: None,
+    }
+}
+
+/// The end of an attempt that was halted.
+pub(crate) fn undone(halt: &Halt, asked: &Asked, record: &RunRecord, account: &Account) -> Said {
+    let (run_id, attempt, duration_ms) = (record.run_id.clone(), record.attempt, millis(account));
+    let completed_trials = account.completed;
+    match halt {
+        Halt::Failed { failure, budget, .. } => {
+            let failure = (**failure).clone();
+            let status = if failure.class == FailureClass::TimeoutRun {
+                FinalStatus::Timeout
+            } else {
+                FinalStatus::Failed
+            };
+            let ended_by = budget.map_or_else(|| failure.class.to_string(), str::to_owned);
+            let event =
+                RunFailed { run_id, attempt, failure: failure.clone(), completed_trials, duration_ms };
+            Said {
+                state: RunState::Failed,
+                events: closed(asked, record, account, status, event.into()),
+                ended_by: Some(ended_by),
+                failure: Some(failure),
+            }
+        }
+        Halt::Cancelled { reason } => {
+            let reason = reason.clone();
+            let event = RunCancelled { run_id, attempt, reason, completed_trials, duration_ms };
+            Said {
+                state: RunState::Cancelled,
+                events: closed(asked, record, account, FinalStatus::Cancelled, event.into()),
+                ended_by: Some("cancelled".to_owned()),
+                failure: None,
+            }
+        }
+        Halt::Again { reason, .. } => {
+            let reason = Some(reason.clone());
+            let event = RunInterrupted { run_id, attempt, reason, completed_trials, duration_ms };
+            Said { state: RunState::Interrupted, events: vec![event.into()], ended_by: None, failure: None }
+        }
+        Halt::Over | Halt::Stale | Halt::Died => {
+            Said { state: record.state, events: Vec::new(), ended_by: None, failure: None }
+        }
+    }
+}
+
+/// The record's end, if it has a beginning, then the run's.
+fn closed(
+    asked: &Asked,
+    record: &RunRecord,
+    account: &Account,
+    status: FinalStatus,
+    end: Event,
+) -> Vec<Event> {
+    let mut events = Vec::with_capacity(2);
+    if account.is_opened {
+        events.push(finalized(asked, record, account, status).into());
+    }
+    events.push(end);
+    events
+}
+
+fn finalized(asked: &Asked, record: &RunRecord, account: &Account, status: FinalStatus) -> MlRunFinalized {
+    let request = &asked.request;
+    let best = account.best.as_ref();
+    let metrics: BTreeMap<String, Real> =
+        best.map(|best| (request.objective.clone(), Real(best.objective))).into_iter().collect();
+    MlRunFinalized {
+        run_id: record.run_id.clone(),
+        status,
+        timestamp: clock::now(),
+        pulse_id: request.pulse_id.clone(),
+        correlation_id: request.correlation_id.clone().or_else(|| Some(record.run_id.to_string())),
+        metrics,
+        best_trial_id: account.best_trial_id(&record.run_id),
+        duration_ms: Some(millis(account)),
+        returncode: None,
+        artifact_refs: account.files.clone(),
+        warnings: Vec::new(),
+        stdout_excerpt: None,
+        payload: Json::object(),
+    }
+}
+
+fn millis(account: &Account) -> i64 {
+    i64::try_from(account.took.as_millis()).unwrap_or(i64::MAX)
+}
