@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 
 use async_nats::jetstream::ErrorCode;
 use async_nats::jetstream::context::GetStreamErrorKind;
+use schemas::cloudevents::{Headers, header};
 use schemas::event::RunRequested;
 use schemas::lifecycle::RunState;
 use schemas::subject::STREAM;
@@ -18,6 +19,7 @@ use service_kit::error::CliError;
 use service_kit::event_line::run_of;
 use service_kit::exit::Exit;
 use service_kit::history::{History, Kept};
+use service_kit::registry::record::Unclaimed;
 use service_kit::registry::{Registry, RegistryError, RunRecord};
 use service_kit::topology::WORKER_CONSUMER;
 
@@ -37,6 +39,8 @@ pub struct Request {
     pub time: Timestamp,
     /// What is asked.
     pub request: RunRequested,
+    /// True if it wants only the trials again that failed, see [`header::RETRY`].
+    pub is_for_failed_trials: bool,
 }
 
 /// A run by its id.
@@ -80,6 +84,30 @@ impl Run {
         match self {
             Self::Known(_, Some(request)) | Self::Asked(request) => request.sequence,
             Self::Known(record, None) => record.request_sequence,
+        }
+    }
+
+    /// Trials of it that may be under way at once, and how many its request allows; `None` if nobody asked for it.
+    pub fn parallelism(&self) -> Option<(u32, u32)> {
+        let (changed, budget) = match self {
+            Self::Known(record, Some(request)) => (record.parallelism, &request.request.budget),
+            Self::Known(record, None) if record.request_sequence > 0 => (record.parallelism, &record.budget),
+            Self::Known(_, None) => return None,
+            Self::Asked(request) => (None, &request.request.budget),
+        };
+        let limit = budget.max_parallelism();
+        Some((changed.map_or(limit, |number| number.min(limit)), limit))
+    }
+
+    /// Its request, if no worker has taken it up.
+    pub(crate) fn unclaimed(&self) -> Option<Unclaimed<'_>> {
+        match self {
+            Self::Known(_, Some(request)) | Self::Asked(request) => Some(Unclaimed {
+                sequence: request.sequence,
+                requested_at: request.time,
+                budget: &request.request.budget,
+            }),
+            Self::Known(_, None) => None,
         }
     }
 
@@ -128,8 +156,7 @@ pub async fn all(broker: &Broker) -> Result<Vec<Run>, CliError> {
             ));
             break;
         }
-        if is_unclaimed(records.get(&request.run_id), request.sequence) && !runs.contains_key(&request.run_id)
-        {
+        if is_unclaimed(records.get(&request.run_id), &request) && !runs.contains_key(&request.run_id) {
             let request = Box::new(request);
             let run_id = request.run_id.clone();
             let run = match records.remove(&run_id) {
@@ -156,13 +183,16 @@ pub async fn find(broker: &Broker, run: &RunId) -> Result<Option<Run>, CliError>
     let settled = ack_floor(broker).await;
     let held = Registry::open(broker).await?.get(run).await.map_err(|error| unavailable(&error))?;
     let record = match held.map(|held| held.record) {
-        Some(record) if !may_be_asked_again(&record) => return Ok(Some(Run::Known(Box::new(record), None))),
+        Some(record) if !may_be_asked_again(&record, true) => {
+            return Ok(Some(Run::Known(Box::new(record), None)));
+        }
         other => other,
     };
     let mut found = None;
-    let mut requests = Requests::after(broker, settled).await?;
+    let served = record.as_ref().map_or(0, |record| record.request_sequence);
+    let mut requests = Requests::after(broker, settled.max(served)).await?;
     while let Some(request) = requests.next().await? {
-        if request.run_id == *run && is_unclaimed(record.as_ref(), request.sequence) {
+        if request.run_id == *run && is_unclaimed(record.as_ref(), &request) {
             found = Some(Box::new(request));
             break;
         }
@@ -186,16 +216,20 @@ pub async fn get(broker: &Broker, run: &RunId) -> Result<Run, CliError> {
     })
 }
 
-/// True if no worker has taken up the request at `sequence`, judged by what the registry has for its run.
-fn is_unclaimed(record: Option<&RunRecord>, sequence: u64) -> bool {
-    record.is_none_or(|record| may_be_asked_again(record) && sequence > record.request_sequence)
+/// True if no worker has taken up the request, judged by what the registry has for its run.
+fn is_unclaimed(record: Option<&RunRecord>, request: &Request) -> bool {
+    record.is_none_or(|record| {
+        may_be_asked_again(record, request.is_for_failed_trials) && request.sequence > record.request_sequence
+    })
 }
 
-/// A record for which a later request counts: a run that ended without success, or one that was only cancelled ahead.
-fn may_be_asked_again(record: &RunRecord) -> bool {
+/// A record for which a later request counts: a run that ended without success, or of which nothing but a cancel
+/// request or the like is known yet; one that completed only for its failed trials.
+fn may_be_asked_again(record: &RunRecord, is_for_failed_trials: bool) -> bool {
     match record.state {
         RunState::Requested | RunState::Failed | RunState::Cancelled => true,
-        RunState::Running | RunState::Completed | RunState::Interrupted => false,
+        RunState::Completed => is_for_failed_trials && record.failed_trials > 0,
+        RunState::Running | RunState::Interrupted => false,
     }
 }
 
@@ -230,7 +264,13 @@ fn read(kept: &Kept) -> Option<Request> {
     let event = kept.decode().ok()?.event;
     let run_id = run_of(kept, &event)?;
     let Event::RunRequested(request) = event else { return None };
-    Some(Request { run_id, sequence: kept.sequence, time: kept.time, request })
+    let is_for_failed_trials = asks_for_failed_trials(&kept.headers);
+    Some(Request { run_id, sequence: kept.sequence, time: kept.time, request, is_for_failed_trials })
+}
+
+/// True for the headers of a request that wants only the trials again that failed.
+pub(crate) fn asks_for_failed_trials(headers: &Headers) -> bool {
+    headers.get(header::RETRY) == Some(header::RETRY_FAILED)
 }
 
 pub(crate) fn unavailable(error: &RegistryError) -> CliError {

@@ -44,6 +44,7 @@ struct Details {
     failures: u32,
     interruptions: u32,
     worker_losses: u32,
+    parallelism: Option<u32>,
     ended_by: Option<String>,
     failure: Option<Failure>,
     cancel_requested: Option<String>,
@@ -153,6 +154,7 @@ fn details(
         failures: record.map_or(u32::from(failure.is_some()), |record| record.failures),
         interruptions: record.map_or(0, |record| record.interruptions),
         worker_losses: record.map_or(0, |record| record.worker_losses),
+        parallelism: run.parallelism().map(|(number, _)| number),
         ended_by: record.map_or_else(
             || failure.as_ref().map(|failure| failure.class.to_string()),
             |record| record.ended_by.clone(),
@@ -198,6 +200,9 @@ fn write_for_people(out: &mut dyn Write, details: &Details) -> io::Result<()> {
         "setbacks       {} failures, {} interruptions, {} worker losses",
         details.failures, details.interruptions, details.worker_losses
     )?;
+    if let Some(number) = details.parallelism {
+        writeln!(out, "parallelism    {number}")?;
+    }
     writeln!(out, "requested      {}", row.requested_at)?;
     for (name, time) in [("started  ", row.started_at), ("ended    ", row.ended_at)] {
         if let Some(time) = time {

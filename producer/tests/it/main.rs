@@ -5,6 +5,7 @@
 mod manage;
 mod outage;
 mod program;
+mod scale;
 mod script;
 mod stage;
 mod submit;

@@ -143,8 +143,10 @@ async fn a_broker_that_restarts_costs_no_event_and_shows_none_twice() {
 #[tokio::test]
 async fn an_unknown_run_is_not_found() {
     let stage = Stage::set().await;
-    for command in ["watch", "show", "cancel", "retry"] {
-        let ended = producer(&stage.url(), &[command, "nobody"]).await;
+    for command in ["watch", "show", "cancel", "retry", "scale"] {
+        let arguments = [command, "nobody", "1"];
+        let count = if command == "scale" { 3 } else { 2 };
+        let ended = producer(&stage.url(), &arguments[..count]).await;
         assert_eq!((ended.code, ended.stdout.as_str()), (3, ""), "{command}: {ended:?}");
         assert!(ended.stderr.starts_with("error[run-unknown]: there is no run nobody"), "{ended:?}");
     }
