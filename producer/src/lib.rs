@@ -24,7 +24,7 @@
 //! let mut events = Follower::new(&broker, &run, published.sequence, patience);
 //! let mut progress = Progress::default();
 //! while let Some(event) = events.next().await? {
-//!     progress.apply(&event.event, event.line.time);
+//!     progress.take(&event);
 //!     if progress.state.is_final() {
 //!         break;
 //!     }
@@ -85,7 +85,7 @@ pub enum Command {
     Cancel(Box<CancelArgs>),
     /// Changes how many trials of a run may be under way at once
     Scale(Box<ScaleArgs>),
-    /// Runs a failed or cancelled run again, keeping the trials it has
+    /// Runs a run again that failed, was cancelled or has failed trials, keeping the trials it has
     Retry(Box<RetryArgs>),
 }
 

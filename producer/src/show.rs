@@ -97,7 +97,7 @@ async fn read(broker: &Broker, run: &Run, args: &ShowArgs) -> Result<Details, Cl
     let mut trials: BTreeMap<TrialId, TrialReported> = BTreeMap::new();
     let mut failure = None;
     while let Some(event) = events.next().await? {
-        let has_changed = progress.apply(&event.event, event.line.time);
+        let has_changed = progress.take(&event);
         match event.event {
             Event::TrialReported(trial) if has_changed && trials.len() < MAX_TRIALS => {
                 trials.insert(trial.trial_id.clone(), trial);
@@ -116,7 +116,7 @@ async fn read(broker: &Broker, run: &Run, args: &ShowArgs) -> Result<Details, Cl
             | Event::MetricReported(_)
             | Event::RunException(_) => {}
         }
-        if progress.state.is_final() && event.line.seq >= target.request_sequence() {
+        if has_changed && progress.state.is_final() && event.line.seq >= target.request_sequence() {
             break;
         }
     }

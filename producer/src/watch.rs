@@ -131,7 +131,7 @@ async fn follow(
             output::note(format!("run {} is {state}; the stream no longer has its last events", target.run));
             return Ok(state);
         };
-        let has_changed = progress.apply(&event.event, event.line.time);
+        let has_changed = progress.take(&event);
         let is_end = has_changed && progress.state.is_final() && event.line.seq >= target.request;
         view.show(&event, &progress, has_changed)?;
         if is_end {

@@ -158,6 +158,79 @@ async fn a_retry_is_a_new_request_for_the_same_run_once_per_attempt() {
 }
 
 #[tokio::test]
+async fn the_failed_trials_of_a_run_are_asked_for_again_even_after_it_completed() {
+    let stage = Stage::set().await;
+    submit(&stage, "a").await;
+    stage.claim(&id("a")).await;
+    let script = Script::new(&stage.broker, &id("a"), 1);
+    script.started().await;
+    script.trial(0, 0.5).await;
+    script.failed_trial(1, "boom", "").await;
+    script.completed().await;
+    stage.record(&id("a"), |record| (record.state, record.failed_trials) = (RunState::Completed, 1)).await;
+    let plain = producer(&stage.url(), &["retry", "a"]).await;
+    assert_eq!((plain.code, plain.stdout.as_str()), (5, ""), "{plain:?}");
+    assert!(plain.stderr.contains("producer retry a --only failed"), "{plain:?}");
+    let wrong = producer(&stage.url(), &["retry", "a", "--only", "pruned"]).await;
+    assert_eq!(wrong.code, 2, "{wrong:?}");
+
+    let retried = producer(&stage.url(), &["retry", "a", "--only", "failed", "-o", "json"]).await;
+    assert_eq!(retried.json(), serde_json::json!({"run_id": "a", "attempt": 2}), "{retried:?}");
+    let request = stage.messages(Record::RunRequested).await.pop().unwrap();
+    assert_eq!(request.headers.get("Cerebros-Retry"), Some("failed"));
+    assert_eq!(request.headers.get("Nats-Msg-Id"), Some("a:retry1:requested::"));
+    let shown = producer(&stage.url(), &["show", "a", "-o", "json"]).await.json();
+    assert_eq!((&shown["state"], shown["trials"].as_array().unwrap().len()), (&"requested".into(), 2));
+    assert_eq!(producer(&stage.url(), &["retry", "a", "--only", "failed"]).await.code, 5);
+
+    // As the worker that serves it writes it down.
+    stage
+        .record(&id("a"), |record| {
+            (record.state, record.attempt, record.request_sequence) =
+                (RunState::Running, 2, request.sequence);
+        })
+        .await;
+    let second = Script::restarting(&stage.broker, &id("a"), 2);
+    second.started().await;
+    second.trial(1, 0.9).await;
+    second.completed().await;
+    let shown = producer(&stage.url(), &["show", "a", "-o", "json"]).await.json();
+    assert_eq!(
+        (&shown["trials"][1]["status"], &shown["trials"][1]["attempt"]),
+        (&"succeeded".into(), &2.into())
+    );
+    let watched = producer(&stage.url(), &["watch", "a"]).await;
+    assert_eq!(watched.code, 0, "{watched:?}");
+    assert!(watched.stdout.contains("completed: 2 trials"), "{watched:?}");
+}
+
+#[tokio::test]
+async fn a_completed_run_without_a_failed_trial_has_nothing_to_retry() {
+    let stage = Stage::set().await;
+    submit(&stage, "a").await;
+    stage.claim(&id("a")).await;
+    stage.end(&id("a"), RunState::Completed).await;
+    let refused = producer(&stage.url(), &["retry", "a", "--only", "failed"]).await;
+    assert_eq!((refused.code, refused.stdout.as_str()), (5, ""), "{refused:?}");
+    assert!(refused.stderr.contains("completed without a failed trial"), "{refused:?}");
+    assert_eq!(stage.requests().await.len(), 1);
+}
+
+#[tokio::test]
+async fn only_the_request_that_asks_for_failed_trials_alone_says_so() {
+    let stage = Stage::set().await;
+    for (run, flags) in [("a", &[][..]), ("b", &["--only", "failed"])] {
+        submit(&stage, run).await;
+        stage.claim(&id(run)).await;
+        stage.end(&id(run), RunState::Failed).await;
+        producer(&stage.url(), &[&["retry", run], flags].concat()).await.id();
+        let request = stage.messages(Record::RunRequested).await.pop().unwrap();
+        assert_eq!(request.headers.get("Cerebros-Retry"), flags.last().copied());
+        assert_eq!(stage.claim(&id(run)).await, 2);
+    }
+}
+
+#[tokio::test]
 async fn what_is_asked_for_in_avro_goes_out_in_avro_with_its_schemas_registered() {
     let stage = Stage::set().await;
     submit(&stage, "a").await;

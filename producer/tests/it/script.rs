@@ -19,6 +19,13 @@ impl Script {
         Self { publisher: Publisher::new(broker, Encoding::Json), voice }
     }
 
+    /// Of an attempt that restarted the run: its trials are no twins of the earlier ones.
+    pub(crate) fn restarting(broker: &Broker, run: &RunId, attempt: u32) -> Self {
+        let mut script = Self::new(broker, run, attempt);
+        script.voice.epoch = attempt;
+        script
+    }
+
     async fn say(&self, event: impl Into<Event>) -> u64 {
         self.publisher.publish(&event.into(), &self.voice).await.unwrap().sequence
     }
@@ -43,6 +50,24 @@ impl Script {
         trial.attempt = Some(self.voice.attempt);
         trial.metrics.insert("accuracy".into(), Real(accuracy));
         trial.parameters = Json(json!({"layers": [64]}));
+        self.say(trial).await
+    }
+
+    /// A trial whose process printed something, failed with a message and exit code 3.
+    pub(crate) async fn failed_trial(&self, number: u32, message: &str, stderr: &str) -> u64 {
+        let mut failure =
+            Failure::new(FailureClass::UserCode, Stage::Execute, message).with_output("", stderr);
+        failure.exit_code = Some(3);
+        self.failed_with(number, failure).await
+    }
+
+    pub(crate) async fn failed_with(&self, number: u32, failure: Failure) -> u64 {
+        let run = &self.voice.run;
+        let mut trial =
+            TrialReported::new(run.clone(), TrialId::numbered(run, number.into()), TrialStatus::Failed);
+        trial.number = Some(number);
+        trial.attempt = Some(self.voice.attempt);
+        trial.failure = Some(failure);
         self.say(trial).await
     }
 
