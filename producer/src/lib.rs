@@ -85,7 +85,7 @@ pub enum Command {
     Cancel(Box<CancelArgs>),
     /// Changes how many trials of a run may be under way at once
     Scale(Box<ScaleArgs>),
-    /// Runs a run again that failed, was cancelled or has failed trials, keeping the trials it has
+    /// Runs a failed or cancelled run again, or only the failed trials of a run
     Retry(Box<RetryArgs>),
 }
 

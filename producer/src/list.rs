@@ -8,12 +8,24 @@ use service_kit::output::{self, Format};
 use crate::connection::Shared;
 use crate::runs::{self, RunRow};
 
+/// Runs a terminal gets when no limit is given.
+const LIMIT_FOR_PEOPLE: u32 = 50;
+
 /// The arguments of `list`.
 #[derive(Debug, clap::Args)]
+#[command(
+    after_help = "A terminal gets the newest 50 runs unless --limit says otherwise; a pipe, JSON and NDJSON get \
+    all.\n\n\
+    Examples:\n  producer list --state running\n  producer list --limit 1000 | less\n  \
+    producer list -o ndjson --state failed | jq -r .run_id"
+)]
 pub struct ListArgs {
     /// Only runs in this state
     #[arg(long, value_name = "STATE", value_parser = state_parser())]
     pub state: Option<RunState>,
+    /// Only the newest N of them
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..), allow_negative_numbers = true)]
+    pub limit: Option<u32>,
     /// Broker, output, timeout.
     #[command(flatten)]
     pub shared: Shared,
@@ -34,8 +46,20 @@ pub(crate) async fn list(args: &ListArgs) -> Result<Exit, CliError> {
         output::note(format!("there is no run{which} on the broker at {}", broker.url()));
         return Ok(Exit::Done);
     }
-    printer.rows(&rows)?;
+    let newest = newest(&rows, args.limit, printer.is_for_people());
+    printer.rows(newest)?;
+    if newest.len() < rows.len() && printer.format() == Format::Table {
+        let (shown, all) = (newest.len(), rows.len());
+        output::note(format!("these are the newest {shown} of {all} runs; --limit N shows more"));
+    }
     Ok(Exit::Done)
+}
+
+/// The end of the list that is shown. A pipe gets all, unless a limit was given.
+fn newest(rows: &[RunRow], limit: Option<u32>, is_for_people: bool) -> &[RunRow] {
+    let limit = limit.or(is_for_people.then_some(LIMIT_FOR_PEOPLE));
+    let limit = limit.map_or(rows.len(), |limit| usize::try_from(limit).unwrap_or(usize::MAX));
+    &rows[rows.len().saturating_sub(limit)..]
 }
 
 fn state_parser() -> impl clap::builder::TypedValueParser<Value = RunState> {
@@ -44,4 +68,36 @@ fn state_parser() -> impl clap::builder::TypedValueParser<Value = RunState> {
         let state = RunState::ALL.into_iter().find(|state| state.as_str() == name);
         state.expect("clap lets only the listed names pass")
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use schemas::Timestamp;
+    use schemas::event::RunRequested;
+
+    use super::*;
+    use crate::runs::{Request, Run};
+
+    fn rows(count: u32) -> Vec<RunRow> {
+        let request = |number: u32| Request {
+            run_id: schemas::RunId::parse(&format!("r{number}")).unwrap(),
+            sequence: number.into(),
+            time: Timestamp::from_micros(number.into()),
+            request: RunRequested::new("digits"),
+            is_for_failed_trials: false,
+        };
+        (0..count).map(|number| Run::Asked(Box::new(request(number))).row()).collect()
+    }
+
+    #[test]
+    fn people_get_the_newest_fifty_and_everybody_what_they_ask_for() {
+        let rows = rows(1200);
+        assert_eq!(newest(&rows, None, true), &rows[1150..]);
+        assert_eq!(newest(&rows, None, false).len(), 1200);
+        for is_for_people in [true, false] {
+            assert_eq!(newest(&rows, Some(2), is_for_people), &rows[1198..]);
+            assert_eq!(newest(&rows, Some(u32::MAX), is_for_people).len(), 1200);
+        }
+        assert_eq!(newest(&rows[..3], None, true).len(), 3);
+    }
 }

@@ -7,6 +7,7 @@ mod outage;
 mod program;
 mod scale;
 mod script;
+mod show;
 mod stage;
 mod submit;
 mod watch;

@@ -1,9 +1,11 @@
 //! `list`, `show`, `cancel`, `retry`.
 
+use futures_util::StreamExt as _;
+use schemas::event::RunRequested;
 use schemas::lifecycle::RunState;
-use schemas::{Failure, FailureClass, Real, Record, RunId, Stage as Place};
+use schemas::{Failure, FailureClass, Real, Record, RunId, Stage as Place, Timestamp};
 use service_kit::registry::RunRecord;
-use service_kit::registry::record::request_cancel;
+use service_kit::registry::record::{Claimant, claim, request_cancel};
 use service_kit::{clock, schema_registry};
 use testkit::wait_until;
 
@@ -49,6 +51,7 @@ async fn the_list_has_claimed_and_unclaimed_runs_newest_last() {
         "attempt",
         "completed_trials",
         "failed_trials",
+        "max_trials",
         "best_metric",
         "best_trial_id",
         "requested_at",
@@ -63,6 +66,52 @@ async fn the_list_has_claimed_and_unclaimed_runs_newest_last() {
     assert_eq!((failed.lines().len(), failed.lines()[0]["run_id"].as_str()), (1, Some("b")));
     let table = producer(&stage.url(), &["list"]).await.stdout;
     assert!(table.starts_with("RUN  STATE") && table.lines().count() == 4, "{table}");
+}
+
+#[tokio::test]
+async fn a_thousand_runs_are_listed_in_order_and_a_limit_keeps_the_newest() {
+    let stage = Stage::set().await;
+    let registry = stage.registry().await;
+    let name = |number: u32| format!("r{number:04}");
+    let write = async |number: u32| {
+        let run = id(&name(number));
+        let request = RunRequested { run_id: Some(run.clone()), ..RunRequested::new("digits") };
+        let now = Timestamp::from_micros(i64::from(number) * 1_500_000);
+        let claimant = Claimant {
+            run_id: &run,
+            request: &request,
+            sequence: u64::from(number) + 1,
+            requested_at: now,
+            worker_id: "w-1",
+        };
+        registry.change(&run, |known| claim(known, &claimant, now)).await.unwrap();
+    };
+    futures_util::stream::iter(0..1200).for_each_concurrent(64, write).await;
+    stage.record(&id("r0007"), |record| record.state = RunState::Failed).await;
+    stage.record(&id("r1199"), |record| record.completed_trials = 3).await;
+
+    let all = producer(&stage.url(), &["list", "-o", "json"]).await.json();
+    let ids: Vec<&str> = all.as_array().unwrap().iter().map(|row| row["run_id"].as_str().unwrap()).collect();
+    assert_eq!(ids, (0..1200).map(name).collect::<Vec<_>>());
+    assert_eq!((&all[1199]["max_trials"], &all[1199]["completed_trials"]), (&10.into(), &3.into()));
+
+    let newest = producer(&stage.url(), &["list", "--limit", "2"]).await;
+    assert_eq!((newest.code, newest.stdout.lines().count()), (0, 3), "{newest:?}");
+    assert!(
+        newest.stdout.lines().last().unwrap().starts_with("r1199  running  digits    3/10 "),
+        "{newest:?}"
+    );
+    assert!(newest.stdout.contains("1970-01-01T00:29:58Z"), "{newest:?}");
+    assert!(newest.stderr.contains("the newest 2 of 1200 runs"), "{newest:?}");
+
+    let machine = producer(&stage.url(), &["list", "--limit", "2", "-o", "ndjson"]).await;
+    assert_eq!((machine.lines().len(), machine.stderr.as_str()), (2, ""), "{machine:?}");
+    let failed = producer(&stage.url(), &["list", "--state", "failed", "--limit", "5", "-o", "json"]).await;
+    assert_eq!((failed.json()[0]["run_id"].as_str(), failed.json()[1].is_null()), (Some("r0007"), true));
+    for limit in ["0", "-1", "4294967296", "x"] {
+        let refused = producer(&stage.url(), &["list", "--limit", limit]).await;
+        assert_eq!((refused.code, refused.stdout.as_str()), (2, ""), "{limit}: {refused:?}");
+    }
 }
 
 #[tokio::test]

@@ -43,11 +43,7 @@ impl Script {
     }
 
     pub(crate) async fn trial(&self, number: u32, accuracy: f64) -> u64 {
-        let run = &self.voice.run;
-        let mut trial =
-            TrialReported::new(run.clone(), TrialId::numbered(run, number.into()), TrialStatus::Succeeded);
-        trial.number = Some(number);
-        trial.attempt = Some(self.voice.attempt);
+        let mut trial = self.reported(number, TrialStatus::Succeeded);
         trial.metrics.insert("accuracy".into(), Real(accuracy));
         trial.parameters = Json(json!({"layers": [64]}));
         self.say(trial).await
@@ -62,13 +58,22 @@ impl Script {
     }
 
     pub(crate) async fn failed_with(&self, number: u32, failure: Failure) -> u64 {
+        let failure = Some(failure);
+        self.say(TrialReported { failure, ..self.reported(number, TrialStatus::Failed) }).await
+    }
+
+    /// A trial of which nothing is said but how it ended.
+    pub(crate) async fn trial_of(&self, number: u32, status: TrialStatus) -> u64 {
+        self.say(self.reported(number, status)).await
+    }
+
+    fn reported(&self, number: u32, status: TrialStatus) -> TrialReported {
         let run = &self.voice.run;
-        let mut trial =
-            TrialReported::new(run.clone(), TrialId::numbered(run, number.into()), TrialStatus::Failed);
-        trial.number = Some(number);
-        trial.attempt = Some(self.voice.attempt);
-        trial.failure = Some(failure);
-        self.say(trial).await
+        TrialReported {
+            number: Some(number),
+            attempt: Some(self.voice.attempt),
+            ..TrialReported::new(run.clone(), TrialId::numbered(run, number.into()), status)
+        }
     }
 
     pub(crate) async fn completed(&self) -> u64 {
