@@ -6,16 +6,19 @@ use service_kit::exit::Exit;
 use service_kit::output::{self, Format};
 
 use crate::connection::Shared;
-use crate::runs::{self, RunRow};
+use crate::runs::{self, RunRow, ShortRow};
 
 /// Runs a terminal gets when no limit is given.
 const LIMIT_FOR_PEOPLE: u32 = 50;
 
+/// Columns of a terminal that has room for whole rows.
+const WIDE: u16 = 140;
+
 /// The arguments of `list`.
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "A terminal gets the newest 50 runs unless --limit says otherwise; a pipe, JSON and NDJSON get \
-    all.\n\n\
+    after_help = "A terminal gets the newest 50 runs unless --limit says otherwise, and the first columns if it is \
+    narrow; a pipe, JSON and NDJSON get all.\n\n\
     Examples:\n  producer list --state running\n  producer list --limit 1000 | less\n  \
     producer list -o ndjson --state failed | jq -r .run_id"
 )]
@@ -47,12 +50,21 @@ pub(crate) async fn list(args: &ListArgs) -> Result<Exit, CliError> {
         return Ok(Exit::Done);
     }
     let newest = newest(&rows, args.limit, printer.is_for_people());
-    printer.rows(newest)?;
+    if printer.is_for_people() && is_narrow(console::Term::stdout().size_checked()) {
+        printer.rows(&newest.iter().map(ShortRow).collect::<Vec<_>>())?;
+    } else {
+        printer.rows(newest)?;
+    }
     if newest.len() < rows.len() && printer.format() == Format::Table {
         let (shown, all) = (newest.len(), rows.len());
         output::note(format!("these are the newest {shown} of {all} runs; --limit N shows more"));
     }
     Ok(Exit::Done)
+}
+
+/// True for a terminal, given as (rows, columns), on which the columns of a whole row would be torn apart.
+fn is_narrow(size: Option<(u16, u16)>) -> bool {
+    size.is_some_and(|(_, columns)| columns < WIDE)
 }
 
 /// The end of the list that is shown. A pipe gets all, unless a limit was given.
@@ -74,6 +86,7 @@ fn state_parser() -> impl clap::builder::TypedValueParser<Value = RunState> {
 mod tests {
     use schemas::Timestamp;
     use schemas::event::RunRequested;
+    use service_kit::output::Row as _;
 
     use super::*;
     use crate::runs::{Request, Run};
@@ -87,6 +100,14 @@ mod tests {
             is_for_failed_trials: false,
         };
         (0..count).map(|number| Run::Asked(Box::new(request(number))).row()).collect()
+    }
+
+    #[test]
+    fn a_narrow_terminal_gets_short_rows_and_one_of_unknown_width_whole_ones() {
+        assert!(is_narrow(Some((24, 80))) && !is_narrow(Some((24, 140))) && !is_narrow(None));
+        let row = &rows(1)[0];
+        assert_eq!(ShortRow(row).cells(), ["r0", "requested", "0/10", "0", "-"]);
+        assert_eq!(ShortRow::headings(), &RunRow::headings()[..5]);
     }
 
     #[test]

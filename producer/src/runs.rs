@@ -24,6 +24,7 @@ use service_kit::registry::{Registry, RegistryError, RunRecord};
 use service_kit::topology::WORKER_CONSUMER;
 
 pub use row::RunRow;
+pub(crate) use row::ShortRow;
 
 /// Unclaimed requests that are listed; whoever has more has another problem.
 const MAX_UNCLAIMED: usize = 10_000;

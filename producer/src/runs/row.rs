@@ -99,11 +99,11 @@ impl Row for RunRow {
         &[
             "run",
             "state",
-            "data set",
             "trials",
             "failed",
             "best",
             "objective",
+            "data set",
             "attempt",
             "requested",
             "worker",
@@ -115,14 +115,33 @@ impl Row for RunRow {
         vec![
             self.run_id.to_string(),
             self.state.to_string(),
-            or_dash(Some(self.dataset_id.clone()).filter(|name| !name.is_empty())),
             self.trials(),
             self.failed_trials.to_string(),
             or_dash(self.best_metric.map(|best| format!("{:.4}", best.0))),
             or_dash(Some(self.objective.clone()).filter(|name| !name.is_empty())),
+            or_dash(Some(self.dataset_id.clone()).filter(|name| !name.is_empty())),
             self.attempt.to_string(),
             whole_seconds(self.requested_at).to_string(),
             or_dash(self.worker_id.clone()),
         ]
+    }
+}
+
+/// The beginning of a row, for a terminal that has no room for more.
+#[derive(Debug, Serialize)]
+pub(crate) struct ShortRow<'a>(pub(crate) &'a RunRow);
+
+/// Columns of it: with a UUID and a long state they fit 80.
+const SHORT: usize = 5;
+
+impl Row for ShortRow<'_> {
+    fn headings() -> &'static [&'static str] {
+        &RunRow::headings()[..SHORT]
+    }
+
+    fn cells(&self) -> Vec<String> {
+        let mut cells = self.0.cells();
+        cells.truncate(SHORT);
+        cells
     }
 }

@@ -97,10 +97,7 @@ async fn a_thousand_runs_are_listed_in_order_and_a_limit_keeps_the_newest() {
 
     let newest = producer(&stage.url(), &["list", "--limit", "2"]).await;
     assert_eq!((newest.code, newest.stdout.lines().count()), (0, 3), "{newest:?}");
-    assert!(
-        newest.stdout.lines().last().unwrap().starts_with("r1199  running  digits    3/10 "),
-        "{newest:?}"
-    );
+    assert!(newest.stdout.lines().last().unwrap().starts_with("r1199  running  3/10 "), "{newest:?}");
     assert!(newest.stdout.contains("1970-01-01T00:29:58Z"), "{newest:?}");
     assert!(newest.stderr.contains("the newest 2 of 1200 runs"), "{newest:?}");
 
