@@ -7,9 +7,6 @@ use schemas::event::{Direction, RunRequested};
 use schemas::{Failure, FailureClass, RunId, Stage};
 use search::{Plan, SearchSpace, Settings};
 
-/// Trials of a run that may be under way at once when the request does not say. Fixed, not taken from the slots at
-/// hand: candidates depend on it, and the same request has to give the same trials on any worker.
-pub const DEFAULT_PARALLELISM: u32 = 4;
 /// Limit of one trial when the request sets none; a run of days may have it, a hang must not be endless.
 pub const DEFAULT_MAX_TRIAL_SECONDS: f64 = 24.0 * 3600.0;
 
@@ -81,7 +78,7 @@ pub fn plan(run_id: &RunId, request: &RunRequested, allowed: &Allowed) -> Result
         strategy: request.strategy.clone(),
         settings,
         max_trials: request.budget.max_trials.into(),
-        lag: request.budget.parallelism.unwrap_or(DEFAULT_PARALLELISM).into(),
+        lag: request.budget.max_parallelism().into(),
     };
     search::Search::new(search.clone())
         .map_err(|error| invalid(format!("at `{}`: {error}", error.path())))?;

@@ -157,7 +157,7 @@ impl Checkpoint {
     fn take_trial(&mut self, trial: TrialReported, is_current: bool) {
         let Some(number) = trial.number.map(u64::from) else { return };
         self.last_fruitful = self.last_fruitful.max(trial.attempt.unwrap_or(0));
-        let has_result = matches!(trial.status, TrialStatus::Succeeded | TrialStatus::Pruned);
+        let has_result = !matches!(trial.status, TrialStatus::Failed | TrialStatus::Cancelled);
         if (is_current || has_result) && self.numbers.insert(number) {
             self.trials.push((number, trial));
         }

@@ -16,6 +16,7 @@ use service_kit::history::{History, Kept};
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::connection::silent;
+use crate::runs::asks_for_failed_trials;
 
 /// Pause between two tries to open the stream again.
 const PAUSE: Duration = Duration::from_millis(200);
@@ -27,6 +28,8 @@ pub struct RunEvent {
     pub line: EventLine,
     /// The event.
     pub event: Event,
+    /// True for a request that wants only the trials again that failed; its headers say so.
+    pub is_for_failed_trials: bool,
 }
 
 /// Reads the events of one run.
@@ -132,6 +135,7 @@ impl Follower {
         }
         let (line, event) = EventLine::of(kept);
         let is_ours = line.run_id.as_ref() == Some(&self.run);
-        event.filter(|_| is_ours).map(|event| RunEvent { line, event })
+        let is_for_failed_trials = asks_for_failed_trials(&kept.headers);
+        event.filter(|_| is_ours).map(|event| RunEvent { line, event, is_for_failed_trials })
     }
 }

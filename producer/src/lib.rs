@@ -1,4 +1,4 @@
-//! Asking for searches and following them: `producer submit|watch|list|show|cancel|retry`, also mounted as
+//! Asking for searches and following them: `producer submit|watch|list|show|cancel|scale|retry`, also mounted as
 //! `cerebros run ...`.
 //!
 //! Invariants:
@@ -24,7 +24,7 @@
 //! let mut events = Follower::new(&broker, &run, published.sequence, patience);
 //! let mut progress = Progress::default();
 //! while let Some(event) = events.next().await? {
-//!     progress.apply(&event.event, event.line.time);
+//!     progress.take(&event);
 //!     if progress.state.is_final() {
 //!         break;
 //!     }
@@ -40,6 +40,7 @@ mod list;
 pub mod progress;
 mod retry;
 pub mod runs;
+mod scale;
 mod show;
 pub mod spec;
 pub mod submit;
@@ -55,6 +56,7 @@ pub use cancel::CancelArgs;
 pub use connection::Shared;
 pub use list::ListArgs;
 pub use retry::RetryArgs;
+pub use scale::ScaleArgs;
 pub use show::ShowArgs;
 pub use submit::SubmitArgs;
 pub use watch::WatchArgs;
@@ -81,7 +83,9 @@ pub enum Command {
     Show(Box<ShowArgs>),
     /// Ends a run
     Cancel(Box<CancelArgs>),
-    /// Runs a failed or cancelled run again, keeping the trials it has
+    /// Changes how many trials of a run may be under way at once
+    Scale(Box<ScaleArgs>),
+    /// Runs a failed or cancelled run again, or only the failed trials of a run
     Retry(Box<RetryArgs>),
 }
 
@@ -98,6 +102,7 @@ impl Command {
             Self::List(args) => &args.shared,
             Self::Show(args) => &args.shared,
             Self::Cancel(args) => &args.shared,
+            Self::Scale(args) => &args.shared,
             Self::Retry(args) => &args.shared,
         }
     }
@@ -124,6 +129,7 @@ pub async fn run(command: Command, shutdown: Shutdown) -> Result<Exit, CliError>
         Command::List(args) => list::list(&args).await,
         Command::Show(args) => show::show(&args).await,
         Command::Cancel(args) => cancel::cancel(&args).await,
+        Command::Scale(args) => scale::scale(&args).await,
         Command::Retry(args) => retry::retry(&args).await,
     }
 }

@@ -4,16 +4,23 @@
 //! gets the same progress.
 //!
 //! Invariants: a trial counts once, however often its event is seen; an older attempt changes nothing; after the end
-//! nothing changes until the run is asked for again, which forgets the trials that did not succeed. It is lenient where the contract allows strangers to speak: a
-//! trial that somebody trained elsewhere counts before any attempt has started.
+//! nothing changes until the run is asked for again, which forgets the trials that will be trained again. It is lenient
+//! where the contract allows strangers to speak: a trial that somebody trained elsewhere counts before any attempt has
+//! started.
 //!
-//! Deliberately not here: which event ends a watch (an earlier attempt's end is no end); the one who watches knows which request is served.
+//! Deliberately not here: which event ends a watch (an earlier attempt's end is no end); the one who watches knows which
+//! request is served.
+
+mod again;
 
 use std::collections::{BTreeSet, HashMap};
 
 use schemas::event::{Direction, RunRequested, TrialReported, TrialStatus};
 use schemas::lifecycle::RunState;
 use schemas::{Event, Json, Real, Timestamp, TrialId};
+
+use crate::follow::RunEvent;
+use again::Again;
 
 /// Trials remembered as under way; no run has more at once.
 const MAX_RUNNING: usize = 1024;
@@ -48,8 +55,8 @@ pub struct Progress {
     /// Trials that had ended when it did.
     done_before: u32,
     in_flight: BTreeSet<TrialId>,
-    /// Every trial that ended, and whether it succeeded.
-    ended: HashMap<TrialId, bool>,
+    /// Every trial that ended, and how.
+    ended: HashMap<TrialId, TrialStatus>,
 }
 
 impl Default for Progress {
@@ -75,23 +82,33 @@ impl Default for Progress {
 }
 
 impl Progress {
+    /// Takes the next event as a [`crate::follow::Follower`] gives it: with what its headers say beside it.
+    pub fn take(&mut self, event: &RunEvent) -> bool {
+        if let Event::RunRequested(request) = &event.event
+            && event.is_for_failed_trials
+            && self.state.is_final()
+        {
+            return self.request(request, Some(Again::Failed));
+        }
+        self.apply(&event.event, event.line.time)
+    }
+
     /// Takes the next event of the run, which the stream took in at `time`. False if it changed nothing: seen
     /// before, from an older attempt, after the end, or no matter of progress.
     pub fn apply(&mut self, event: &Event, time: Timestamp) -> bool {
         let may_restart = matches!(self.state, RunState::Failed | RunState::Cancelled);
         if let (Event::RunRequested(request), true) = (event, may_restart || self.attempt == 0) {
-            return self.request(request, may_restart);
+            return self.request(request, may_restart.then_some(Again::Unsuccessful));
         }
         let is_stale = event.attempt().is_some_and(|attempt| attempt < self.attempt);
-        let is_restart =
-            may_restart && matches!(event, Event::RunStarted(started) if started.attempt > self.attempt);
-        if is_stale || (self.state.is_final() && !is_restart) {
+        let is_later = matches!(event, Event::RunStarted(started) if started.attempt > self.attempt);
+        if is_stale || (self.state.is_final() && !is_later) {
             return false;
         }
         match event {
             Event::RunStarted(started) => {
-                if is_restart {
-                    self.restart();
+                if self.state.is_final() {
+                    self.restart(if may_restart { Again::Unsuccessful } else { Again::Failed });
                 }
                 self.objective_is(&started.objective, None);
                 self.attempt = started.attempt;
@@ -153,18 +170,18 @@ impl Progress {
         self.rate(now).map(|rate| f64::from(left) / rate)
     }
 
-    fn request(&mut self, request: &RunRequested, is_restart: bool) -> bool {
+    fn request(&mut self, request: &RunRequested, again: Option<Again>) -> bool {
         self.total = Some(request.budget.max_trials);
         self.objective_is(&request.objective, request.direction);
-        if is_restart {
-            self.restart();
+        if let Some(again) = again {
+            self.restart(again);
         }
         true
     }
 
-    /// A run that is asked for again keeps the trials that succeeded and trains the others again.
-    fn restart(&mut self) {
-        self.ended.retain(|_, has_succeeded| *has_succeeded);
+    /// A run that is asked for again keeps what is not trained again.
+    fn restart(&mut self, again: Again) {
+        self.ended.retain(|_, status| !again.concerns(*status));
         self.done = u32::try_from(self.ended.len()).unwrap_or(u32::MAX);
         self.failed = 0;
         self.stand(RunState::Requested);
@@ -194,7 +211,7 @@ impl Progress {
         if self.ended.contains_key(&trial.trial_id) {
             return false;
         }
-        self.ended.insert(trial.trial_id.clone(), trial.status == TrialStatus::Succeeded);
+        self.ended.insert(trial.trial_id.clone(), trial.status);
         self.in_flight.remove(&trial.trial_id);
         self.count_running();
         self.done = self.done.saturating_add(1);

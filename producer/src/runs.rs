@@ -1,43 +1,31 @@
 //! Which runs there are: those the registry knows, and the requests no worker has claimed yet.
 //!
-//! Invariants: a run is listed once; a request that restarts a failed or cancelled run makes it `requested` again
-//! until a worker claims it; reading creates nothing, and a broker on which nothing ever ran has no runs.
+//! Invariants: a run is listed once; a request that restarts a run makes it `requested` again until a worker claims
+//! it; reading creates nothing, and a broker on which nothing ever ran has no runs.
 
+mod requests;
 mod row;
 
 use std::collections::BTreeMap;
 
 use async_nats::jetstream::ErrorCode;
 use async_nats::jetstream::context::GetStreamErrorKind;
-use schemas::event::RunRequested;
-use schemas::lifecycle::RunState;
 use schemas::subject::STREAM;
-use schemas::{Event, Record, RunId, Timestamp};
+use schemas::{Event, RunId};
 use service_kit::broker::Broker;
 use service_kit::error::CliError;
-use service_kit::event_line::run_of;
 use service_kit::exit::Exit;
-use service_kit::history::{History, Kept};
+use service_kit::registry::record::Unclaimed;
 use service_kit::registry::{Registry, RegistryError, RunRecord};
-use service_kit::topology::WORKER_CONSUMER;
 
+pub use requests::Request;
+pub(crate) use requests::asks_for_failed_trials;
+use requests::{Requests, ack_floor, is_unclaimed, may_be_asked_again};
 pub use row::RunRow;
+pub(crate) use row::ShortRow;
 
 /// Unclaimed requests that are listed; whoever has more has another problem.
 const MAX_UNCLAIMED: usize = 10_000;
-
-/// A request on the stream.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Request {
-    /// The run it asks for, derived if it names none.
-    pub run_id: RunId,
-    /// Its sequence in the stream.
-    pub sequence: u64,
-    /// When it came in.
-    pub time: Timestamp,
-    /// What is asked.
-    pub request: RunRequested,
-}
 
 /// A run by its id.
 #[derive(Debug, Clone)]
@@ -80,6 +68,30 @@ impl Run {
         match self {
             Self::Known(_, Some(request)) | Self::Asked(request) => request.sequence,
             Self::Known(record, None) => record.request_sequence,
+        }
+    }
+
+    /// Trials of it that may be under way at once, and how many its request allows; `None` if nobody asked for it.
+    pub fn parallelism(&self) -> Option<(u32, u32)> {
+        let (changed, budget) = match self {
+            Self::Known(record, Some(request)) => (record.parallelism, &request.request.budget),
+            Self::Known(record, None) if record.request_sequence > 0 => (record.parallelism, &record.budget),
+            Self::Known(_, None) => return None,
+            Self::Asked(request) => (None, &request.request.budget),
+        };
+        let limit = budget.max_parallelism();
+        Some((changed.map_or(limit, |number| number.min(limit)), limit))
+    }
+
+    /// Its request, if no worker has taken it up.
+    pub(crate) fn unclaimed(&self) -> Option<Unclaimed<'_>> {
+        match self {
+            Self::Known(_, Some(request)) | Self::Asked(request) => Some(Unclaimed {
+                sequence: request.sequence,
+                requested_at: request.time,
+                budget: &request.request.budget,
+            }),
+            Self::Known(_, None) => None,
         }
     }
 
@@ -128,8 +140,7 @@ pub async fn all(broker: &Broker) -> Result<Vec<Run>, CliError> {
             ));
             break;
         }
-        if is_unclaimed(records.get(&request.run_id), request.sequence) && !runs.contains_key(&request.run_id)
-        {
+        if is_unclaimed(records.get(&request.run_id), &request) && !runs.contains_key(&request.run_id) {
             let request = Box::new(request);
             let run_id = request.run_id.clone();
             let run = match records.remove(&run_id) {
@@ -156,13 +167,16 @@ pub async fn find(broker: &Broker, run: &RunId) -> Result<Option<Run>, CliError>
     let settled = ack_floor(broker).await;
     let held = Registry::open(broker).await?.get(run).await.map_err(|error| unavailable(&error))?;
     let record = match held.map(|held| held.record) {
-        Some(record) if !may_be_asked_again(&record) => return Ok(Some(Run::Known(Box::new(record), None))),
+        Some(record) if !may_be_asked_again(&record, true) => {
+            return Ok(Some(Run::Known(Box::new(record), None)));
+        }
         other => other,
     };
     let mut found = None;
-    let mut requests = Requests::after(broker, settled).await?;
+    let served = record.as_ref().map_or(0, |record| record.request_sequence);
+    let mut requests = Requests::after(broker, settled.max(served)).await?;
     while let Some(request) = requests.next().await? {
-        if request.run_id == *run && is_unclaimed(record.as_ref(), request.sequence) {
+        if request.run_id == *run && is_unclaimed(record.as_ref(), &request) {
             found = Some(Box::new(request));
             break;
         }
@@ -184,53 +198,6 @@ pub async fn get(broker: &Broker, run: &RunId) -> Result<Run, CliError> {
         )
         .help("`producer list` shows the runs there are")
     })
-}
-
-/// True if no worker has taken up the request at `sequence`, judged by what the registry has for its run.
-fn is_unclaimed(record: Option<&RunRecord>, sequence: u64) -> bool {
-    record.is_none_or(|record| may_be_asked_again(record) && sequence > record.request_sequence)
-}
-
-/// A record for which a later request counts: a run that ended without success, or one that was only cancelled ahead.
-fn may_be_asked_again(record: &RunRecord) -> bool {
-    match record.state {
-        RunState::Requested | RunState::Failed | RunState::Cancelled => true,
-        RunState::Running | RunState::Completed | RunState::Interrupted => false,
-    }
-}
-
-/// Requests up to here are settled, and a worker settles no request of which it left no record. Read before the
-/// registry, so that a request claimed in between is still found on the stream. Without a consumer none is settled.
-async fn ack_floor(broker: &Broker) -> u64 {
-    let Ok(stream) = broker.jetstream.get_stream_no_info(STREAM).await else { return 0 };
-    stream.consumer_info(WORKER_CONSUMER).await.map_or(0, |consumer| consumer.ack_floor.stream_sequence)
-}
-
-/// The requests of the stream, up to the present.
-struct Requests(History);
-
-impl Requests {
-    async fn after(broker: &Broker, sequence: u64) -> Result<Self, CliError> {
-        let subject = Record::RunRequested.subject();
-        History::to_the_present(broker, STREAM, &[subject], sequence + 1).await.map(Self)
-    }
-
-    /// The next one that is valid.
-    async fn next(&mut self) -> Result<Option<Request>, CliError> {
-        while let Some(kept) = self.0.next().await? {
-            if let Some(request) = read(&kept) {
-                return Ok(Some(request));
-            }
-        }
-        Ok(None)
-    }
-}
-
-fn read(kept: &Kept) -> Option<Request> {
-    let event = kept.decode().ok()?.event;
-    let run_id = run_of(kept, &event)?;
-    let Event::RunRequested(request) = event else { return None };
-    Some(Request { run_id, sequence: kept.sequence, time: kept.time, request })
 }
 
 pub(crate) fn unavailable(error: &RegistryError) -> CliError {

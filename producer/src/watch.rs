@@ -28,6 +28,12 @@ const TICK: Duration = Duration::from_millis(500);
 
 /// The arguments of `watch`.
 #[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:\n  \
+    producer watch RUN                          the progress, until the run ends\n  \
+    producer watch RUN --from-start             with every trial of every attempt\n  \
+    producer watch RUN -o ndjson >> run.ndjson  every event, one a line\n\n\
+    A feed that was cut off goes on after the last event it has, none missing and none twice:\n  \
+    producer watch RUN -o ndjson --since-seq \"$(tail -n 1 run.ndjson | jq .seq)\" >> run.ndjson")]
 pub struct WatchArgs {
     /// The run
     #[arg(value_name = "RUN", value_parser = RunId::parse)]
@@ -104,8 +110,8 @@ pub(crate) async fn until_the_end(
     patience: Duration,
     view: &mut View,
 ) -> Result<RunState, CliError> {
-    let mut farewell = Farewell { run: &target.run, is_due: true };
-    let result = follow(broker, target, patience, view).await;
+    let mut farewell = Farewell { run: &target.run, last: None, is_due: true };
+    let result = follow(broker, target, patience, view, &mut farewell).await;
     farewell.is_due = false;
     view.close();
     result
@@ -116,6 +122,7 @@ async fn follow(
     target: &Target,
     patience: Duration,
     view: &mut View,
+    farewell: &mut Farewell<'_>,
 ) -> Result<RunState, CliError> {
     let mut progress = Progress::default();
     let mut events = Follower::new(broker, &target.run, target.first, patience);
@@ -124,16 +131,17 @@ async fn follow(
     }
     loop {
         let Some(event) =
-            next(&mut events, &progress, view).await.map_err(|error| resumable(error, target))?
+            next(&mut events, &progress, view).await.map_err(|error| resumable(error, farewell))?
         else {
             // The stream no longer has the end; the registry remembers it.
             let state = target.ended.unwrap_or(progress.state);
             output::note(format!("run {} is {state}; the stream no longer has its last events", target.run));
             return Ok(state);
         };
-        let has_changed = progress.apply(&event.event, event.line.time);
+        let has_changed = progress.take(&event);
         let is_end = has_changed && progress.state.is_final() && event.line.seq >= target.request;
         view.show(&event, &progress, has_changed)?;
+        farewell.last = Some(view.shown_up_to(event.line.seq));
         if is_end {
             view.end(&event, &progress)?;
             return Ok(progress.state);
@@ -180,23 +188,32 @@ async fn present(broker: &Broker) -> Result<u64, CliError> {
     Ok(stream.cached_info().state.last_sequence)
 }
 
-fn resumable(error: CliError, target: &Target) -> CliError {
-    error.help(format!("the run goes on without us; `producer watch {}` follows it again", target.run))
+fn resumable(error: CliError, farewell: &Farewell<'_>) -> CliError {
+    error.help(format!("the run goes on without us; `{}` follows it again", farewell.again()))
 }
 
 /// Says, when a signal takes the watch away, that it did not take the run away.
 struct Farewell<'a> {
     run: &'a RunId,
+    /// Sequence of the last event that was shown.
+    last: Option<u64>,
     is_due: bool,
+}
+
+impl Farewell<'_> {
+    /// The command that goes on where this watch stopped.
+    fn again(&self) -> String {
+        let since = self.last.map_or(String::new(), |last| format!(" --since-seq {last}"));
+        format!("producer watch {}{since}", self.run)
+    }
 }
 
 impl Drop for Farewell<'_> {
     fn drop(&mut self) {
         if self.is_due && !std::thread::panicking() {
             let run = self.run;
-            output::note(format!(
-                "run {run} goes on: `producer watch {run}` follows it, `producer cancel {run}` ends it"
-            ));
+            let again = self.again();
+            output::note(format!("run {run} goes on: `{again}` follows it, `producer cancel {run}` ends it"));
         }
     }
 }

@@ -10,6 +10,10 @@ pub mod header {
     pub const CAUSATION_ID: &str = "Cerebros-Causation-Id";
     pub const CORRELATION_ID: &str = "Cerebros-Correlation-Id";
     pub const TRACEPARENT: &str = "traceparent";
+    /// On a request for a run that is over: which trials are trained again, see [`RETRY_FAILED`].
+    pub const RETRY: &str = "Cerebros-Retry";
+    /// Those that failed or were cancelled; the others keep their results, and the run may have completed.
+    pub const RETRY_FAILED: &str = "failed";
 }
 
 /// Headers of a message, in order. Names are compared without case, as HTTP does and NATS clients expect.

@@ -5,8 +5,8 @@
 //!                   ^                                          (exactly one, and nothing after it)
 //!                   '--- interrupted(n), or a lost worker: started(n+1)
 //! ```
-//! A run that never started may still fail (rejected) or be cancelled (while queued). A run that failed or was cancelled
-//! may be restarted by a later request, under a later attempt; one that completed is over.
+//! A run that never started may still fail (rejected) or be cancelled (while queued). A run that is over
+//! may be restarted by a later request, under a later attempt; one that completed only for its failed trials.
 
 use serde::{Deserialize, Serialize};
 
@@ -113,10 +113,9 @@ impl Lifecycle {
     /// Takes the next event, or says why it may not follow and changes nothing.
     pub fn apply(&mut self, event: &Event) -> Result<(), OrderError> {
         let record = event.record();
-        let may_restart = matches!(self.state, RunState::Failed | RunState::Cancelled);
         let is_restart =
             record == Record::RunStarted && event.attempt().is_some_and(|attempt| attempt > self.attempt);
-        if self.state.is_final() && !(may_restart && is_restart) {
+        if self.state.is_final() && !is_restart {
             // The machine-learning record closes beside the run; a cancel request may always come late.
             return match record {
                 Record::MlRunFinalized | Record::RunCancelRequested | Record::RunRequested => Ok(()),

@@ -2,6 +2,7 @@ use proptest::prelude::*;
 use schemas::event::{MetricReported, RunCompleted, RunFailed, RunInterrupted, RunStarted};
 use schemas::{Failure, FailureClass, RunId, Stage};
 use serde_json::json;
+use service_kit::event_line::EventLine;
 
 use super::*;
 
@@ -208,4 +209,65 @@ proptest! {
             }
         }
     }
+}
+
+fn completed(attempt: u32) -> Event {
+    RunCompleted {
+        run_id: run(),
+        attempt,
+        status: "succeeded".into(),
+        completed_trials: 0,
+        failed_trials: 0,
+        best_trial_id: None,
+        best_metric: None,
+        best_model: Json::object(),
+        population_history: Json::list(),
+        duration_ms: 0,
+        artifact_refs: vec![],
+    }
+    .into()
+}
+
+/// One trial of each kind, and an end.
+fn mixed(end: Event) -> Vec<Event> {
+    let statuses =
+        [OK, TrialStatus::Failed, TrialStatus::Pruned, TrialStatus::Cancelled, TrialStatus::Skipped];
+    let trials = (0..).zip(statuses).map(|(number, status)| trial(number, status, &[], Some(1)));
+    [requested("accuracy"), started(1, "accuracy")].into_iter().chain(trials).chain([end]).collect()
+}
+
+fn request_for_failed_trials() -> RunEvent {
+    let event = requested("accuracy");
+    let line = EventLine {
+        seq: 9,
+        subject: String::new(),
+        time: at(9),
+        run_id: Some(run()),
+        kind: None,
+        data: serde_json::Value::Null,
+        error: None,
+    };
+    RunEvent { line, event, is_for_failed_trials: true }
+}
+
+#[test]
+fn a_request_for_the_failed_trials_forgets_failed_and_cancelled_ones_whatever_the_end_was() {
+    for end in [completed(1), failed(1)] {
+        let mut progress = folded(&mixed(end));
+        assert_eq!((progress.done, progress.failed), (5, 1));
+        assert!(progress.take(&request_for_failed_trials()));
+        assert_eq!((progress.done, progress.failed, progress.state), (3, 0, RunState::Requested));
+        assert!(progress.apply(&started(2, "accuracy"), at(10)));
+        assert!(progress.apply(&trial(1, OK, &[], Some(2)), at(11)));
+        assert_eq!((progress.done, progress.state), (4, RunState::Running));
+    }
+}
+
+#[test]
+fn a_completed_run_is_opened_by_a_later_attempt_and_by_no_plain_request() {
+    let mut progress = folded(&mixed(completed(1)));
+    assert!(!progress.apply(&requested("accuracy"), at(9)));
+    assert!(!progress.apply(&started(1, "accuracy"), at(9)));
+    assert!(progress.apply(&started(2, "accuracy"), at(10)));
+    assert_eq!((progress.done, progress.failed, progress.state), (3, 0, RunState::Running));
 }

@@ -92,6 +92,11 @@ impl View {
         }
     }
 
+    /// Sequence up to which everything was shown, here or by an earlier watch, once `seq` was.
+    pub(super) fn shown_up_to(&self, seq: u64) -> u64 {
+        seq.max(self.show_after)
+    }
+
     /// Time went by.
     pub(super) fn refresh(&mut self, progress: &Progress) -> Result<(), CliError> {
         let text = words::status(progress, clock::now());

@@ -5,7 +5,9 @@
 mod manage;
 mod outage;
 mod program;
+mod scale;
 mod script;
+mod show;
 mod stage;
 mod submit;
 mod watch;

@@ -1,9 +1,11 @@
 //! `list`, `show`, `cancel`, `retry`.
 
+use futures_util::StreamExt as _;
+use schemas::event::RunRequested;
 use schemas::lifecycle::RunState;
-use schemas::{Failure, FailureClass, Real, Record, RunId, Stage as Place};
+use schemas::{Failure, FailureClass, Real, Record, RunId, Stage as Place, Timestamp};
 use service_kit::registry::RunRecord;
-use service_kit::registry::record::request_cancel;
+use service_kit::registry::record::{Claimant, claim, request_cancel};
 use service_kit::{clock, schema_registry};
 use testkit::wait_until;
 
@@ -49,6 +51,7 @@ async fn the_list_has_claimed_and_unclaimed_runs_newest_last() {
         "attempt",
         "completed_trials",
         "failed_trials",
+        "max_trials",
         "best_metric",
         "best_trial_id",
         "requested_at",
@@ -63,6 +66,49 @@ async fn the_list_has_claimed_and_unclaimed_runs_newest_last() {
     assert_eq!((failed.lines().len(), failed.lines()[0]["run_id"].as_str()), (1, Some("b")));
     let table = producer(&stage.url(), &["list"]).await.stdout;
     assert!(table.starts_with("RUN  STATE") && table.lines().count() == 4, "{table}");
+}
+
+#[tokio::test]
+async fn a_thousand_runs_are_listed_in_order_and_a_limit_keeps_the_newest() {
+    let stage = Stage::set().await;
+    let registry = stage.registry().await;
+    let name = |number: u32| format!("r{number:04}");
+    let write = async |number: u32| {
+        let run = id(&name(number));
+        let request = RunRequested { run_id: Some(run.clone()), ..RunRequested::new("digits") };
+        let now = Timestamp::from_micros(i64::from(number) * 1_500_000);
+        let claimant = Claimant {
+            run_id: &run,
+            request: &request,
+            sequence: u64::from(number) + 1,
+            requested_at: now,
+            worker_id: "w-1",
+        };
+        registry.change(&run, |known| claim(known, &claimant, now)).await.unwrap();
+    };
+    futures_util::stream::iter(0..1200).for_each_concurrent(64, write).await;
+    stage.record(&id("r0007"), |record| record.state = RunState::Failed).await;
+    stage.record(&id("r1199"), |record| record.completed_trials = 3).await;
+
+    let all = producer(&stage.url(), &["list", "-o", "json"]).await.json();
+    let ids: Vec<&str> = all.as_array().unwrap().iter().map(|row| row["run_id"].as_str().unwrap()).collect();
+    assert_eq!(ids, (0..1200).map(name).collect::<Vec<_>>());
+    assert_eq!((&all[1199]["max_trials"], &all[1199]["completed_trials"]), (&10.into(), &3.into()));
+
+    let newest = producer(&stage.url(), &["list", "--limit", "2"]).await;
+    assert_eq!((newest.code, newest.stdout.lines().count()), (0, 3), "{newest:?}");
+    assert!(newest.stdout.lines().last().unwrap().starts_with("r1199  running  3/10 "), "{newest:?}");
+    assert!(newest.stdout.contains("1970-01-01T00:29:58Z"), "{newest:?}");
+    assert!(newest.stderr.contains("the newest 2 of 1200 runs"), "{newest:?}");
+
+    let machine = producer(&stage.url(), &["list", "--limit", "2", "-o", "ndjson"]).await;
+    assert_eq!((machine.lines().len(), machine.stderr.as_str()), (2, ""), "{machine:?}");
+    let failed = producer(&stage.url(), &["list", "--state", "failed", "--limit", "5", "-o", "json"]).await;
+    assert_eq!((failed.json()[0]["run_id"].as_str(), failed.json()[1].is_null()), (Some("r0007"), true));
+    for limit in ["0", "-1", "4294967296", "x"] {
+        let refused = producer(&stage.url(), &["list", "--limit", limit]).await;
+        assert_eq!((refused.code, refused.stdout.as_str()), (2, ""), "{limit}: {refused:?}");
+    }
 }
 
 #[tokio::test]
@@ -155,6 +201,79 @@ async fn a_retry_is_a_new_request_for_the_same_run_once_per_attempt() {
     assert_eq!(stage.claim(&id("a")).await, 2);
     stage.end(&id("a"), RunState::Completed).await;
     assert_eq!(producer(&stage.url(), &["retry", "a"]).await.code, 5);
+}
+
+#[tokio::test]
+async fn the_failed_trials_of_a_run_are_asked_for_again_even_after_it_completed() {
+    let stage = Stage::set().await;
+    submit(&stage, "a").await;
+    stage.claim(&id("a")).await;
+    let script = Script::new(&stage.broker, &id("a"), 1);
+    script.started().await;
+    script.trial(0, 0.5).await;
+    script.failed_trial(1, "boom", "").await;
+    script.completed().await;
+    stage.record(&id("a"), |record| (record.state, record.failed_trials) = (RunState::Completed, 1)).await;
+    let plain = producer(&stage.url(), &["retry", "a"]).await;
+    assert_eq!((plain.code, plain.stdout.as_str()), (5, ""), "{plain:?}");
+    assert!(plain.stderr.contains("producer retry a --only failed"), "{plain:?}");
+    let wrong = producer(&stage.url(), &["retry", "a", "--only", "pruned"]).await;
+    assert_eq!(wrong.code, 2, "{wrong:?}");
+
+    let retried = producer(&stage.url(), &["retry", "a", "--only", "failed", "-o", "json"]).await;
+    assert_eq!(retried.json(), serde_json::json!({"run_id": "a", "attempt": 2}), "{retried:?}");
+    let request = stage.messages(Record::RunRequested).await.pop().unwrap();
+    assert_eq!(request.headers.get("Cerebros-Retry"), Some("failed"));
+    assert_eq!(request.headers.get("Nats-Msg-Id"), Some("a:retry1:requested::"));
+    let shown = producer(&stage.url(), &["show", "a", "-o", "json"]).await.json();
+    assert_eq!((&shown["state"], shown["trials"].as_array().unwrap().len()), (&"requested".into(), 2));
+    assert_eq!(producer(&stage.url(), &["retry", "a", "--only", "failed"]).await.code, 5);
+
+    // As the worker that serves it writes it down.
+    stage
+        .record(&id("a"), |record| {
+            (record.state, record.attempt, record.request_sequence) =
+                (RunState::Running, 2, request.sequence);
+        })
+        .await;
+    let second = Script::restarting(&stage.broker, &id("a"), 2);
+    second.started().await;
+    second.trial(1, 0.9).await;
+    second.completed().await;
+    let shown = producer(&stage.url(), &["show", "a", "-o", "json"]).await.json();
+    assert_eq!(
+        (&shown["trials"][1]["status"], &shown["trials"][1]["attempt"]),
+        (&"succeeded".into(), &2.into())
+    );
+    let watched = producer(&stage.url(), &["watch", "a"]).await;
+    assert_eq!(watched.code, 0, "{watched:?}");
+    assert!(watched.stdout.contains("completed: 2 trials"), "{watched:?}");
+}
+
+#[tokio::test]
+async fn a_completed_run_without_a_failed_trial_has_nothing_to_retry() {
+    let stage = Stage::set().await;
+    submit(&stage, "a").await;
+    stage.claim(&id("a")).await;
+    stage.end(&id("a"), RunState::Completed).await;
+    let refused = producer(&stage.url(), &["retry", "a", "--only", "failed"]).await;
+    assert_eq!((refused.code, refused.stdout.as_str()), (5, ""), "{refused:?}");
+    assert!(refused.stderr.contains("completed without a failed trial"), "{refused:?}");
+    assert_eq!(stage.requests().await.len(), 1);
+}
+
+#[tokio::test]
+async fn only_the_request_that_asks_for_failed_trials_alone_says_so() {
+    let stage = Stage::set().await;
+    for (run, flags) in [("a", &[][..]), ("b", &["--only", "failed"])] {
+        submit(&stage, run).await;
+        stage.claim(&id(run)).await;
+        stage.end(&id(run), RunState::Failed).await;
+        producer(&stage.url(), &[&["retry", run], flags].concat()).await.id();
+        let request = stage.messages(Record::RunRequested).await.pop().unwrap();
+        assert_eq!(request.headers.get("Cerebros-Retry"), flags.last().copied());
+        assert_eq!(stage.claim(&id(run)).await, 2);
+    }
 }
 
 #[tokio::test]

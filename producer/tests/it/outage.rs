@@ -8,12 +8,13 @@ use testkit::{Fault, Proxy};
 use crate::program::{Ended, Running, producer};
 use crate::stage::Stage;
 
-const EVERY_COMMAND: [&[&str]; 6] = [
+const EVERY_COMMAND: [&[&str]; 7] = [
     &["submit", "--set", "dataset_id=iris"],
     &["watch", "r"],
     &["list"],
     &["show", "r"],
     &["cancel", "r"],
+    &["scale", "r", "1"],
     &["retry", "r"],
 ];
 

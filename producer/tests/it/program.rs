@@ -1,5 +1,6 @@
 //! The built binary, as a script runs it: standard input closed, nothing of our own environment.
 
+use std::ffi::OsStr;
 use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 
@@ -46,7 +47,7 @@ impl Ended {
     }
 }
 
-fn command(url: &str, arguments: &[&str]) -> Command {
+fn command(url: &str, arguments: &[impl AsRef<OsStr>]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_producer"));
     command.args(arguments).env_clear().env("NATS_URL", url).kill_on_drop(true);
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
@@ -54,7 +55,7 @@ fn command(url: &str, arguments: &[&str]) -> Command {
 }
 
 /// Runs it to its end.
-pub(crate) async fn producer(url: &str, arguments: &[&str]) -> Ended {
+pub(crate) async fn producer<S: AsRef<OsStr> + std::fmt::Debug>(url: &str, arguments: &[S]) -> Ended {
     let output = timeout(DEADLINE, command(url, arguments).output()).await;
     let output = output.unwrap_or_else(|_| panic!("did not end: {arguments:?}")).unwrap();
     let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();

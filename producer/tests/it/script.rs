@@ -19,6 +19,13 @@ impl Script {
         Self { publisher: Publisher::new(broker, Encoding::Json), voice }
     }
 
+    /// Of an attempt that restarted the run: its trials are no twins of the earlier ones.
+    pub(crate) fn restarting(broker: &Broker, run: &RunId, attempt: u32) -> Self {
+        let mut script = Self::new(broker, run, attempt);
+        script.voice.epoch = attempt;
+        script
+    }
+
     async fn say(&self, event: impl Into<Event>) -> u64 {
         self.publisher.publish(&event.into(), &self.voice).await.unwrap().sequence
     }
@@ -36,14 +43,37 @@ impl Script {
     }
 
     pub(crate) async fn trial(&self, number: u32, accuracy: f64) -> u64 {
-        let run = &self.voice.run;
-        let mut trial =
-            TrialReported::new(run.clone(), TrialId::numbered(run, number.into()), TrialStatus::Succeeded);
-        trial.number = Some(number);
-        trial.attempt = Some(self.voice.attempt);
+        let mut trial = self.reported(number, TrialStatus::Succeeded);
         trial.metrics.insert("accuracy".into(), Real(accuracy));
         trial.parameters = Json(json!({"layers": [64]}));
         self.say(trial).await
+    }
+
+    /// A trial whose process printed something, failed with a message and exit code 3.
+    pub(crate) async fn failed_trial(&self, number: u32, message: &str, stderr: &str) -> u64 {
+        let mut failure =
+            Failure::new(FailureClass::UserCode, Stage::Execute, message).with_output("", stderr);
+        failure.exit_code = Some(3);
+        self.failed_with(number, failure).await
+    }
+
+    pub(crate) async fn failed_with(&self, number: u32, failure: Failure) -> u64 {
+        let failure = Some(failure);
+        self.say(TrialReported { failure, ..self.reported(number, TrialStatus::Failed) }).await
+    }
+
+    /// A trial of which nothing is said but how it ended.
+    pub(crate) async fn trial_of(&self, number: u32, status: TrialStatus) -> u64 {
+        self.say(self.reported(number, status)).await
+    }
+
+    fn reported(&self, number: u32, status: TrialStatus) -> TrialReported {
+        let run = &self.voice.run;
+        TrialReported {
+            number: Some(number),
+            attempt: Some(self.voice.attempt),
+            ..TrialReported::new(run.clone(), TrialId::numbered(run, number.into()), status)
+        }
     }
 
     pub(crate) async fn completed(&self) -> u64 {

@@ -3,7 +3,7 @@
 use schemas::RunId;
 use schemas::lifecycle::RunState;
 use serde_json::Value;
-use testkit::wait_until;
+use testkit::{Fault, Proxy, wait_until};
 
 use crate::program::{Running, producer};
 use crate::script::Script;
@@ -19,6 +19,10 @@ async fn submitted() -> Stage {
     let stage = Stage::set().await;
     producer(&stage.url(), &["submit", "--set", "dataset_id=digits", "--run-id", RUN]).await.id();
     stage
+}
+
+fn sequence(line: &str) -> u64 {
+    serde_json::from_str::<Value>(line).unwrap()["seq"].as_u64().unwrap()
 }
 
 fn sequences(lines: &[Value]) -> Vec<u64> {
@@ -141,10 +145,88 @@ async fn a_broker_that_restarts_costs_no_event_and_shows_none_twice() {
 }
 
 #[tokio::test]
+async fn a_watch_that_was_cut_off_and_resumed_gives_every_event_exactly_once() {
+    let stage = submitted().await;
+    let script = Script::new(&stage.broker, &run(), 1);
+    let feed = ["watch", RUN, "-o", "ndjson"];
+    let mut first = Running::start(&stage.url(), &feed);
+    let mut seen = vec![sequence(&first.line().await.unwrap())];
+    script.started().await;
+    script.trial(0, 0.1).await;
+    seen.extend([sequence(&first.line().await.unwrap()), sequence(&first.line().await.unwrap())]);
+    first.interrupt().await;
+    let ended = first.end().await;
+    let last = seen.last().unwrap().to_string();
+    assert_eq!((ended.code, ended.stdout.as_str()), (130, ""), "{ended:?}");
+    assert!(ended.stderr.contains(&format!("producer watch {RUN} --since-seq {last}")), "{ended:?}");
+
+    Script::new(&stage.broker, &RunId::parse("another").unwrap(), 1).trial(0, 0.1).await;
+    script.trial(1, 0.2).await;
+    let since = [&feed[..], &["--since-seq", &last]].concat();
+    let mut second = Running::start(&stage.url(), &since);
+    seen.push(sequence(&second.line().await.unwrap()));
+    script.trial(2, 0.3).await;
+    script.completed().await;
+    let ended = second.end().await;
+    seen.extend(sequences(&ended.lines()));
+    assert_eq!((ended.code, seen), (0, vec![1, 2, 3, 5, 6, 7]));
+
+    let after_the_end = producer(&stage.url(), &[&feed[..], &["--since-seq", "7"]].concat()).await;
+    assert_eq!((after_the_end.code, after_the_end.stdout.as_str()), (0, ""), "{after_the_end:?}");
+}
+
+#[tokio::test]
+async fn a_cut_connection_costs_no_event_and_shows_none_twice() {
+    let stage = submitted().await;
+    let proxy = Proxy::start(&stage.url()).await;
+    let script = Script::new(&stage.broker, &run(), 1);
+    let mut running = Running::start(&proxy.url(), &["watch", RUN, "-o", "ndjson"]);
+    let mut seen = vec![sequence(&running.line().await.unwrap())];
+    script.started().await;
+    for number in 0..3 {
+        seen.push(sequence(&running.line().await.unwrap()));
+        let accepted = proxy.accepted();
+        proxy.set(Fault::Cut);
+        script.trial(number, 0.5).await;
+        wait_until("the watch knocks at the cut line", DEADLINE, async || {
+            (proxy.accepted() > accepted).then_some(())
+        })
+        .await;
+        proxy.set(Fault::Pass);
+    }
+    script.completed().await;
+    let ended = running.end().await;
+    seen.extend(sequences(&ended.lines()));
+    assert_eq!((ended.code, seen), (0, vec![1, 2, 3, 4, 5, 6]), "{}", ended.stderr);
+}
+
+#[tokio::test]
+async fn a_watch_the_broker_left_says_where_the_next_one_goes_on() {
+    let stage = submitted().await;
+    let proxy = Proxy::start(&stage.url()).await;
+    let script = Script::new(&stage.broker, &run(), 1);
+    let feed = ["watch", RUN, "-o", "ndjson"];
+    let mut lost = Running::start(&proxy.url(), &[&feed[..], &["--timeout", "1s"]].concat());
+    script.started().await;
+    let mut seen = vec![sequence(&lost.line().await.unwrap()), sequence(&lost.line().await.unwrap())];
+    proxy.set(Fault::Cut);
+    script.trial(0, 0.5).await;
+    let ended = lost.end().await;
+    assert_eq!((ended.code, ended.stdout.as_str()), (6, ""), "{ended:?}");
+    assert!(ended.stderr.contains(&format!("producer watch {RUN} --since-seq 2")), "{ended:?}");
+    script.completed().await;
+    let rest = producer(&stage.url(), &[&feed[..], &["--since-seq", "2"]].concat()).await;
+    seen.extend(sequences(&rest.lines()));
+    assert_eq!((rest.code, seen), (0, vec![1, 2, 3, 4]));
+}
+
+#[tokio::test]
 async fn an_unknown_run_is_not_found() {
     let stage = Stage::set().await;
-    for command in ["watch", "show", "cancel", "retry"] {
-        let ended = producer(&stage.url(), &[command, "nobody"]).await;
+    for command in ["watch", "show", "cancel", "retry", "scale"] {
+        let arguments = [command, "nobody", "1"];
+        let count = if command == "scale" { 3 } else { 2 };
+        let ended = producer(&stage.url(), &arguments[..count]).await;
         assert_eq!((ended.code, ended.stdout.as_str()), (3, ""), "{command}: {ended:?}");
         assert!(ended.stderr.starts_with("error[run-unknown]: there is no run nobody"), "{ended:?}");
     }

@@ -53,6 +53,17 @@ pub struct Budget {
     pub max_consecutive_failures: Option<u32>,
 }
 
+/// Trials of a run that may be under way at once when its request does not say. Fixed, not taken from the slots at
+/// hand: candidates depend on it, and the same request has to give the same trials on any worker.
+const DEFAULT_PARALLELISM: u32 = 4;
+
+impl Budget {
+    /// Trials of the run that may be under way at once, and how far its search looks back.
+    pub fn max_parallelism(&self) -> u32 {
+        self.parallelism.unwrap_or(DEFAULT_PARALLELISM)
+    }
+}
+
 fn default_max_trials() -> u32 {
     10
 }

@@ -67,7 +67,7 @@ pub struct RunRecord {
     /// Somebody asked for the end of the run, and why.
     #[serde(default)]
     pub cancel_requested: Option<String>,
-    /// Trials that may be under way at once, when somebody has changed it; see `scale`.
+    /// Trials that may be under way at once, when somebody has changed it; see [`scale`].
     #[serde(default)]
     pub parallelism: Option<u32>,
     #[serde(default)]
@@ -134,7 +134,7 @@ pub fn claim(
     let may_restart = is_newer_request
         && match known.state {
             RunState::Failed | RunState::Cancelled => true,
-            RunState::Completed => claimant.is_retry_of_failed,
+            RunState::Completed => claimant.is_retry_of_failed && known.failed_trials > 0,
             RunState::Requested | RunState::Running | RunState::Interrupted => false,
         };
     if known.state.is_final() && !may_restart {
@@ -190,6 +190,67 @@ pub fn request_cancel(
             Some(record)
         }
     }
+}
+
+/// A request that no worker has taken up yet.
+#[derive(Debug, Clone, Copy)]
+pub struct Unclaimed<'a> {
+    /// Its stream sequence.
+    pub sequence: u64,
+    /// When it came in.
+    pub requested_at: Timestamp,
+    /// What it allows.
+    pub budget: &'a Budget,
+}
+
+/// What became of the wish to change how many trials of a run may be under way at once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Scale {
+    /// It is so from now on.
+    Set {
+        /// How many there could be until now.
+        before: u32,
+    },
+    /// The search of the run looks back so many trials and no further.
+    OutOfRange {
+        /// Most that may be under way at once.
+        limit: u32,
+    },
+    /// The run is over.
+    Over,
+    /// Nobody has asked for the run.
+    NotAsked,
+}
+
+/// Decides how many trials of a run may be under way at once, from 1 to what its request allows: candidates depend on
+/// that number, so that only fewer at a time leave the search what it is.
+pub fn scale(
+    record: Option<&RunRecord>,
+    run_id: &RunId,
+    unclaimed: Option<Unclaimed<'_>>,
+    parallelism: u32,
+) -> (Option<RunRecord>, Scale) {
+    let is_waiting = |known: &RunRecord| known.state.is_final() || known.state == RunState::Requested;
+    let waiting = unclaimed.filter(|request| {
+        record.is_none_or(|known| is_waiting(known) && request.sequence > known.request_sequence)
+    });
+    let budget = match (record, waiting) {
+        (_, Some(request)) => request.budget,
+        (Some(known), None) if known.state.is_final() => return (None, Scale::Over),
+        (Some(known), None) if known.request_sequence > 0 => &known.budget,
+        (Some(_) | None, None) => return (None, Scale::NotAsked),
+    };
+    let limit = budget.max_parallelism();
+    if !(1..=limit).contains(&parallelism) {
+        return (None, Scale::OutOfRange { limit });
+    }
+    let mut next = match (record, waiting) {
+        (Some(known), _) => known.clone(),
+        (None, waiting) => blank(run_id, waiting.map(|request| request.requested_at).unwrap_or_default()),
+    };
+    let before = next.parallelism.map_or(limit, |number| number.min(limit));
+    let has_changed = next.parallelism.replace(parallelism) != Some(parallelism);
+    (has_changed.then_some(next), Scale::Set { before })
 }
 
 fn begin(record: &mut RunRecord, claimant: &Claimant<'_>, now: Timestamp) {
@@ -339,11 +400,13 @@ mod tests {
     fn the_failed_trials_of_a_completed_run_are_trained_again_only_when_they_are_asked_for() {
         let (run_id, request) = (RunId::parse("r").unwrap(), RunRequested::new("digits"));
         let retry = Claimant { is_retry_of_failed: true, ..claimant(&run_id, &request, 8) };
-        let (next, granted) = claim(Some(&ended(RunState::Completed)), &retry, at(3));
+        let completed = RunRecord { failed_trials: 1, ..ended(RunState::Completed) };
+        assert_eq!(claim(Some(&ended(RunState::Completed)), &retry, at(3)), (None, Claim::AlreadyOver));
+        let (next, granted) = claim(Some(&completed), &retry, at(3));
         assert_eq!(granted, Claim::Granted { attempt: 2 });
         assert_eq!(next.unwrap().epoch, 2);
         let same = Claimant { sequence: 7, ..retry };
-        assert_eq!(claim(Some(&ended(RunState::Completed)), &same, at(3)), (None, Claim::AlreadyOver));
+        assert_eq!(claim(Some(&completed), &same, at(3)), (None, Claim::AlreadyOver));
     }
 
     #[test]
@@ -354,5 +417,41 @@ mod tests {
         assert_eq!(claim, Claim::Cancelled { attempt: 1 });
         assert_eq!(next.unwrap().first_sequence, 9);
         assert_eq!(request_cancel(Some(&ended(RunState::Completed)), &run_id, "late", at(3)), None);
+    }
+
+    #[test]
+    fn a_run_under_way_is_scaled_up_to_what_its_request_allows_and_the_next_attempt_keeps_it() {
+        let run_id = RunId::parse("r").unwrap();
+        let running = ask(None, 7).0.unwrap();
+        let to = |record: &RunRecord, number| scale(Some(record), &run_id, None, number);
+        let (scaled, said) = to(&running, 2);
+        let scaled = scaled.unwrap();
+        assert_eq!((scaled.parallelism, said), (Some(2), Scale::Set { before: 4 }));
+        assert_eq!(to(&scaled, 2), (None, Scale::Set { before: 2 }));
+        assert_eq!(to(&scaled, 4).1, Scale::Set { before: 2 });
+        for number in [0, 5, u32::MAX] {
+            assert_eq!(to(&scaled, number), (None, Scale::OutOfRange { limit: 4 }));
+        }
+        assert_eq!(ask(Some(&scaled), 7).0.unwrap().parallelism, Some(2));
+        assert_eq!(to(&ended(RunState::Completed), 1), (None, Scale::Over));
+    }
+
+    #[test]
+    fn a_run_in_the_queue_is_scaled_ahead_of_its_claim() {
+        let run_id = RunId::parse("r").unwrap();
+        let budget = Budget { parallelism: Some(2), ..Budget::default() };
+        let request = Unclaimed { sequence: 9, requested_at: at(5), budget: &budget };
+        let to = |record: Option<&RunRecord>, number| scale(record, &run_id, Some(request), number);
+        let (waiting, said) = to(None, 1);
+        let waiting = waiting.unwrap();
+        assert_eq!((said, waiting.requested_at), (Scale::Set { before: 2 }, at(5)));
+        assert_eq!(to(Some(&waiting), 3), (None, Scale::OutOfRange { limit: 2 }));
+        let (claimed, claim) = ask(Some(&waiting), 9);
+        assert_eq!((claim, claimed.unwrap().parallelism), (Claim::Granted { attempt: 1 }, Some(1)));
+        assert_eq!(to(Some(&ended(RunState::Failed)), 1).0.unwrap().state, RunState::Failed);
+        let served = RunRecord { request_sequence: 9, ..ended(RunState::Failed) };
+        assert_eq!(to(Some(&served), 1), (None, Scale::Over));
+        assert_eq!(scale(None, &run_id, None, 1), (None, Scale::NotAsked));
+        assert_eq!(scale(Some(&waiting), &run_id, None, 1), (None, Scale::NotAsked));
     }
 }
