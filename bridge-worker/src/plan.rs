@@ -179,6 +179,18 @@ mod tests {
     }
 
     #[test]
+    fn pruning_is_part_of_the_plan_and_refused_with_its_path() {
+        let with = |pruner: serde_json::Value| {
+            planned(json!({"dataset_id": "digits", "parameters": {"pruner": pruner}}))
+        };
+        assert!(!with(json!(null)).unwrap().search.settings.pruning.is_active());
+        assert!(with(json!("median")).unwrap().search.settings.pruning.is_active());
+        let failure = with(json!({"name": "median", "startup_trials": -1})).unwrap_err();
+        assert_eq!((failure.class, failure.stage), (FailureClass::Validation, Stage::Validate));
+        assert!(failure.message.contains("parameters.pruner.startup_trials"), "{}", failure.message);
+    }
+
+    #[test]
     fn code_named_in_a_request_needs_the_operator_s_word() {
         let space = json!({"x": [1, 2]});
         let failure = planned(json!({"dataset_id": "iris", "trainer": "os:system", "search_space": space}))

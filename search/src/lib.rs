@@ -1,7 +1,8 @@
 //! The search itself: which candidate to train next, given what is known.
 //!
 //! A [`SearchSpace`] says what may be tried, a [`Strategy`] picks from it, and [`Search`] drives the two: it hands
-//! out [`Proposal`]s, takes [`Evaluation`]s in whatever order they arrive, and keeps the best.
+//! out [`Proposal`]s, takes [`Evaluation`]s in whatever order they arrive, and keeps the best. [`Pruning`] says which
+//! trials are not worth going on with, by what they report on their way.
 //!
 //! Invariants
 //! - Candidates are a function of the plan and the results alone. Which trial finished first, how many slots were
@@ -43,6 +44,7 @@ mod history;
 mod nearest;
 mod objective;
 mod plan;
+mod pruning;
 mod seed;
 mod settings;
 mod space;
@@ -53,6 +55,9 @@ pub use driver::{Best, Counts, Proposal, Recorded, Search, UnknownTrial};
 pub use history::Generation;
 pub use objective::{Direction, direction_of};
 pub use plan::{Plan, PlanError};
+pub use pruning::{
+    HalvingPruner, MAX_PEERS, MAX_STEPS, MedianPruner, PRUNERS, Pruning, PruningSettings, Verdict,
+};
 pub use seed::{seed_from_run_id, trial_seed};
 pub use settings::{MAX_TRIALS, SettingError, Settings};
 pub use space::{SearchSpace, SpaceError, TRAINERS};

@@ -3,6 +3,7 @@
 use serde_json::Value;
 
 use crate::objective::Direction;
+use crate::pruning::PruningSettings;
 use crate::space::describe;
 
 /// The largest number of trials a run may ask for; results are kept in memory, so there must be one.
@@ -35,6 +36,8 @@ pub struct Settings {
     pub elite_size: u32,
     /// Selection temperature: towards 0 the best entrant of a tournament always wins, a large one ignores fitness.
     pub tau: f64,
+    /// Which trials are stopped early.
+    pub pruning: PruningSettings,
 }
 
 /// A setting outside its limits.
@@ -62,13 +65,14 @@ impl Settings {
             crossover_rate: DEFAULT_CROSSOVER_RATE,
             elite_size: DEFAULT_ELITES,
             tau: DEFAULT_TAU,
+            pruning: PruningSettings::None,
         }
     }
 
     /// The settings a request asks for; what it leaves out keeps its default.
     ///
-    /// `parameters` is the request's free-form object: `mutation_rate`, `crossover_rate` and `elite_size` are read,
-    /// other keys are not ours to judge. An absent `elite_size` shrinks with a small population instead of making
+    /// `parameters` is the request's free-form object: `mutation_rate`, `crossover_rate`, `elite_size` and
+    /// `pruner` ([`PruningSettings::from_request`]) are read, other keys are not ours to judge. An absent `elite_size` shrinks with a small population instead of making
     /// it invalid. The result is validated.
     pub fn from_request(
         seed: u64,
@@ -103,6 +107,7 @@ impl Settings {
         if let Some(tau) = tau {
             settings.tau = tau;
         }
+        settings.pruning = PruningSettings::from_request(parameters)?;
         settings.validate()?;
         Ok(settings)
     }
@@ -124,7 +129,7 @@ impl Settings {
             let help = "1.0 is the default; towards 0 only the best are chosen";
             return Err(error("tau", "a finite number above 0", self.tau.to_string(), help));
         }
-        Ok(())
+        self.pruning.validate()
     }
 }
 
@@ -160,7 +165,7 @@ fn elite_error(population_size: u32, found: String) -> SettingError {
     error("parameters.elite_size", expected, found, "lower elite_size or raise budget.population_size")
 }
 
-fn error(
+pub(crate) fn error(
     path: impl Into<String>,
     expected: impl Into<String>,
     found: impl Into<String>,

@@ -18,7 +18,7 @@ use crate::genome::Genome;
 pub use defaults::TRAINERS;
 pub(crate) use domain::Domain;
 pub use error::SpaceError;
-pub(crate) use error::describe;
+pub(crate) use error::{describe, key_path};
 
 /// The name under which a trainer receives the list of hidden layer sizes.
 pub(crate) const LAYERS: &str = "layers";

@@ -4,8 +4,8 @@ use schemas::Event;
 use schemas::event::RunRequested;
 use serde_json::Value;
 
-/// Settings the strategies read from the free-form `parameters`.
-const SETTINGS: [&str; 3] = ["mutation_rate", "crossover_rate", "elite_size"];
+/// Settings that are read from the free-form `parameters`.
+const SETTINGS: [&str; 4] = ["mutation_rate", "crossover_rate", "elite_size", "pruner"];
 /// Likeness, from 0 to 1, from which a name passes for a slip of another.
 const LIKE: f64 = 0.6;
 
@@ -81,6 +81,7 @@ mod tests {
             ("objektive", Some("objective")),
             ("priorty", Some("priority")),
             ("max_consecutive_failure", Some("budget.max_consecutive_failures")),
+            ("prunner", Some("parameters.pruner")),
             ("zzz", None),
         ] {
             assert_eq!(meant(path).as_deref(), known, "{path}");

@@ -51,6 +51,12 @@ fn every_bad_spec_is_refused_with_its_code_and_path() {
         (with(r#""search_space": {"layers": []}"#), "search-space", "search_space.layers"),
         (with(r#""search_space": {"lr": {"low": 2, "high": 1}}"#), "search-space", "search_space.lr"),
         (with(r#""parameters": {"mutation_rate": 7}"#), "setting", "parameters.mutation_rate"),
+        (with(r#""parameters": {"pruner": "medium"}"#), "setting", "parameters.pruner"),
+        (
+            with(r#""parameters": {"pruner": {"name": "halving", "reduction_factor": 1}}"#),
+            "setting",
+            "parameters.pruner.reduction_factor",
+        ),
         (with(r#""tau": 0"#), "out-of-range", "tau"),
         (with(r#""seed": -1"#), "out-of-range", "seed"),
         (with(r#""priority": 101"#), "out-of-range", "priority"),

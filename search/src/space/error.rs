@@ -45,7 +45,7 @@ pub(crate) fn describe(value: &Value) -> String {
 }
 
 /// The path of a key: `parent.key`, or `parent["key"]` when the key is no plain word.
-pub(super) fn key_path(parent: &str, key: &str) -> String {
+pub(crate) fn key_path(parent: &str, key: &str) -> String {
     let plain = !key.is_empty() && key.chars().all(|c| c.is_alphanumeric() || c == '_' || c == '-');
     if plain && key.chars().count() <= SHOWN_CHARS {
         format!("{parent}.{key}")

@@ -1,7 +1,7 @@
 //! Candidates are a function of the plan and the results; nothing else shows in them.
 
 use proptest::prelude::*;
-use search::{Direction, Plan, STRATEGIES, SearchSpace, Settings};
+use search::{Direction, Plan, PruningSettings, STRATEGIES, SearchSpace, Settings};
 use serde_json::json;
 
 use crate::simulation::{CALM, Outcome, Weather, erratic, run};
@@ -17,6 +17,7 @@ fn plans() -> impl Strategy<Value = Plan> {
             crossover_rate,
             elite_size: population_size / 2,
             tau,
+            pruning: PruningSettings::None,
         },
     );
     (spaces(), settings, prop::sample::select(STRATEGIES), 1u64..40, 1u64..6).prop_map(

@@ -5,6 +5,7 @@ mod convergence;
 mod determinism;
 mod dialects;
 mod driver;
+mod pruning;
 mod refusals;
 mod settings;
 mod simulation;
