@@ -141,7 +141,7 @@ async fn warm_slot(python: &Path, effort: Effort) -> Result<Vec<Finding>, CliErr
 
 /// One trial as the worker holds it: take a slot, call, hear the result, give the slot back.
 async fn noop(slots: &Arc<Slots>, dir: &Path) -> Result<(), CliError> {
-    let mut lease = slots.acquire().await;
+    let mut lease = slots.join(0).acquire().await;
     let child = lease.child().await.map_err(|error| not_a_child(&error))?;
     let call = call(child.next_call(), "train", dir);
     child.send(&ToChild::Call(&call)).await?;

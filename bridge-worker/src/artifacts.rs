@@ -1,12 +1,9 @@
 //! Files a trial leaves behind, on their way into the object store.
 
-use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use async_nats::jetstream::object_store::{
-    ObjectInfo, ObjectMetadata, ObjectStore, UpdateMetadata,
-};
+use async_nats::jetstream::object_store::{ObjectInfo, ObjectMetadata, ObjectStore, UpdateMetadata};
 use futures_util::TryStreamExt as _;
 use schemas::event::ArtifactRef;
 use schemas::lifecycle::RunState;
@@ -89,17 +86,16 @@ impl Artifacts {
     }
 }
 
-/// Entry of an object's metadata that says how its run ended.
-const RUN_STATE: &str = "cerebros-run-state";
+/// Begins the description of a file whose run did not complete; the state follows. (The client's `update_metadata`
+/// writes names and descriptions and drops the rest.)
+const MARK: &str = "of a run that ended as ";
 
 impl Artifacts {
     /// Marks every file of a run with how the run ended, so that nobody takes it for one of a run that completed. What
     /// cannot be marked is said and left: the end of the run does not wait for it.
     pub async fn mark(&self, run: &RunId, state: RunState) {
         for object in self.of_run(run).await {
-            let mut metadata = object.metadata.clone();
-            metadata.insert(RUN_STATE.to_owned(), state.to_string());
-            if let Err(error) = self.update(&object, metadata).await {
+            if let Err(error) = self.describe(&object, Some(format!("{MARK}{state}"))).await {
                 tracing::warn!(%run, object = object.name, error, "artefact not marked");
             }
         }
@@ -110,13 +106,11 @@ impl Artifacts {
     pub async fn keep_only(&self, run: &RunId, kept: &[String]) {
         for object in self.of_run(run).await {
             let is_kept = kept.contains(&uri(&object.name));
-            let is_marked = object.metadata.contains_key(RUN_STATE);
+            let is_marked = object.description.as_ref().is_some_and(|text| text.starts_with(MARK));
             let changed = if !is_kept {
                 self.store.delete(&object.name).await.map_err(|error| error.to_string())
             } else if is_marked {
-                let mut metadata = object.metadata.clone();
-                metadata.remove(RUN_STATE);
-                self.update(&object, metadata).await
+                self.describe(&object, None).await
             } else {
                 Ok(())
             };
@@ -126,13 +120,8 @@ impl Artifacts {
         }
     }
 
-    async fn update(&self, object: &ObjectInfo, metadata: HashMap<String, String>) -> Result<(), String> {
-        let update = UpdateMetadata {
-            name: object.name.clone(),
-            description: object.description.clone(),
-            metadata,
-            headers: object.headers.clone(),
-        };
+    async fn describe(&self, object: &ObjectInfo, description: Option<String>) -> Result<(), String> {
+        let update = UpdateMetadata { name: object.name.clone(), description, ..UpdateMetadata::default() };
         self.store.update_metadata(&object.name, update).await.map(drop).map_err(|error| error.to_string())
     }
 

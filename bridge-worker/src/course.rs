@@ -219,9 +219,9 @@ impl Course {
         })?;
         grant.announcer.go_on_from(checkpoint.lifecycle);
         self.account = Account::of(&checkpoint, &self.asked.request);
-        if let Some(state) = checkpoint.ended {
-            tracing::info!(run = %record.run_id, %state, "the run had ended; its end is written down now");
-            self.worker.record_end(&grant.held, state, |record| record).await.map_err(again)?;
+        if let Some(said) = checkpoint.ended.as_ref().and_then(ending::remembered) {
+            tracing::info!(run = %record.run_id, state = %said.state, "the run had ended; its end is written down now");
+            self.write(grant, &said).await?;
             return Err(Halt::Over);
         }
         let lost = checkpoint.losses_in_a_row(record.attempt, record.worker_losses);
@@ -253,7 +253,8 @@ impl Course {
             }
             Halt::Cancelled { .. } => (Why::Over(RunState::Cancelled), Settlement::Ack),
         };
-        let Some(grant) = grant else { return settlement };
+        // Nobody owns the run who could say what became of it: a request does not vanish.
+        let Some(grant) = grant else { return Settlement::Again(OUTAGE_PAUSE) };
         for act in self.done.undo(why) {
             if let Err(stopped) = self.act(act, &halt, grant).await {
                 return stopped;

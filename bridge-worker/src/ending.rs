@@ -48,13 +48,32 @@ pub(crate) fn completed(asked: &Asked, record: &RunRecord, account: &Account, st
         duration_ms: millis(account),
         artifact_refs: account.files.clone(),
     };
-    let ended_by = if status == "succeeded" { "max_trials" } else { status };
     Said {
         state: RunState::Completed,
         events: closed(asked, record, account, FinalStatus::Succeeded, event.into()),
-        ended_by: Some(ended_by.to_owned()),
+        ended_by: Some(ended_by(status).to_owned()),
         failure: None,
     }
+}
+
+/// The end an earlier attempt has said already.
+pub(crate) fn remembered(event: &Event) -> Option<Said> {
+    let said = |state, ended_by: &str, failure| {
+        Some(Said { state, events: Vec::new(), ended_by: Some(ended_by.to_owned()), failure })
+    };
+    match event {
+        Event::RunCompleted(end) => said(RunState::Completed, ended_by(&end.status), None),
+        Event::RunFailed(end) => {
+            said(RunState::Failed, end.failure.class.as_str(), Some(end.failure.clone()))
+        }
+        Event::RunCancelled(_) => said(RunState::Cancelled, "cancelled", None),
+        _ => None,
+    }
+}
+
+/// What ended a run that completed with a status.
+fn ended_by(status: &str) -> &str {
+    if status == "succeeded" { "max_trials" } else { status }
 }
 
 /// The end of an attempt that was halted.

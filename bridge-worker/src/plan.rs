@@ -30,7 +30,7 @@ pub struct RunPlan {
 impl RunPlan {
     /// True when trials may be stopped for what they report on the way.
     pub fn prunes(&self) -> bool {
-        false
+        self.search.settings.pruning.is_active()
     }
 }
 

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use schemas::cloudevents::header;
 use schemas::event::{TrialReported, TrialStatus};
-use schemas::lifecycle::{Lifecycle, RunState};
+use schemas::lifecycle::Lifecycle;
 use schemas::subject::STREAM;
 use schemas::{Event, Failure, RunId, Timestamp, TrialId};
 use search::Evaluation;
@@ -42,6 +42,8 @@ pub struct Report {
     pub step: i64,
     /// The objective.
     pub value: f64,
+    /// It was reported since the run was restarted last.
+    pub is_current: bool,
 }
 
 /// What earlier attempts have said.
@@ -55,8 +57,8 @@ pub struct Checkpoint {
     pub tries: BTreeMap<TrialId, u32>,
     /// True when the record of the run was opened.
     pub is_opened: bool,
-    /// How the run ended, when an attempt announced it and was lost before it could record it.
-    pub ended: Option<RunState>,
+    /// The end of the run, when an attempt announced it and was lost before it could record it.
+    pub ended: Option<Event>,
     /// Where the run stands.
     pub lifecycle: Lifecycle,
     /// The last attempt that got a trial to its end, or was stopped in order.
@@ -91,6 +93,11 @@ impl Checkpoint {
             }
         }
         Ok(checkpoint)
+    }
+
+    /// Values reported by trials whose course counts: those whose result does, and those that are under way.
+    pub fn reports_that_count(&self) -> impl Iterator<Item = &Report> {
+        self.reports.iter().filter(|report| report.is_current || self.numbers.contains(&report.trial))
     }
 
     /// How long earlier attempts of this epoch have worked on the run.
@@ -128,9 +135,9 @@ impl Checkpoint {
         match event {
             Event::TrialReported(trial) => self.take_trial(trial, is_current),
             Event::RunInterrupted(_) => self.last_fruitful = self.last_fruitful.max(attempt),
-            Event::RunCompleted(_) if is_current => self.ended = Some(RunState::Completed),
-            Event::RunFailed(_) if is_current => self.ended = Some(RunState::Failed),
-            Event::RunCancelled(_) if is_current => self.ended = Some(RunState::Cancelled),
+            Event::RunCompleted(_) | Event::RunFailed(_) | Event::RunCancelled(_) if is_current => {
+                self.ended = Some(event);
+            }
             Event::RunException(exception) if is_current && exception.will_retry => {
                 if let Some(trial) = exception.trial_id {
                     *self.tries.entry(trial).or_default() += 1;
@@ -138,7 +145,7 @@ impl Checkpoint {
             }
             Event::MetricReported(metric) if reading.reports_of == Some(metric.name.as_str()) => {
                 if let Some(trial) = metric.trial_id.number_in(reading.run) {
-                    self.reports.push(Report { trial, step: metric.step, value: metric.value.0 });
+                    self.reports.push(Report { trial, step: metric.step, value: metric.value.0, is_current });
                 }
             }
             Event::RunStarted(_)

@@ -2,12 +2,13 @@
 
 mod progress;
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use schemas::event::{MlRunStarted, RunStarted};
-use schemas::{Event, Json};
-use search::Search;
+use schemas::{Event, Json, TrialId};
+use search::{Pruning, Search};
 use service_kit::clock;
 use service_kit::registry::RunRecord;
 use service_kit::shutdown::Shutdown;
@@ -45,7 +46,8 @@ pub(crate) struct Run {
     vitals: Arc<Vitals>,
     supervisor: Supervisor,
     best: Arc<BestSoFar>,
-    tries: Arc<Mutex<std::collections::BTreeMap<schemas::TrialId, u32>>>,
+    tries: Arc<Mutex<BTreeMap<TrialId, u32>>>,
+    pruning: Arc<Mutex<Pruning>>,
     place: Arc<Place>,
     began: Instant,
     resumed: u32,
@@ -70,10 +72,16 @@ impl Run {
             max_consecutive_failures: budget.max_consecutive_failures,
             parallelism: grant.held.record.parallelism,
         };
+        let settings = &plan.search.settings;
+        let mut pruning = Pruning::new(&settings.pruning, settings.direction, plan.search.lag);
+        for report in checkpoint.reports_that_count() {
+            pruning.record(report.trial, report.step, report.value);
+        }
         let mut run = Self {
             supervisor: Supervisor::new(search, limits),
             best: Arc::default(),
             tries: Arc::new(Mutex::new(checkpoint.tries.clone())),
+            pruning: Arc::new(Mutex::new(pruning)),
             place: Arc::new(worker.slots.join(plan.request.priority)),
             record: grant.held.record.clone(),
             announcer: grant.announcer.clone(),
@@ -232,6 +240,7 @@ impl Run {
             vitals: self.vitals.clone(),
             retries: worker.retries,
             tries: self.tries.clone(),
+            pruning: self.pruning.clone(),
             stop,
             best: self.best.clone(),
         }

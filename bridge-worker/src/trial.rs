@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use schemas::event::{ArtifactRef, RunException, TrialReported, TrialStatus};
 use schemas::{Event, Failure, FailureClass, Json, Real, Stage, Timestamp, TrialId};
-use search::Proposal;
+use search::{Proposal, Pruning};
 use service_kit::clock;
 use tokio::sync::watch;
 
@@ -50,6 +50,8 @@ pub struct Trial {
     pub retries: RetryPolicy,
     /// Tries of the run's trials, this attempt's and those of earlier ones, that were to be tried again.
     pub tries: Arc<Mutex<BTreeMap<TrialId, u32>>>,
+    /// What the run's trials reported, and whether going on is worth it.
+    pub pruning: Arc<Mutex<Pruning>>,
     /// Says when to stop.
     pub stop: watch::Receiver<Option<Stop>>,
     /// The best objective that is durable so far; decides whether files are worth keeping.

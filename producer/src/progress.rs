@@ -11,8 +11,6 @@
 //! Deliberately not here: which event ends a watch (an earlier attempt's end is no end); the one who watches knows which
 //! request is served.
 
-mod again;
-
 use std::collections::{BTreeSet, HashMap};
 
 use schemas::event::{Direction, RunRequested, TrialReported, TrialStatus};
@@ -20,7 +18,6 @@ use schemas::lifecycle::RunState;
 use schemas::{Event, Json, Real, Timestamp, TrialId};
 
 use crate::follow::RunEvent;
-use again::Again;
 
 /// Trials remembered as under way; no run has more at once.
 const MAX_RUNNING: usize = 1024;
@@ -88,7 +85,7 @@ impl Progress {
             && event.is_for_failed_trials
             && self.state.is_final()
         {
-            return self.request(request, Some(Again::Failed));
+            return self.request(request, true);
         }
         self.apply(&event.event, event.line.time)
     }
@@ -98,7 +95,7 @@ impl Progress {
     pub fn apply(&mut self, event: &Event, time: Timestamp) -> bool {
         let may_restart = matches!(self.state, RunState::Failed | RunState::Cancelled);
         if let (Event::RunRequested(request), true) = (event, may_restart || self.attempt == 0) {
-            return self.request(request, may_restart.then_some(Again::Unsuccessful));
+            return self.request(request, may_restart);
         }
         let is_stale = event.attempt().is_some_and(|attempt| attempt < self.attempt);
         let is_later = matches!(event, Event::RunStarted(started) if started.attempt > self.attempt);
@@ -108,7 +105,7 @@ impl Progress {
         match event {
             Event::RunStarted(started) => {
                 if self.state.is_final() {
-                    self.restart(if may_restart { Again::Unsuccessful } else { Again::Failed });
+                    self.restart();
                 }
                 self.objective_is(&started.objective, None);
                 self.attempt = started.attempt;
@@ -170,18 +167,19 @@ impl Progress {
         self.rate(now).map(|rate| f64::from(left) / rate)
     }
 
-    fn request(&mut self, request: &RunRequested, again: Option<Again>) -> bool {
+    fn request(&mut self, request: &RunRequested, is_again: bool) -> bool {
         self.total = Some(request.budget.max_trials);
         self.objective_is(&request.objective, request.direction);
-        if let Some(again) = again {
-            self.restart(again);
+        if is_again {
+            self.restart();
         }
         true
     }
 
     /// A run that is asked for again keeps what is not trained again.
-    fn restart(&mut self, again: Again) {
-        self.ended.retain(|_, status| !again.concerns(*status));
+    fn restart(&mut self) {
+        let is_result = |status: TrialStatus| !matches!(status, TrialStatus::Failed | TrialStatus::Cancelled);
+        self.ended.retain(|_, status| is_result(*status));
         self.done = u32::try_from(self.ended.len()).unwrap_or(u32::MAX);
         self.failed = 0;
         self.stand(RunState::Requested);

@@ -23,10 +23,9 @@ use crate::submit::{envelope, send};
 /// The arguments of `retry`.
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "A run that failed or was cancelled goes on: every trial that did not succeed is trained \
-    again, those that succeeded keep their results. With --only failed, the trials that failed or were cancelled are \
-    trained again and all others keep their results, pruned ones too; a run that completed with failed trials may \
-    be asked for again in this way only.\n\n\
+    after_help = "A run that failed or was cancelled goes on: trials that failed or were cancelled are trained \
+    again, all others keep their results, pruned ones too. With --only failed, a run that completed with failed \
+    trials may be asked for again as well.\n\n\
     Examples:\n  producer retry RUN                  goes on where a failed or cancelled run stopped\n  \
     producer retry RUN --only failed    trains the failed trials of a run again, completed or not"
 )]

@@ -195,6 +195,9 @@ pub struct Lease {
 }
 
 impl Lease {
+    /// How often to extend leases of consumers with our own ack wait, of which many are extended at once.
+    pub const PERIOD: Duration = Duration::from_secs(crate::topology::ACK_WAIT.as_secs() / 3);
+
     /// How often a lease is extended: a third of the consumer's own ack wait, so that two lost extensions do no harm.
     pub fn period(&self) -> Duration {
         (self.ack_wait / 3).max(LEAST_PERIOD)

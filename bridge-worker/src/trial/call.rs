@@ -5,8 +5,9 @@ use std::path::Path;
 use std::process::ExitStatus;
 use std::time::Duration;
 
-use schemas::event::{Invalid, MetricReported};
-use schemas::{Event, Failure, FailureClass, Stage, TrialId};
+use schemas::event::{Invalid, MetricReported, TrialStatus};
+use schemas::{Event, Failure, FailureClass, Real, Stage, TrialId};
+use search::Verdict;
 use service_kit::clock;
 use tokio::sync::watch;
 use tokio::time::Instant;
@@ -49,11 +50,15 @@ pub(super) struct Conversation<'a> {
     workdir: &'a Path,
     limit: Duration,
     files: Vec<Announced>,
+    /// The objective at the report that was its last, when the search stops the trial.
+    pruned_at: Option<Real>,
 }
 
 /// What a step of the conversation came to.
 enum Step {
     GoOn,
+    /// The trial is not worth going on with; it learns so at its next report.
+    Prune,
     Result(Box<CallResult>),
 }
 
@@ -70,7 +75,7 @@ enum Cut {
 impl<'a> Conversation<'a> {
     pub(super) fn new(trial: &'a Trial, id: &'a TrialId, workdir: &'a Path) -> Self {
         let limit = Duration::try_from_secs_f64(trial.plan.max_trial_seconds).unwrap_or(Duration::MAX);
-        Self { trial, id, workdir, limit, files: Vec::new() }
+        Self { trial, id, workdir, limit, files: Vec::new(), pruned_at: None }
     }
 
     /// Trains in the leased slot. Afterwards the slot holds a child that is fit for the next trial, or none.
@@ -93,7 +98,7 @@ impl<'a> Conversation<'a> {
                     tracing::warn!(trial = %self.id, "the trial left processes behind; its child is replaced");
                     child.kill().await;
                 }
-                Ok(*result)
+                Ok(self.as_pruned(*result))
             }
             Err(cut) => {
                 let status = match (taken, &cut) {
@@ -132,6 +137,11 @@ impl<'a> Conversation<'a> {
             };
             match self.hear(message, call.id).await? {
                 Step::GoOn => pulse.beat(Instant::now()),
+                Step::Prune => {
+                    pulse.beat(Instant::now());
+                    let order = ToChild::Stop { id: call.id, reason: "pruned" };
+                    child.send(&order).await.map_err(|_| Cut::Lost(Lost::Ended))?;
+                }
                 Step::Result(result) => return Ok(result),
             }
         }
@@ -157,7 +167,10 @@ impl<'a> Conversation<'a> {
     async fn hear(&mut self, message: FromChild, call: u64) -> Result<Step, Cut> {
         match message {
             FromChild::Heartbeat => Ok(Step::GoOn),
+            // What it reports before it hears that it is pruned is no part of its course.
+            FromChild::Report { id, .. } if id == call && self.pruned_at.is_some() => Ok(Step::GoOn),
             FromChild::Report { id, metrics, step } if id == call => {
+                let objective = metrics.get(&self.trial.plan.request.objective).copied();
                 let recorded_at = clock::now();
                 let event = |(name, value)| -> Event {
                     MetricReported {
@@ -174,7 +187,7 @@ impl<'a> Conversation<'a> {
                 let events: Vec<Event> = metrics.into_iter().map(event).collect();
                 events.iter().try_for_each(Event::validate).map_err(Cut::Unsayable)?;
                 self.trial.announcer.say(&events).await.map_err(Cut::Unsaid)?;
-                Ok(Step::GoOn)
+                Ok(objective.map_or(Step::GoOn, |objective| self.judge(step, objective)))
             }
             FromChild::Artifact { id, name, path, sha256, media_type, .. } if id == call => {
                 self.files.retain(|file| file.name != name);
@@ -194,6 +207,31 @@ impl<'a> Conversation<'a> {
                 Err(Cut::Lost(Lost::Broken(format!("it spoke out of turn: {other:?}"))))
             }
         }
+    }
+
+    /// Whether the trial is worth going on with, now that this is durable.
+    fn judge(&mut self, step: i64, objective: Real) -> Step {
+        let number = self.trial.proposal.number;
+        let mut pruning = self.trial.pruning.lock().expect("nobody panics while holding the reports");
+        if !pruning.is_active() {
+            return Step::GoOn;
+        }
+        pruning.record(number, step, objective.0);
+        match pruning.verdict(number, step) {
+            Verdict::GoOn => Step::GoOn,
+            Verdict::Prune => {
+                self.pruned_at = Some(objective);
+                Step::Prune
+            }
+        }
+    }
+
+    /// A trial that was to be stopped is pruned, whether it heard of it in time or came to its end before: the same
+    /// search prunes the same trials.
+    fn as_pruned(&self, result: CallResult) -> CallResult {
+        let Some(objective) = self.pruned_at else { return result };
+        let metrics = [(self.trial.plan.request.objective.clone(), objective)].into();
+        CallResult { status: TrialStatus::Pruned, metrics, failure: None, ..result }
     }
 
     fn call(&self, id: u64) -> Call {

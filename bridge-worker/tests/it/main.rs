@@ -8,4 +8,7 @@ mod house;
 mod python;
 mod refusals;
 mod runs;
+mod sharing;
+mod steps;
 mod takeover;
+mod tries;

@@ -97,7 +97,9 @@ fn of_claim(answer: Claim, record: &RunRecord, class: FailureClass) -> Effect {
             other @ (Effect::None(_) | Effect::Unsafe(_)) => other,
         },
         Claim::AlreadyOver => Effect::None(over(record)),
-        Claim::Duplicate | Claim::Stale => Effect::None(format!("the run {} is being served already", record.run_id)),
+        Claim::Duplicate | Claim::Stale => {
+            Effect::None(format!("the run {} is being served already", record.run_id))
+        }
         Claim::Cancelled { .. } => {
             Effect::None(format!("the run {} was cancelled before it began", record.run_id))
         }

@@ -68,9 +68,15 @@ fn after(events: &[Event]) -> Lifecycle {
 fn a_run_starts_reports_trials_and_ends_once() {
     let mut life = after(&[started(1), trial(1), completed(1)]);
     assert_eq!(life.state(), RunState::Completed);
-    for late in [completed(1), failed(1), cancelled(2), started(2), trial(1), interrupted(1)] {
+    for late in [completed(1), failed(1), cancelled(2), started(1), trial(1), interrupted(1)] {
         assert!(matches!(life.apply(&late), Err(OrderError::AfterEnd { .. })), "{late:?}");
     }
+}
+
+#[test]
+fn a_run_that_is_over_goes_on_under_a_later_attempt_only() {
+    let mut life = after(&[started(1), trial(1), completed(1), started(2), trial(2), completed(2)]);
+    assert!(matches!(life.apply(&completed(3)), Err(OrderError::AfterEnd { .. })));
 }
 
 #[test]

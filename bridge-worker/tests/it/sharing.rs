@@ -1,0 +1,135 @@
+//! Runs that share slots: turns, priorities, more and less at once, and an end for those that wait.
+
+use std::time::{Duration, Instant};
+
+use schemas::Event;
+use schemas::event::TrialStatus;
+use schemas::lifecycle::RunState;
+use serde_json::json;
+use service_kit::registry::{RunRecord, record};
+
+use crate::house::House;
+
+const ONE_SLOT: [&str; 6] =
+    ["--slots", "1", "--allow-entrypoint", "faulty_trainers:*", "--allow-entrypoint", "searching:*"];
+
+fn slices(run: &str, trials: u32, seconds: f64) -> serde_json::Value {
+    json!({"run_id": run, "dataset_id": "digits", "trainer": "faulty_trainers:sleeps_in_slices", "seed": 5,
+        "search_space": {"seconds": [seconds]}, "budget": {"max_trials": trials, "parallelism": 8}})
+}
+
+/// The runs whose trials ended, in order.
+async fn order(house: &House) -> Vec<String> {
+    let mut all = Vec::new();
+    let mut history = service_kit::history::History::to_the_present(
+        &house.broker,
+        schemas::subject::STREAM,
+        &["ml.run.trial"],
+        1,
+    )
+    .await
+    .unwrap();
+    while let Some(kept) = history.next().await.unwrap() {
+        if let Ok(Event::TrialReported(trial)) = kept.decode().map(|decoded| decoded.event) {
+            all.push(trial.run_id.to_string());
+        }
+    }
+    all
+}
+
+#[tokio::test]
+async fn a_small_run_takes_its_turns_beside_a_big_one_that_keeps_every_slot_busy() {
+    let house = House::open().await;
+    let worker = house.worker(&ONE_SLOT).await;
+    house.request(slices("big", 200, 0.1)).await;
+    house.trained("big", 2).await;
+    house.request(slices("small", 3, 0.1)).await;
+    house.ended("small").await;
+    let done = house.trials("big").await.len();
+    assert!(done < 30, "the big run had {done} trials before the small one had its three");
+    worker.stop().await;
+}
+
+#[tokio::test]
+async fn a_run_of_higher_priority_goes_before_those_that_wait() {
+    let house = House::open().await;
+    let worker = house.worker(&ONE_SLOT).await;
+    house.request(slices("low", 60, 0.1)).await;
+    house.trained("low", 2).await;
+    let mut high = slices("high", 6, 0.1);
+    high["priority"] = json!(50);
+    house.request(high).await;
+    house.ended("high").await;
+    let order = order(&house).await;
+    let first = order.iter().position(|run| run == "high").unwrap();
+    let between = order[first..].iter().take_while(|run| *run != "low").count();
+    assert!(between >= 5, "once it is there it is not interrupted: {order:?}");
+    worker.stop().await;
+}
+
+#[tokio::test]
+async fn a_run_that_is_scaled_down_has_fewer_trials_under_way() {
+    let house = House::open().await;
+    let worker = house.worker(&["--slots", "2", "--allow-entrypoint", "faulty_trainers:*"]).await;
+    house.request(slices("scaled", 400, 0.1)).await;
+    house.trained("scaled", 4).await;
+    let run = schemas::RunId::parse("scaled").unwrap();
+    let one = |known: Option<&RunRecord>| (record::scale(known, &run, None, 1).0, ());
+    house.registry.change(&run, one).await.unwrap();
+    testkit::wait_until("one trial is under way", crate::house::PATIENCE, async || {
+        (house.record("scaled").await?.running_trials == 1).then_some(())
+    })
+    .await;
+    worker.stop().await;
+}
+
+#[tokio::test]
+async fn a_run_that_waits_in_the_queue_is_cancelled_within_two_seconds() {
+    let house = House::open().await;
+    // Nobody takes requests: the gates of the queue are those of a worker that is full.
+    let worker = house.worker(&ONE_SLOT).await;
+    for number in 0..80 {
+        house.request(slices(&format!("busy-{number}"), 500, 5.0)).await;
+    }
+    house.request(slices("queued", 3, 0.1)).await;
+    testkit::wait_until("the worker has its hands full", crate::house::PATIENCE, async || {
+        house.record("busy-0").await.filter(|record| record.running_trials > 0)
+    })
+    .await;
+    assert!(house.record("queued").await.is_none(), "it waits");
+    let asked = Instant::now();
+    house
+        .publish_plain("cerebros.nas.run.cancel_requested", r#"{"run_id": "queued", "reason": "enough"}"#)
+        .await;
+    let record = house.ended("queued").await;
+    assert!(asked.elapsed() < Duration::from_secs(2), "{:?}", asked.elapsed());
+    assert_eq!((record.state, record.dataset_id.as_str()), (RunState::Cancelled, "digits"));
+    let cancelled = house.events("queued").await;
+    let reasons: Vec<_> = cancelled
+        .iter()
+        .filter_map(|event| if let Event::RunCancelled(end) = event { end.reason.clone() } else { None })
+        .collect();
+    assert_eq!(reasons, ["enough"]);
+    // The request is still in the queue, and has no effect when it is handed over.
+    worker.kill_hard().await;
+}
+
+#[tokio::test]
+async fn a_run_is_cancelled_within_two_seconds_while_the_worker_drains() {
+    let house = House::open().await;
+    let mut worker = house.worker(&ONE_SLOT).await;
+    house.request(slices("draining", 10, 8.0)).await;
+    testkit::wait_until("a trial is under way", crate::house::PATIENCE, async || {
+        house.record("draining").await.filter(|record| record.running_trials > 0)
+    })
+    .await;
+    worker.signal(nix::sys::signal::Signal::SIGTERM);
+    let asked = Instant::now();
+    house.publish_plain("cerebros.nas.run.cancel_requested", r#"{"run_id": "draining"}"#).await;
+    let record = house.ended("draining").await;
+    assert!(asked.elapsed() < Duration::from_secs(2), "{:?}", asked.elapsed());
+    assert_eq!(record.state, RunState::Cancelled);
+    let status = tokio::time::timeout(Duration::from_secs(30), worker.child.wait()).await.unwrap().unwrap();
+    assert!(status.success());
+    assert!(house.trials("draining").await.iter().all(|trial| trial.status == TrialStatus::Cancelled));
+}
