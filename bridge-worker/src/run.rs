@@ -173,8 +173,9 @@ impl Run {
         let (mut cancels, mut scales) = (self.signals.clone(), self.signals.clone());
         let deadline = self.deadline();
         let mut drain_ends: Option<Instant> = None;
-        let (mut is_out_of_time, mut is_drained, mut is_cancelled, mut is_interrupted) =
-            (false, false, false, false);
+        // What has happened stays so: each of these is listened for once.
+        let (mut is_out_of_time, mut is_drained, mut is_cancelled, mut is_interrupted, mut is_stale) =
+            (false, false, false, false, false);
         let mut commands = self.supervisor.start();
         loop {
             for command in commands.drain(..) {
@@ -191,7 +192,10 @@ impl Run {
             reporter.tell(&self.supervisor);
             let input = tokio::select! {
                 Some(ended) = trials.join_next() => ended.unwrap_or_else(|error| panicked(&error)),
-                () = self.silenced.cancelled() => Input::Stale,
+                () = self.silenced.cancelled(), if !is_stale => {
+                    is_stale = true;
+                    Input::Stale
+                }
                 reason = cancels.cancelled(), if !is_cancelled => {
                     is_cancelled = true;
                     Input::Cancel { reason }

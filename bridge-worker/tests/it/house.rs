@@ -48,6 +48,12 @@ impl House {
         self.worker_with(arguments, &[("CEREBROS_ENABLED", "true"), ("FEATURES", "ml_nas")]).await
     }
 
+    /// The same, reaching the broker at `url`.
+    pub(crate) async fn worker_at(&self, url: &str, arguments: &[&str]) -> WorkerProcess {
+        let gates = [("CEREBROS_ENABLED", "true"), ("FEATURES", "ml_nas"), ("NATS_URL", url)];
+        self.worker_with(arguments, &gates).await
+    }
+
     /// Starts a worker with exactly these gates.
     pub(crate) async fn worker_with(&self, arguments: &[&str], gates: &[(&str, &str)]) -> WorkerProcess {
         let python = testkit::trainer_python().await;
@@ -60,8 +66,8 @@ impl House {
             .args(arguments)
             .env_remove("CEREBROS_ENABLED")
             .env_remove("FEATURES")
-            .envs(gates.iter().copied())
             .env("NATS_URL", self.nats.url())
+            .envs(gates.iter().copied())
             .env("CEREBROS_DATA_DIR", self.scratch.path())
             .env("CEREBROS_PYTHON", python)
             .env("CEREBROS_REPO", fixtures)
@@ -127,6 +133,21 @@ impl House {
             (self.trials(run).await.len() >= count).then_some(())
         })
         .await;
+    }
+
+    /// The run of every event on a subject, in order.
+    pub(crate) async fn runs_on(&self, subject: &str) -> Vec<String> {
+        let mut history = History::to_the_present(&self.broker, STREAM, &[subject], 1).await.unwrap();
+        let mut runs = Vec::new();
+        while let Some(kept) = history.next().await.unwrap() {
+            runs.extend(kept.headers.get(schemas::cloudevents::header::RUN_ID).map(str::to_owned));
+        }
+        runs
+    }
+
+    /// How many events there are on a subject.
+    pub(crate) async fn count(&self, subject: &str) -> usize {
+        self.runs_on(subject).await.len()
     }
 
     /// Messages the worker consumer has not settled.

@@ -8,8 +8,9 @@ use schemas::Event;
 use schemas::event::TrialReported;
 use schemas::lifecycle::RunState;
 use serde_json::json;
+use testkit::{Fault, Proxy, wait_until};
 
-use crate::house::House;
+use crate::house::{House, PATIENCE};
 
 fn forty(run: &str) -> serde_json::Value {
     json!({"run_id": run, "dataset_id": "digits", "trainer": "faulty_trainers:sleeps_in_slices", "seed": 5,
@@ -101,4 +102,135 @@ async fn a_broker_that_is_killed_and_restarted_mid_run_costs_nothing() {
     assert_eq!((record.state, record.completed_trials), (RunState::Completed, 20));
     assert_eq!(house.trials("outage").await.len(), 20);
     tokio::time::timeout(Duration::from_secs(60), worker.stop()).await.unwrap();
+}
+
+/// Twice as many trials, twice as long each.
+fn long(run: &str) -> serde_json::Value {
+    let mut request = forty(run);
+    request["search_space"]["seconds"] = json!([0.15]);
+    request["budget"]["max_trials"] = json!(40);
+    request
+}
+
+/// A worker that is up soon: its children import nothing.
+const QUICK: [&str; 6] = ["--slots", "2", "--preload", "noop", "--allow-entrypoint", "faulty_trainers:*"];
+
+/// Milliseconds below `limit`, different every time, the same in every run of the test.
+fn moment(number: u64, limit: u64) -> Duration {
+    Duration::from_millis((number.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 33) % limit)
+}
+
+/// The run has the trials of an undisturbed one, each said once, and one end.
+async fn same_as_undisturbed(house: &House, run: &str) {
+    let whole = format!("{run}-undisturbed");
+    house.request(long(&whole)).await;
+    house.ended(&whole).await;
+    let (trials, undisturbed) = (house.trials(run).await, house.trials(&whole).await);
+    assert_eq!(trials.len(), 40, "each trial exactly once");
+    assert_eq!(told(&trials), told(&undisturbed));
+    let best = async |run: &str| house.record(run).await.unwrap().best_metric;
+    assert_eq!(best(run).await, best(&whole).await);
+    let ends = house.events(run).await.iter().filter(|event| event.is_terminal()).count();
+    assert_eq!(ends, 1);
+}
+
+#[tokio::test]
+async fn a_run_whose_worker_is_killed_twenty_times_ends_like_an_undisturbed_one() {
+    let house = House::open().await;
+    house.request(long("killed-often")).await;
+    for number in 0..20 {
+        let worker = house.worker(&QUICK).await;
+        if number % 2 == 0 {
+            // Something has to come of it now and then: a run that only takes workers down is given up.
+            let before = house.trials("killed-often").await.len();
+            house.trained("killed-often", (before + 1).min(40)).await;
+        }
+        tokio::time::sleep(moment(number, 400)).await;
+        worker.kill_hard().await;
+    }
+    let worker = house.worker(&QUICK).await;
+    let record = house.ended("killed-often").await;
+    assert_eq!((record.state, record.failures, record.interruptions), (RunState::Completed, 0, 0));
+    assert!((10..=20).contains(&record.worker_losses), "{}", record.worker_losses);
+    same_as_undisturbed(&house, "killed-often").await;
+    worker.stop().await;
+}
+
+#[tokio::test]
+async fn a_run_that_is_interrupted_five_times_has_failed_not_once() {
+    let house = House::open().await;
+    house.request(long("interrupted")).await;
+    for attempt in 1..=5 {
+        let worker = house.worker(&QUICK).await;
+        wait_until(&format!("attempt {attempt}"), PATIENCE, async || {
+            house
+                .record("interrupted")
+                .await
+                .filter(|record| record.attempt == attempt && record.state == RunState::Running)
+        })
+        .await;
+        worker.stop().await;
+    }
+    let worker = house.worker(&QUICK).await;
+    let record = house.ended("interrupted").await;
+    assert_eq!((record.failures, record.interruptions, record.worker_losses), (0, 5, 0));
+    same_as_undisturbed(&house, "interrupted").await;
+    worker.stop().await;
+}
+
+#[tokio::test]
+async fn a_connection_that_is_cut_black_holed_and_throttled_costs_no_trial_and_doubles_none() {
+    let house = House::open().await;
+    let proxy = Proxy::start(&house.nats.url()).await;
+    let worker = house.worker_at(&proxy.url(), &QUICK).await;
+    house.request(long("network")).await;
+    for (number, fault) in [Fault::Cut, Fault::BlackHole, Fault::Throttle(20_000)].into_iter().enumerate() {
+        house.trained("network", 4 + 8 * number).await;
+        proxy.set(fault);
+        tokio::time::sleep(Duration::from_secs(4)).await;
+        proxy.set(Fault::Pass);
+    }
+    let record = house.ended("network").await;
+    assert_eq!((record.state, record.failures), (RunState::Completed, 0));
+    let second = house.worker(&QUICK).await;
+    same_as_undisturbed(&house, "network").await;
+    second.stop().await;
+    worker.stop().await;
+}
+
+#[tokio::test]
+async fn a_thousand_queued_runs_complete_exactly_once_while_workers_are_killed() {
+    const RUNS: usize = 1000;
+    let house = House::open().await;
+    for number in 0..RUNS {
+        let request = json!({"run_id": format!("q-{number}"), "dataset_id": "digits", "trainer": "noop",
+            "budget": {"max_trials": 1}});
+        house.request(request).await;
+    }
+    let mut workers = [house.worker(&QUICK).await, house.worker(&QUICK).await];
+    let mut kills = 0;
+    while house.count("cerebros.nas.run.completed").await < RUNS {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        let next = house.worker(&QUICK).await;
+        std::mem::replace(&mut workers[kills % 2], next).kill_hard().await;
+        kills += 1;
+        assert!(
+            kills < 120,
+            "{} of {RUNS} after {kills} kills",
+            house.count("cerebros.nas.run.completed").await
+        );
+    }
+    assert!(kills >= 2, "it was over before anybody was killed");
+    wait_until("every request is settled", PATIENCE, async || (house.unsettled().await == 0).then_some(()))
+        .await;
+    for (subject, what) in [("cerebros.nas.run.completed", "ends"), ("ml.run.trial", "trials")] {
+        let runs = house.runs_on(subject).await;
+        assert_eq!(runs.len(), RUNS, "{what}, {kills} kills");
+        let distinct: std::collections::BTreeSet<_> = runs.into_iter().collect();
+        assert_eq!(distinct.len(), RUNS, "{what}: one for each");
+    }
+    assert_eq!(house.count("cerebros.nas.run.failed").await, 0);
+    for worker in workers {
+        worker.stop().await;
+    }
 }
