@@ -115,8 +115,6 @@ pub(crate) enum Target {
     None,
     /// The ratio is at most this.
     RatioAtMost(f64),
-    /// The ratio is below this.
-    RatioBelow(f64),
     /// The ratio is at least this.
     RatioAtLeast(f64),
     /// Our own figure is below this one.
@@ -128,7 +126,6 @@ impl fmt::Display for Target {
         match self {
             Self::None => Ok(()),
             Self::RatioAtMost(most) => write!(f, "<= {most} x"),
-            Self::RatioBelow(limit) => write!(f, "< {limit} x"),
             Self::RatioAtLeast(least) => write!(f, ">= {least} x"),
             Self::OursBelow(limit) => write!(f, "< {limit}"),
         }
@@ -139,9 +136,7 @@ impl Serialize for Target {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         match self {
             Self::None => serializer.serialize_none(),
-            Self::RatioAtMost(_) | Self::RatioBelow(_) | Self::RatioAtLeast(_) | Self::OursBelow(_) => {
-                serializer.collect_str(self)
-            }
+            Self::RatioAtMost(_) | Self::RatioAtLeast(_) | Self::OursBelow(_) => serializer.collect_str(self),
         }
     }
 }
@@ -258,7 +253,6 @@ fn judge(ours: Option<Figure>, ratio: Option<f64>, target: Target) -> Verdict {
     let is_met = match target {
         Target::None => return Verdict::Shown,
         Target::RatioAtMost(most) => ratio.map(|ratio| ratio <= most),
-        Target::RatioBelow(limit) => ratio.map(|ratio| ratio < limit),
         Target::RatioAtLeast(least) => ratio.map(|ratio| ratio >= least),
         Target::OursBelow(limit) => ours.map(|ours| ours.in_base() < limit.in_base()),
     };
