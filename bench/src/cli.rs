@@ -6,7 +6,7 @@ use service_kit::output::{Format, Printer, note, warning};
 use service_kit::program::{self, Kind};
 
 use crate::table::{Finding, Verdict};
-use crate::{child, contracts, memory, profile, runs, slots};
+use crate::{chaos, child, contracts, memory, profile, runs, slots};
 
 /// Measures the promised ratios. Exit 0: every target is met; 9: one is missed, or a peer could not be measured.
 #[derive(Debug, clap::Parser)]
@@ -24,6 +24,12 @@ pub(crate) struct Cli {
     /// A peer that cannot be measured here is no finding
     #[arg(long)]
     allow_missing: bool,
+    /// Play this scenario of `chaos` alone; can be repeated
+    #[arg(long, value_enum, value_name = "NAME")]
+    scenario: Vec<chaos::Scenario>,
+    /// The random moments of `chaos` again, as an earlier run has printed it
+    #[arg(long, value_name = "N")]
+    seed: Option<u64>,
 }
 
 /// What can be measured.
@@ -43,6 +49,8 @@ enum What {
     Memory,
     /// Where the time of one no-op run goes, for tuning; no targets
     Profile,
+    /// Workers, broker and network killed, stopped, frozen and cut off; ten minutes, and not part of `all`
+    Chaos,
 }
 
 /// How many repetitions.
@@ -92,6 +100,7 @@ pub(crate) async fn run(cli: Cli) -> Result<Exit, CliError> {
         What::Slots => slots::measure(effort).await?,
         What::Memory => memory::measure(effort).await?,
         What::Profile => profile::measure(effort).await?,
+        What::Chaos => chaos::measure(effort, &cli.scenario, cli.seed).await?,
     };
     Printer::new(if cli.json { Format::Json } else { Format::Table }).rows(&findings)?;
     Ok(conclude(&findings, cli.allow_missing))

@@ -9,6 +9,7 @@
 //! It prints through `service_kit::output` alone: the table on standard output, progress on standard error. It
 //! deliberately does not judge by absolute numbers where a ratio will do: machines differ, ratios travel.
 
+mod chaos;
 mod child;
 mod cli;
 mod contracts;
@@ -18,6 +19,7 @@ mod memory;
 mod process_table;
 mod profile;
 mod programs;
+mod registry_tap;
 mod runs;
 mod service;
 mod slots;

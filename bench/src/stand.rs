@@ -88,6 +88,23 @@ impl Stand {
         serde_json::from_str(body).map_err(|error| CliError::internal("/varz is no JSON").because(error))
     }
 
+    /// SIGKILL. [`Stand::restart_broker`] brings it back with the same port and store.
+    pub(crate) async fn kill_broker(&self) {
+        self.server.kill_now().await;
+    }
+
+    /// The same port and store again.
+    pub(crate) async fn restart_broker(&mut self) -> Result<(), CliError> {
+        self.server.restart().await.map_err(|error| faults::not_started(&error))
+    }
+
+    /// Ends the broker and leaves its directory, with the store and every log, where it is.
+    pub(crate) fn keep(self) -> PathBuf {
+        let Self { server, dir } = self;
+        drop(server);
+        dir.keep()
+    }
+
     /// A directory for whoever runs on it.
     pub(crate) fn dir(&self) -> &Path {
         self.dir.path()
