@@ -3,7 +3,7 @@
 //! The trainers are those the tests of the child use. Children import nothing in advance (`--preload noop`): what is
 //! tested is how a worker comes back, not how long scikit-learn takes.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use local_stack::process::descendants;
@@ -27,7 +27,7 @@ use super::timeline::Timeline;
 use crate::environments::{trainer_python, workspace};
 use crate::programs::Programs;
 use crate::service::{Plan, Service};
-use crate::stand::{Stand, worker_flags};
+use crate::stand::{Stand, timed_trainers, worker_flags};
 
 /// Longest wait for anything: a lease that runs out, a broker that comes back, a trial or two, on a busy machine.
 pub(super) const PATIENCE: Duration = Duration::from_secs(120);
@@ -80,10 +80,9 @@ impl Arena {
         let dir = self.stand.dir().join(name);
         std::fs::create_dir_all(&dir)?;
         let mut flags = worker_flags(&self.python, SLOTS);
-        for trainers in [workspace().join("python/tests/fixtures"), trainers()] {
-            flags.extend(["--repo".into(), trainers.into()]);
-        }
-        for module in ["faulty_trainers:*", "probes:*", "timed_trainers:*"] {
+        flags.extend(timed_trainers());
+        flags.extend(["--repo".into(), workspace().join("python/tests/fixtures").into()]);
+        for module in ["faulty_trainers:*", "probes:*"] {
             flags.extend(["--allow-entrypoint".into(), module.into()]);
         }
         flags.extend(["--preload".into(), "noop".into()]);
@@ -232,11 +231,6 @@ pub(super) async fn until<T>(
             }
         }
     }
-}
-
-/// Where the trainers of the measurements are.
-pub(crate) fn trainers() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("trainers")
 }
 
 fn unpublished(error: &dyn std::error::Error) -> CliError {

@@ -14,10 +14,10 @@ use super::report::{Halt, Report};
 use crate::cli::{Effort, progress};
 use tokio::time::{Instant, sleep};
 
-/// Runs the worker has in hand when it is stopped.
-const RUNS: usize = 3;
+/// Runs the worker has in hand when it is stopped: one for each slot, so that none has to wait for another.
+const RUNS: usize = 2;
 const TRIALS: u32 = 30;
-/// How long after the second trial of the last run it may be stopped.
+/// How long after the second trial of the last run it may be stopped; nowhere near the end.
 const LONGEST_DELAY: Duration = Duration::from_millis(200);
 /// The other's first steps, into which the woken one speaks.
 const OVERLAP: Duration = Duration::from_millis(500);
@@ -60,6 +60,10 @@ async fn once(
     }
     sleep(moments.within(LONGEST_DELAY)).await;
     frozen.pause();
+    for run in &runs {
+        let is_over = arena.record(run).await.is_some_and(|record| record.state.is_final());
+        report.expect(!is_over, || format!("run {run} was over before its worker was stopped"));
+    }
     let began = Instant::now();
     let other = arena.worker("other-worker").await?;
     match wakes {
@@ -118,6 +122,6 @@ fn search(run: &str) -> serde_json::Value {
     serde_json::json!({
         "run_id": run, "dataset_id": "digits", "trainer": "faulty_trainers:sleeps_in_slices", "seed": 5,
         "search_space": {"seconds": [0.2], "x": {"low": 0.0, "high": 1.0}},
-        "budget": {"max_trials": TRIALS, "population_size": 5, "parallelism": 2},
+        "budget": {"max_trials": TRIALS, "population_size": 5, "parallelism": 1},
     })
 }
