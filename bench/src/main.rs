@@ -1,4 +1,5 @@
-//! The ratios we promise, each measured in one run beside the raw thing or beside what people use today.
+//! The ratios we promise, each measured in one run beside the raw thing or beside what people use today; and what no
+//! crash may break ([`chaos`]).
 //!
 //! Invariants:
 //! - what is compared runs on the same machine in the same minute, in alternating order, after a warm-up;
@@ -20,6 +21,7 @@ mod process_table;
 mod profile;
 mod programs;
 mod registry_tap;
+mod resume;
 mod runs;
 mod service;
 mod slots;
@@ -27,6 +29,7 @@ mod stand;
 mod stream_client;
 mod table;
 mod timings;
+mod trials;
 
 use std::process::ExitCode;
 

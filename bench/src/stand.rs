@@ -14,7 +14,7 @@ use tempfile::TempDir;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
-use crate::environments::{nats_server, scratch, trainer_python};
+use crate::environments::{nats_server, scratch, trainer_python, trainers};
 use crate::faults;
 use crate::programs::Programs;
 use crate::service::{Plan, Service};
@@ -112,19 +112,36 @@ impl Stand {
 
     /// Starts a worker with so many slots and everything else as it is shipped, and waits until it is warm.
     pub(crate) async fn worker(&self, programs: &Programs, slots: usize) -> Result<Service, CliError> {
+        self.worker_with(programs, slots, Vec::new()).await
+    }
+
+    /// The same with further flags.
+    pub(crate) async fn worker_with(
+        &self,
+        programs: &Programs,
+        slots: usize,
+        further: Vec<OsString>,
+    ) -> Result<Service, CliError> {
         let dir = self.dir().join(format!("worker-{slots}"));
         std::fs::create_dir_all(&dir)?;
+        let mut flags = worker_flags(&trainer_python().await?, slots);
+        flags.extend(further);
         let worker = Service::start(Plan {
             name: "bridge-worker",
             program: programs.path("bridge-worker")?,
             dir: &dir,
             nats_url: &self.url(),
-            flags: worker_flags(&trainer_python().await?, slots),
+            flags,
         })
         .await?;
         worker.ready().await?;
         Ok(worker)
     }
+}
+
+/// What a worker is told about the trainers in `bench/trainers`.
+pub(crate) fn timed_trainers() -> Vec<OsString> {
+    vec!["--repo".into(), trainers().into(), "--allow-entrypoint".into(), "timed_trainers:*".into()]
 }
 
 /// HTTP/1.0, so that the body comes in one piece.
