@@ -16,16 +16,18 @@ use super::timeline::Said;
 pub(super) fn broken_by(run: &RunId, said: &[&Said], trials: u32) -> Vec<String> {
     let mut broken = order(said);
     broken.extend(endings(said));
-    let expected: BTreeMap<u32, usize> = (0..trials).map(|number| (number, 1)).collect();
-    let mut told = counted(said.iter().filter_map(|said| trial(said)?.number));
-    for number in expected.keys() {
-        told.entry(*number).or_insert(0);
+    let told = counted(said.iter().filter_map(|said| trial(said)?.number));
+    let missing: Vec<String> =
+        (0..trials).filter(|number| !told.contains_key(number)).map(|number| number.to_string()).collect();
+    if !missing.is_empty() {
+        broken.push(format!("never reported: trial {}", missing.join(", ")));
     }
     for (number, times) in &told {
-        match (expected.contains_key(number), times) {
-            (true, 1) => {}
-            (true, times) => broken.push(format!("trial {number} was reported {times} times")),
-            (false, _) => broken.push(format!("trial {number} was not asked for")),
+        if *number >= trials {
+            broken.push(format!("trial {number} was not asked for"));
+        }
+        if *times > 1 {
+            broken.push(format!("trial {number} was reported {times} times"));
         }
     }
     let metrics = counted(said.iter().filter_map(|said| {
@@ -41,25 +43,21 @@ pub(super) fn broken_by(run: &RunId, said: &[&Said], trials: u32) -> Vec<String>
     broken.into_iter().map(|broken| format!("run {run}: {broken}")).collect()
 }
 
-/// Where two runs of the same request differ: numbers, parameters and seeds of the trials, and the best of them.
+/// Where two runs of the same request differ: parameters and seeds of the trials both have, and the best of them.
+/// Which trials there have to be says [`broken_by`].
 pub(super) fn differences(calm: &[&Said], disturbed: &[&Said]) -> Vec<String> {
     let mut found = Vec::new();
     let (left, right) = (trials(calm), trials(disturbed));
-    for number in left.keys().chain(right.keys().filter(|number| !left.contains_key(number))) {
-        match (left.get(number), right.get(number)) {
-            (Some(left), Some(right)) => {
-                let mut compare = |what: &str, left: String, right: String| {
-                    if left != right {
-                        found.push(format!("trial {number}: {what} {right} instead of {left}"));
-                    }
-                };
-                compare("parameters", left.parameters.0.to_string(), right.parameters.0.to_string());
-                compare("seed", shown(left.seed), shown(right.seed));
-                compare("status", left.status.as_str().to_owned(), right.status.as_str().to_owned());
+    for (number, left) in &left {
+        let Some(right) = right.get(number) else { continue };
+        let mut compare = |what: &str, left: String, right: String| {
+            if left != right {
+                found.push(format!("trial {number}: {what} {right} instead of {left}"));
             }
-            (Some(_), None) => found.push(format!("trial {number} is missing")),
-            (None, _) => found.push(format!("trial {number} is one too many")),
-        }
+        };
+        compare("parameters", left.parameters.0.to_string(), right.parameters.0.to_string());
+        compare("seed", shown(left.seed), shown(right.seed));
+        compare("status", left.status.as_str().to_owned(), right.status.as_str().to_owned());
     }
     let (left, right) = (best(calm), best(disturbed));
     if left != right {
