@@ -6,7 +6,7 @@ use service_kit::output::{Format, Printer, note, warning};
 use service_kit::program::{self, Kind};
 
 use crate::table::{Finding, Verdict};
-use crate::{child, contracts, memory, profile, runs, slots};
+use crate::{chaos, child, contracts, memory, profile, resume, runs, slots, trials};
 
 /// Measures the promised ratios. Exit 0: every target is met; 9: one is missed, or a peer could not be measured.
 #[derive(Debug, clap::Parser)]
@@ -24,6 +24,12 @@ pub(crate) struct Cli {
     /// A peer that cannot be measured here is no finding
     #[arg(long)]
     allow_missing: bool,
+    /// Play this scenario of `chaos` alone; can be repeated
+    #[arg(long, value_enum, value_name = "NAME")]
+    scenario: Vec<chaos::Scenario>,
+    /// The random moments of `chaos` again, as an earlier run has printed it
+    #[arg(long, value_name = "N")]
+    seed: Option<u64>,
 }
 
 /// What can be measured.
@@ -37,12 +43,18 @@ enum What {
     Child,
     /// No-op runs through the whole path, beside Celery and FastStream
     Runs,
+    /// Short trials on two slots, beside Optuna and joblib
+    Trials,
+    /// The time in which a run of 10,000 trials goes on after its worker was lost
+    Resume,
     /// A CPU-bound search on one slot and on two
     Slots,
     /// Memory of the idle services, and the time until they are ready
     Memory,
     /// Where the time of one no-op run goes, for tuning; no targets
     Profile,
+    /// Workers, broker and network killed, stopped, frozen and cut off; ten minutes, and not part of `all`
+    Chaos,
 }
 
 /// How many repetitions.
@@ -82,6 +94,8 @@ pub(crate) async fn run(cli: Cli) -> Result<Exit, CliError> {
             let mut all = contracts::measure(effort).await?;
             all.extend(child::measure(effort).await?);
             all.extend(runs::measure(effort).await?);
+            all.extend(trials::measure(effort).await?);
+            all.extend(resume::measure(effort).await?);
             all.extend(slots::measure(effort).await?);
             all.extend(memory::measure(effort).await?);
             all
@@ -89,9 +103,12 @@ pub(crate) async fn run(cli: Cli) -> Result<Exit, CliError> {
         What::Contracts => contracts::measure(effort).await?,
         What::Child => child::measure(effort).await?,
         What::Runs => runs::measure(effort).await?,
+        What::Trials => trials::measure(effort).await?,
+        What::Resume => resume::measure(effort).await?,
         What::Slots => slots::measure(effort).await?,
         What::Memory => memory::measure(effort).await?,
         What::Profile => profile::measure(effort).await?,
+        What::Chaos => chaos::measure(effort, &cli.scenario, cli.seed).await?,
     };
     Printer::new(if cli.json { Format::Json } else { Format::Table }).rows(&findings)?;
     Ok(conclude(&findings, cli.allow_missing))

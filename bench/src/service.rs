@@ -4,7 +4,7 @@ use std::ffi::OsString;
 use std::path::Path;
 use std::time::Duration;
 
-use local_stack::process::{Launch, Supervised};
+use local_stack::process::{Exit as ProcessExit, Launch, Supervised};
 use local_stack::readiness::answers_ok;
 use serde_json::Value;
 use service_kit::error::CliError;
@@ -131,6 +131,26 @@ impl Service {
 
     /// Asks it to drain and waits for its end.
     pub(crate) async fn stop(self) {
-        self.process.stop(STOP_GRACE).await;
+        self.stop_within(STOP_GRACE).await;
+    }
+
+    /// Asks it to drain (SIGTERM) and says how it ended; after `grace` it is killed.
+    pub(crate) async fn stop_within(self, grace: Duration) -> ProcessExit {
+        self.process.stop(grace).await
+    }
+
+    /// SIGKILL; returns when it is gone. Its children are in groups of their own and hear nothing of it.
+    pub(crate) async fn kill(self) {
+        self.process.kill().await;
+    }
+
+    /// SIGSTOP: its connections stay open and nobody answers.
+    pub(crate) fn pause(&self) {
+        self.process.pause();
+    }
+
+    /// SIGCONT.
+    pub(crate) fn resume(&self) {
+        self.process.resume();
     }
 }

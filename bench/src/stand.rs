@@ -14,7 +14,7 @@ use tempfile::TempDir;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
-use crate::environments::{nats_server, scratch, trainer_python};
+use crate::environments::{nats_server, scratch, trainer_python, trainers};
 use crate::faults;
 use crate::programs::Programs;
 use crate::service::{Plan, Service};
@@ -88,6 +88,23 @@ impl Stand {
         serde_json::from_str(body).map_err(|error| CliError::internal("/varz is no JSON").because(error))
     }
 
+    /// SIGKILL. [`Stand::restart_broker`] brings it back with the same port and store.
+    pub(crate) async fn kill_broker(&self) {
+        self.server.kill_now().await;
+    }
+
+    /// The same port and store again.
+    pub(crate) async fn restart_broker(&mut self) -> Result<(), CliError> {
+        self.server.restart().await.map_err(|error| faults::not_started(&error))
+    }
+
+    /// Ends the broker and leaves its directory, with the store and every log, where it is.
+    pub(crate) fn keep(self) -> PathBuf {
+        let Self { server, dir } = self;
+        drop(server);
+        dir.keep()
+    }
+
     /// A directory for whoever runs on it.
     pub(crate) fn dir(&self) -> &Path {
         self.dir.path()
@@ -95,19 +112,36 @@ impl Stand {
 
     /// Starts a worker with so many slots and everything else as it is shipped, and waits until it is warm.
     pub(crate) async fn worker(&self, programs: &Programs, slots: usize) -> Result<Service, CliError> {
+        self.worker_with(programs, slots, Vec::new()).await
+    }
+
+    /// The same with further flags.
+    pub(crate) async fn worker_with(
+        &self,
+        programs: &Programs,
+        slots: usize,
+        further: Vec<OsString>,
+    ) -> Result<Service, CliError> {
         let dir = self.dir().join(format!("worker-{slots}"));
         std::fs::create_dir_all(&dir)?;
+        let mut flags = worker_flags(&trainer_python().await?, slots);
+        flags.extend(further);
         let worker = Service::start(Plan {
             name: "bridge-worker",
             program: programs.path("bridge-worker")?,
             dir: &dir,
             nats_url: &self.url(),
-            flags: worker_flags(&trainer_python().await?, slots),
+            flags,
         })
         .await?;
         worker.ready().await?;
         Ok(worker)
     }
+}
+
+/// What a worker is told about the trainers in `bench/trainers`.
+pub(crate) fn timed_trainers() -> Vec<OsString> {
+    vec!["--repo".into(), trainers().into(), "--allow-entrypoint".into(), "timed_trainers:*".into()]
 }
 
 /// HTTP/1.0, so that the body comes in one piece.

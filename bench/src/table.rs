@@ -22,6 +22,10 @@ pub(crate) enum Unit {
     Megabytes,
     /// Just a number.
     Count,
+    /// Hundredths of the whole.
+    Percent,
+    /// Promises that were not kept.
+    Broken,
 }
 
 /// A measured figure.
@@ -57,20 +61,29 @@ impl Figure {
         match self.unit {
             Unit::Microseconds => self.value * 1e-6,
             Unit::Milliseconds => self.value * 1e-3,
-            Unit::Seconds | Unit::PerSecond | Unit::Megabytes | Unit::Count => self.value,
+            Unit::Seconds
+            | Unit::PerSecond
+            | Unit::Megabytes
+            | Unit::Count
+            | Unit::Percent
+            | Unit::Broken => self.value,
         }
     }
 }
 
 impl fmt::Display for Figure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.unit == Unit::Broken {
+            return write!(f, "{:.0} broken", self.value);
+        }
         let unit = match self.unit {
             Unit::Microseconds => " us",
             Unit::Milliseconds => " ms",
             Unit::Seconds => " s",
             Unit::PerSecond => "/s",
             Unit::Megabytes => " MB",
-            Unit::Count => "",
+            Unit::Percent => " %",
+            Unit::Count | Unit::Broken => "",
         };
         write!(f, "{}{unit}", three_digits(self.value))
     }
@@ -115,12 +128,14 @@ pub(crate) enum Target {
     None,
     /// The ratio is at most this.
     RatioAtMost(f64),
-    /// The ratio is below this.
-    RatioBelow(f64),
     /// The ratio is at least this.
     RatioAtLeast(f64),
     /// Our own figure is below this one.
     OursBelow(Figure),
+    /// Our own figure is at most this one.
+    OursAtMost(Figure),
+    /// Our own figure is at least this one.
+    OursAtLeast(Figure),
 }
 
 impl fmt::Display for Target {
@@ -128,9 +143,10 @@ impl fmt::Display for Target {
         match self {
             Self::None => Ok(()),
             Self::RatioAtMost(most) => write!(f, "<= {most} x"),
-            Self::RatioBelow(limit) => write!(f, "< {limit} x"),
             Self::RatioAtLeast(least) => write!(f, ">= {least} x"),
             Self::OursBelow(limit) => write!(f, "< {limit}"),
+            Self::OursAtMost(most) => write!(f, "<= {most}"),
+            Self::OursAtLeast(least) => write!(f, ">= {least}"),
         }
     }
 }
@@ -139,9 +155,11 @@ impl Serialize for Target {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         match self {
             Self::None => serializer.serialize_none(),
-            Self::RatioAtMost(_) | Self::RatioBelow(_) | Self::RatioAtLeast(_) | Self::OursBelow(_) => {
-                serializer.collect_str(self)
-            }
+            Self::RatioAtMost(_)
+            | Self::RatioAtLeast(_)
+            | Self::OursBelow(_)
+            | Self::OursAtMost(_)
+            | Self::OursAtLeast(_) => serializer.collect_str(self),
         }
     }
 }
@@ -207,6 +225,12 @@ impl Finding {
         Self { name: name.into(), ours: Some(ours), peer: None, ratio: None, target, verdict, remark: None }
     }
 
+    /// A figure of ours that could not be measured, because of `reason`.
+    pub(crate) fn missing(name: impl Into<String>, target: Target, reason: impl Into<String>) -> Self {
+        let (name, remark) = (name.into(), Some(reason.into()));
+        Self { name, ours: None, peer: None, ratio: None, target, verdict: Verdict::NotMeasured, remark }
+    }
+
     /// Our figure beside a peer that could not be measured, because of `reason`.
     pub(crate) fn without_peer(
         name: impl Into<String>,
@@ -258,9 +282,10 @@ fn judge(ours: Option<Figure>, ratio: Option<f64>, target: Target) -> Verdict {
     let is_met = match target {
         Target::None => return Verdict::Shown,
         Target::RatioAtMost(most) => ratio.map(|ratio| ratio <= most),
-        Target::RatioBelow(limit) => ratio.map(|ratio| ratio < limit),
         Target::RatioAtLeast(least) => ratio.map(|ratio| ratio >= least),
         Target::OursBelow(limit) => ours.map(|ours| ours.in_base() < limit.in_base()),
+        Target::OursAtMost(most) => ours.map(|ours| ours.in_base() <= most.in_base()),
+        Target::OursAtLeast(least) => ours.map(|ours| ours.in_base() >= least.in_base()),
     };
     match is_met {
         Some(true) => Verdict::Met,
@@ -319,6 +344,15 @@ mod tests {
         assert_eq!((at(150.0), at(150.1)), (Verdict::Met, Verdict::Missed));
         let below = Target::OursBelow(Figure::new(40.0, Unit::Megabytes));
         assert_eq!(Finding::alone("m", Figure::new(40.0, Unit::Megabytes), below).verdict(), Verdict::Missed);
+    }
+
+    #[test]
+    fn a_single_broken_promise_misses_its_target() {
+        let none = Target::OursAtMost(Figure::new(0.0, Unit::Broken));
+        let row = |broken: f64| Finding::alone("kills", Figure::new(broken, Unit::Broken), none);
+        assert_eq!(row(0.0).cells(), ["kills", "0 broken", "", "", "<= 0 broken", "met"]);
+        assert_eq!(row(1.0).verdict(), Verdict::Missed);
+        assert_eq!(Finding::missing("kills", none, "no disk").verdict(), Verdict::NotMeasured);
     }
 
     #[test]

@@ -12,7 +12,7 @@
 //! - Everything installs itself into `<workspace>/.cerebros/tools` on first use, through `local-stack`: a clean clone
 //!   needs nothing but a Rust toolchain and Python.
 //! - Everything ends with the test, and with the test *process*, also when that is killed.
-//! - A failure panics with a sentence: this crate is for tests alone, and no program depends on it.
+//! - A failure panics with a sentence: this crate is for tests and for `bench`, and no other program depends on it.
 
 mod javascript;
 mod mlflow;

@@ -1,6 +1,6 @@
 //! Celery with Redis: its worker, and its client in a Python process that is told what to submit.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Stdio;
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ use tokio::process::{Child, ChildStdin, ChildStdout, Command};
 use super::ours::Sample;
 use super::redis::Redis;
 use crate::cli::progress;
-use crate::environments::{peers_python, redis_server};
+use crate::environments::{peer_scripts, peers_python, redis_server};
 use crate::faults;
 use crate::stand::Stand;
 use crate::timings::Timings;
@@ -61,13 +61,13 @@ impl Celery {
             ("BENCH_REDIS", redis.url()),
             ("BENCH_REQUEST", sample.request.clone()),
             ("BENCH_RESULT", sample.ending.clone()),
-            ("PYTHONPATH", scripts().display().to_string()),
+            ("PYTHONPATH", peer_scripts().display().to_string()),
             ("PYTHONDONTWRITEBYTECODE", "1".to_owned()),
         ];
         let worker = worker(&python, &dir, pool, &environment).await?;
         let log = std::fs::File::create(dir.join("client.log"))?;
         let mut client = Command::new(&python)
-            .arg(scripts().join("celery_client.py"))
+            .arg(peer_scripts().join("celery_client.py"))
             .envs(environment)
             .current_dir(&dir)
             .stdin(Stdio::piped())
@@ -129,11 +129,6 @@ async fn worker(
         launch = launch.env(name, value);
     }
     Supervised::spawn(launch).await.map_err(|error| faults::not_spawned(&error))
-}
-
-/// Where the Python side of the peers is.
-pub(super) fn scripts() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("peers")
 }
 
 fn silent(because: impl std::fmt::Display) -> CliError {

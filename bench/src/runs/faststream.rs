@@ -14,10 +14,9 @@ use service_kit::error::CliError;
 use service_kit::exit::Exit;
 use service_kit::publish::{Outgoing, Publisher};
 
-use super::celery::scripts;
 use super::ours::Sample;
 use crate::cli::progress;
-use crate::environments::peers_python;
+use crate::environments::{peer_scripts, peers_python};
 use crate::faults;
 use crate::stand::Stand;
 use crate::stream_client::StreamClient;
@@ -55,7 +54,7 @@ impl FastStream {
         let mut started = Vec::new();
         for number in 0..processes {
             let launch = Launch::new(&python, dir.join(format!("process-{number}.log")))
-                .arg(scripts().join("faststream_app.py"))
+                .arg(peer_scripts().join("faststream_app.py"))
                 .env("NATS_URL", stand.url())
                 .env("BENCH_RESULT", &sample.ending)
                 .env("PYTHONDONTWRITEBYTECODE", "1")
