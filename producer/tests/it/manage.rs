@@ -81,6 +81,8 @@ async fn a_thousand_runs_are_listed_in_order_and_a_limit_keeps_the_newest() {
             run_id: &run,
             request: &request,
             sequence: u64::from(number) + 1,
+            delivery: 1,
+            is_retry_of_failed: false,
             requested_at: now,
             worker_id: "w-1",
         };
