@@ -204,10 +204,11 @@ impl Course {
         if record.attempt == 1 {
             return Ok(Checkpoint::default());
         }
-        grant.announcer.raise_fence().await.map_err(|error| match error {
-            FenceError::Stale(_) => Halt::Stale,
-            error @ FenceError::Unavailable(_) => again(error),
-        })?;
+        match grant.announcer.raise_fence().await {
+            Ok(()) => {}
+            Err(FenceError::Stale(by)) => return Err(self.overtaken(grant, by).await),
+            Err(error @ FenceError::Unavailable(_)) => return Err(again(error)),
+        }
         let reading = Reading {
             run: &record.run_id,
             first_sequence: record.first_sequence,
@@ -232,6 +233,25 @@ impl Course {
             return Err(Halt::Failed { failure: Box::new(failure), budget: None, is_refusal: true });
         }
         Ok(checkpoint)
+    }
+
+    /// A later attempt has raised the fence. Should the registry know of none (somebody emptied it), it learns of it, so
+    /// that the next claim is later than all there were.
+    async fn overtaken(&self, grant: &Grant, by: u32) -> Halt {
+        let ours = grant.held.record.attempt;
+        let catch_up = |known: Option<&RunRecord>| match known {
+            Some(known) if known.attempt == ours => {
+                (Some(RunRecord { attempt: by, state: RunState::Interrupted, ..known.clone() }), true)
+            }
+            Some(_) | None => (None, false),
+        };
+        match self.worker.registry.change(&self.asked.run_id, catch_up).await {
+            Ok((_, true)) => {
+                again(format!("attempt {by} was here before, of which the registry did not know"))
+            }
+            Ok((_, false)) => Halt::Stale,
+            Err(error) => again(error),
+        }
     }
 
     /// Undoes what was done, and says what becomes of the request.

@@ -35,8 +35,9 @@ use crate::worker::Worker;
 const BROKER_PATIENCE: Duration = Duration::from_secs(30);
 /// Runs in hand per slot while a slot is free: while one run's events are being confirmed, another trains.
 const RUNS_PER_SLOT: usize = 4;
-/// Runs in hand at most, while they share slots that are all in use.
-const MAX_RUNS: usize = 64;
+/// Runs in hand at least allowed while they share slots that are all in use. Each of them takes its turns; what is in
+/// hand here is not there for a worker that is started meanwhile, so they are few.
+const SHARED_RUNS: usize = 16;
 /// How long all slots are in use before another run is taken to share them. A worker with a free slot has been waiting
 /// at the broker for it all the while, so that what comes then nobody else wanted.
 const SHARE_AFTER: Duration = Duration::from_millis(250);
@@ -183,7 +184,7 @@ async fn take_requests(worker: &Arc<Worker>, shutdown: &Shutdown) {
         note_load(worker, runs.len());
         let is_free = runs.len() < limit && worker.slots.free() > 0;
         let since = *full_since.get_or_insert_with(Instant::now);
-        let may_share = since.elapsed() > SHARE_AFTER && runs.len() < MAX_RUNS.max(limit);
+        let may_share = since.elapsed() > SHARE_AFTER && runs.len() < SHARED_RUNS.max(limit);
         let has_capacity = is_free || may_share;
         if is_free {
             full_since = None;

@@ -234,3 +234,19 @@ async fn files_of_a_run_that_failed_are_marked_until_a_retry_completes_it() {
     assert!(half.map_or(true, |info| info.deleted), "what no trial tells of is gone");
     slots.close().await;
 }
+
+#[tokio::test]
+async fn a_registry_that_was_emptied_learns_from_the_fence_which_attempts_there_were() {
+    let house = House::open().await;
+    shorten_ack_wait(&house).await;
+    let slots = slots(&house).await;
+    let run = schemas::RunId::parse("forgotten").unwrap();
+    service_kit::fence::Fence::new(&house.broker, &run, 7).raise().await.unwrap();
+    let worker = worker(&house, "worker", slots.clone(), Faults::default()).await;
+    house.request(noop("forgotten")).await;
+    serve(&house, &worker, "forgotten").await;
+    let record = house.record("forgotten").await.unwrap();
+    assert_eq!((record.state, record.completed_trials), (RunState::Completed, 3));
+    assert!(record.attempt > 7, "{}", record.attempt);
+    slots.close().await;
+}
