@@ -67,7 +67,15 @@ pub(crate) fn remembered(event: &Event) -> Option<Said> {
             said(RunState::Failed, end.failure.class.as_str(), Some(end.failure.clone()))
         }
         Event::RunCancelled(_) => said(RunState::Cancelled, "cancelled", None),
-        _ => None,
+        Event::RunRequested(_)
+        | Event::RunCancelRequested(_)
+        | Event::RunStarted(_)
+        | Event::RunInterrupted(_)
+        | Event::MlRunStarted(_)
+        | Event::MlRunFinalized(_)
+        | Event::TrialReported(_)
+        | Event::MetricReported(_)
+        | Event::RunException(_) => None,
     }
 }
 

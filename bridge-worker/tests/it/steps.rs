@@ -99,10 +99,9 @@ async fn serve(house: &House, worker: &Arc<Worker>, run: &str) {
 fn once(step: Step, fault: Fault) -> Faults {
     let asked = AtomicU32::new(0);
     Faults::new(move |at| {
-        let attempts = match at {
-            Step::Gate => asked.fetch_add(1, Ordering::Relaxed) / 2,
-            _ => (asked.load(Ordering::Relaxed) - 1) / 2,
-        };
+        let is_first = at == Step::Gate;
+        let before = asked.fetch_add(u32::from(is_first), Ordering::Relaxed);
+        let attempts = (before - u32::from(!is_first)) / 2;
         (at == step && attempts == 0).then(|| fault.clone())
     })
 }
@@ -123,7 +122,11 @@ async fn said(house: &House, run: &str) -> String {
             Event::MlRunStarted(_) => "opened",
             Event::MlRunFinalized(_) => "closed",
             Event::TrialReported(_) => "trials",
-            _ => continue,
+            Event::RunRequested(_)
+            | Event::RunCancelRequested(_)
+            | Event::RunCancelled(_)
+            | Event::MetricReported(_)
+            | Event::RunException(_) => continue,
         };
         *counts.entry(what).or_default() += 1;
     }
