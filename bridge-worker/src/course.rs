@@ -1,7 +1,6 @@
 //! The course of an attempt: the steps in order, and what takes them back when one cannot be done.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use schemas::lifecycle::RunState;
 use schemas::{Failure, FailureClass, Stage};
@@ -18,52 +17,18 @@ use crate::asked::Asked;
 use crate::control::{self, Signals};
 use crate::ending;
 use crate::fault::Fault;
+use crate::halt::{Halt, OUTAGE_PAUSE, again, completed, failed, refused, unsaid};
 use crate::plan::{RunPlan, plan};
 use crate::request::{Settlement, of_failure};
 use crate::resume::{Checkpoint, Reading};
 use crate::run::Run;
 use crate::steps::{Done, Step, Undo, Why};
-use crate::supervisor::Ending;
 use crate::vitals::Vitals;
 use crate::worker::Worker;
 
-/// Pause before a request is handed over again while something it needs is not there.
-const OUTAGE_PAUSE: Duration = Duration::from_secs(2);
 /// Workers that may be lost over a run in a row, without a trial that came to its end in between, before it is given up:
 /// a run that takes its workers down would otherwise take down every worker there is.
 const MAX_LOSSES_IN_A_ROW: u32 = 8;
-
-/// Why an attempt stops before its end.
-#[derive(Debug)]
-pub(crate) enum Halt {
-    /// The request has no effect, or its run had ended before.
-    Over,
-    /// The run failed.
-    Failed {
-        /// Why.
-        failure: Box<Failure>,
-        /// The budget that ended it, if one did.
-        budget: Option<&'static str>,
-        /// The request can never be executed.
-        is_refusal: bool,
-    },
-    /// Somebody asked for its end.
-    Cancelled {
-        /// Why.
-        reason: Option<String>,
-    },
-    /// A later attempt goes on, after a pause.
-    Again {
-        /// Why.
-        reason: String,
-        /// How long nobody tries.
-        pause: Duration,
-    },
-    /// Another attempt owns the run.
-    Stale,
-    /// As if the worker had been killed.
-    Died,
-}
 
 /// What the registry granted.
 pub(crate) struct Grant {
@@ -329,51 +294,6 @@ impl Course {
         match self.worker.faults.at(step) {
             Some(Fault::DieAfter) => Err(Halt::Died),
             None | Some(Fault::Fail(_) | Fault::Outage | Fault::DieBefore) => Ok(()),
-        }
-    }
-}
-
-/// How a run that came to its end completed, or why it did not.
-fn completed(ending: Ending) -> Result<&'static str, Halt> {
-    Err(match ending {
-        Ending::Completed { status } => return Ok(status),
-        Ending::Failed { failure, budget } => Halt::Failed { failure, budget, is_refusal: false },
-        Ending::Cancelled { reason } => Halt::Cancelled { reason },
-        Ending::Interrupted => {
-            Halt::Again { reason: "the worker is shutting down".to_owned(), pause: Duration::ZERO }
-        }
-        Ending::Stale => Halt::Stale,
-    })
-}
-
-fn again(reason: impl std::fmt::Display) -> Halt {
-    Halt::Again { reason: reason.to_string(), pause: OUTAGE_PAUSE }
-}
-
-fn failed(failure: Failure) -> Halt {
-    Halt::Failed { failure: Box::new(failure), budget: None, is_refusal: false }
-}
-
-fn refused(failure: Failure) -> Halt {
-    Halt::Failed { failure: Box::new(failure), budget: None, is_refusal: true }
-}
-
-impl From<Unsaid> for Halt {
-    fn from(error: Unsaid) -> Self {
-        unsaid(error)
-    }
-}
-
-fn unsaid(error: Unsaid) -> Halt {
-    match error {
-        Unsaid::Silenced => Halt::Stale,
-        Unsaid::Order(order) => failed(Failure::new(
-            FailureClass::Unknown,
-            Stage::Publish,
-            format!("an event out of order was withheld: {order}"),
-        )),
-        Unsaid::Refused(failure) => {
-            failed(Failure::new(FailureClass::Unknown, Stage::Publish, failure.to_string()))
         }
     }
 }

@@ -12,7 +12,7 @@ use service_kit::registry::RunRecord;
 
 use crate::account::Account;
 use crate::asked::Asked;
-use crate::course::Halt;
+use crate::halt::Halt;
 
 /// The end of an attempt.
 #[derive(Debug)]

@@ -23,6 +23,7 @@ mod course;
 mod ending;
 pub mod fault;
 pub mod gauges;
+mod halt;
 pub mod in_hand;
 pub mod lease;
 pub mod plan;
