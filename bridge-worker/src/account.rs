@@ -42,6 +42,13 @@ impl Account {
             took: checkpoint.active(),
             is_opened: checkpoint.is_opened,
             history: serde_json::json!([]),
+            kept: checkpoint
+                .trials
+                .iter()
+                .flat_map(|(_, trial)| files_of(trial))
+                .map(|file| file.uri)
+                .collect(),
+            has_leftovers: true,
             ..Self::default()
         };
         for (number, trial) in &checkpoint.trials {

@@ -26,6 +26,8 @@ pub struct Asked {
     pub at: Timestamp,
     /// Its headers.
     pub headers: Headers,
+    /// Why it is to be ended instead of executed.
+    pub cancelled: Option<String>,
 }
 
 impl Asked {
@@ -41,6 +43,7 @@ impl Asked {
             delivery: delivery.place().deliveries,
             at: delivery.published(),
             headers: delivery.headers().clone(),
+            cancelled: None,
         })
     }
 
@@ -61,6 +64,7 @@ impl Asked {
             delivery: 0,
             at: kept.time,
             headers: kept.headers.clone(),
+            cancelled: None,
         })
     }
 
@@ -73,6 +77,7 @@ impl Asked {
             delivery: record.delivery,
             at: record.requested_at,
             headers: Headers::default(),
+            cancelled: None,
         })
     }
 

@@ -168,7 +168,7 @@ async fn take_one(worker: &Arc<Worker>, delivery: Delivery, shutdown: &Shutdown)
     let ended = async {
         let (held, ()) = worker.registry.change(run, change).await.map_err(|error| error.to_string())?;
         tracing::info!(%run, "cancel requested");
-        end_unless_in_hand(worker, held.map(|held| held.record), shutdown).await
+        end_unless_in_hand(worker, held.map(|held| held.record), &reason, shutdown).await
     };
     match ended.await {
         Ok(()) => delivery.ack().await.map_err(|error| error.to_string()),
@@ -183,14 +183,19 @@ async fn take_one(worker: &Arc<Worker>, delivery: Delivery, shutdown: &Shutdown)
 async fn end_unless_in_hand(
     worker: &Arc<Worker>,
     record: Option<RunRecord>,
+    reason: &str,
     shutdown: &Shutdown,
 ) -> Result<(), String> {
-    let Some(record) = record.filter(|record| record.cancel_requested.is_some()) else { return Ok(()) };
+    let Some(record) = record else { return Ok(()) };
     let asked = match record.state {
-        RunState::Requested => find_request(&worker.broker, &record.run_id).await?,
         RunState::Interrupted => Asked::remembered(&record),
-        RunState::Running | RunState::Completed | RunState::Failed | RunState::Cancelled => None,
+        RunState::Running => None,
+        // What is over may have been asked for again, and wait.
+        RunState::Requested | RunState::Completed | RunState::Failed | RunState::Cancelled => {
+            find_request(&worker.broker, &record.run_id, record.request_sequence).await?
+        }
     };
+    let asked = asked.map(|asked| Asked { cancelled: Some(reason.to_owned()), ..asked });
     // A request nobody has published yet is cancelled when it comes.
     let Some(asked) = asked else { return Ok(()) };
     match Course::new(worker.clone(), asked, Arc::default()).run(shutdown).await {
@@ -199,11 +204,11 @@ async fn end_unless_in_hand(
     }
 }
 
-/// The request for a run among those that are not settled yet.
-async fn find_request(broker: &Broker, run: &RunId) -> Result<Option<Asked>, String> {
+/// The request for a run behind sequence `behind` among those that are not settled yet.
+async fn find_request(broker: &Broker, run: &RunId, behind: u64) -> Result<Option<Asked>, String> {
     let stream = broker.jetstream.get_stream_no_info(STREAM).await.map_err(|error| error.to_string())?;
     let consumer = stream.consumer_info(WORKER_CONSUMER).await.map_err(|error| error.to_string())?;
-    let from = consumer.ack_floor.stream_sequence + 1;
+    let from = consumer.ack_floor.stream_sequence.max(behind) + 1;
     let subjects = [Record::RunRequested.subject()];
     let mut history =
         History::to_the_present(broker, STREAM, &subjects, from).await.map_err(|error| error.what)?;

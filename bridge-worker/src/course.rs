@@ -26,9 +26,11 @@ use crate::steps::{Done, Step, Undo, Why};
 use crate::vitals::Vitals;
 use crate::worker::Worker;
 
-/// Workers that may be lost over a run in a row, without a trial that came to its end in between, before it is given up:
-/// a run that takes its workers down would otherwise take down every worker there is.
-const MAX_LOSSES_IN_A_ROW: u32 = 8;
+/// Workers that may be lost in a row while a run's trials were training, without one that came to its end in between,
+/// before it is given up: a run that takes its workers down would otherwise take down every worker there is.
+const MAX_LOSSES_AT_WORK: u32 = 8;
+/// The same whatever the run was doing: it may take a worker down before anybody has noted that it trains.
+const MAX_LOSSES_IN_A_ROW: u32 = 32;
 
 /// What the registry granted.
 pub(crate) struct Grant {
@@ -118,9 +120,7 @@ impl Course {
         let said = ending::completed(&self.asked, &grant.held.record, &self.account, status);
         grant.announcer.say(&said.events).await.map_err(unsaid)?;
         self.after(Step::End)?;
-        if self.account.has_leftovers {
-            self.worker.artifacts.keep_only(&self.asked.run_id, &self.account.kept).await;
-        }
+        self.tidy_up(RunState::Completed).await;
         self.write(grant, &said).await
     }
 
@@ -132,7 +132,8 @@ impl Course {
             Claim::Cancelled { .. } => true,
             Claim::AlreadyOver | Claim::Duplicate => {
                 tracing::info!(run = %self.asked.run_id, ?claim, "the request has no effect");
-                return Err(Halt::Over);
+                let refusal = held.as_ref().and_then(|held| self.refusal(&held.record));
+                return Err(refusal.map_or(Halt::Over, Halt::Refused));
             }
             Claim::Stale => return Err(Halt::Stale),
         };
@@ -152,9 +153,24 @@ impl Course {
         Ok(Grant { held, announcer, silenced, signals, is_cancelled, _connection: connection })
     }
 
+    /// Why this request was refused, when a worker did so and was lost before the request became a dead letter.
+    fn refusal(&self, record: &RunRecord) -> Option<Box<Failure>> {
+        let failure = record.failure.as_ref().filter(|failure| failure.stage == Stage::Validate)?;
+        (record.request_sequence == self.asked.sequence).then(|| Box::new(failure.clone()))
+    }
+
     async fn try_claim(&self) -> Result<(Option<Held>, Claim), RegistryError> {
         let (claimant, now) = (self.asked.claimant(&self.worker.id), clock::now());
-        let decide = |known: Option<&RunRecord>| claim(known, &claimant, now);
+        let decide = |known: Option<&RunRecord>| {
+            let (record, answer) = claim(known, &claimant, now);
+            match (record, answer, &self.asked.cancelled) {
+                (Some(record), Claim::Granted { attempt }, Some(reason)) => {
+                    let record = RunRecord { cancel_requested: Some(reason.clone()), ..record };
+                    (Some(record), Claim::Cancelled { attempt })
+                }
+                (record, answer, _) => (record, answer),
+            }
+        };
         let (registry, run) = (&self.worker.registry, &self.asked.run_id);
         // A request that was never handed over before is most likely the first of its run.
         if self.asked.delivery == 1 {
@@ -177,6 +193,7 @@ impl Course {
         let reading = Reading {
             run: &record.run_id,
             first_sequence: record.first_sequence,
+            attempt: record.attempt,
             epoch: record.epoch,
             reports_of: plan.filter(|plan| plan.prunes()).map(|plan| plan.request.objective.as_str()),
         };
@@ -187,11 +204,14 @@ impl Course {
         self.account = Account::of(&checkpoint, &self.asked.request);
         if let Some(said) = checkpoint.ended.as_ref().and_then(ending::remembered) {
             tracing::info!(run = %record.run_id, state = %said.state, "the run had ended; its end is written down now");
+            self.tidy_up(said.state).await;
             self.write(grant, &said).await?;
             return Err(Halt::Over);
         }
         let lost = checkpoint.losses_in_a_row(record.attempt, record.worker_losses);
-        if lost > MAX_LOSSES_IN_A_ROW && !grant.is_cancelled {
+        let lost_at_work = checkpoint.losses_in_a_row(record.attempt, record.losses_at_work);
+        let is_given_up = lost_at_work > MAX_LOSSES_AT_WORK || lost > MAX_LOSSES_IN_A_ROW;
+        if is_given_up && !grant.is_cancelled {
             self.done.note(Step::Fence);
             let message = format!("{lost} workers in a row were lost over this run; it is given up");
             let failure = Failure::new(FailureClass::WorkerLost, Stage::Execute, message);
@@ -223,6 +243,7 @@ impl Course {
     async fn halt(&self, halt: Halt, grant: Option<&Grant>) -> Settlement {
         let (why, settlement) = match &halt {
             Halt::Over => return Settlement::Ack,
+            Halt::Refused(failure) => return Settlement::Reject(failure.clone()),
             Halt::Died => return Settlement::Leave,
             Halt::Stale => {
                 tracing::warn!(run = %self.asked.run_id, "another attempt owns the run; this one stops");
@@ -251,9 +272,7 @@ impl Course {
     async fn act(&self, act: Undo, halt: &Halt, grant: &Grant) -> Result<(), Settlement> {
         match act {
             Undo::MarkArtifacts(state) => {
-                if self.account.has_leftovers || !self.account.kept.is_empty() {
-                    self.worker.artifacts.mark(&self.asked.run_id, state).await;
-                }
+                self.tidy_up(state).await;
                 Ok(())
             }
             Undo::Say(_) => {
@@ -269,15 +288,45 @@ impl Course {
             }
             Undo::Write(_) => {
                 let said = ending::undone(halt, &self.asked, &grant.held.record, &self.account);
-                self.write(grant, &said).await.map_err(|_| Settlement::Again(OUTAGE_PAUSE))
+                self.write(grant, &said).await.map_err(|halt| match halt {
+                    Halt::Stale => Settlement::Leave,
+                    Halt::Over
+                    | Halt::Refused(_)
+                    | Halt::Failed { .. }
+                    | Halt::Cancelled { .. }
+                    | Halt::Again { .. }
+                    | Halt::Died => Settlement::Again(OUTAGE_PAUSE),
+                })
             }
         }
     }
 
+    /// Leaves the files of a run as its end wants them: marked, or without marks and leftovers when it completed.
+    async fn tidy_up(&self, state: RunState) {
+        let (artifacts, run, account) = (&self.worker.artifacts, &self.asked.run_id, &self.account);
+        match state {
+            RunState::Completed if account.has_leftovers => artifacts.keep_only(run, &account.kept).await,
+            RunState::Failed | RunState::Cancelled if account.has_leftovers || !account.kept.is_empty() => {
+                artifacts.mark(run, state).await;
+            }
+            RunState::Requested
+            | RunState::Running
+            | RunState::Completed
+            | RunState::Failed
+            | RunState::Cancelled
+            | RunState::Interrupted => {}
+        }
+    }
+
+    /// Writes the end down; [`Halt::Stale`] when another attempt owns the run.
     async fn write(&self, grant: &Grant, said: &ending::Said) -> Result<(), Halt> {
         let last_sequence = grant.announcer.last_sequence();
         let fill = |record| self.account.fill(said.fill(RunRecord { last_sequence, ..record }));
-        self.worker.record_end(&grant.held, said.state, fill).await.map_err(again)
+        match self.worker.record_end(&grant.held, said.state, fill).await {
+            Ok(true) => Ok(()),
+            Ok(false) => Err(Halt::Stale),
+            Err(error) => Err(again(error)),
+        }
     }
 
     fn before(&self, step: Step) -> Result<(), Halt> {

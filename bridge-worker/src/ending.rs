@@ -121,7 +121,7 @@ pub(crate) fn undone(halt: &Halt, asked: &Asked, record: &RunRecord, account: &A
             let event = RunInterrupted { run_id, attempt, reason, completed_trials, duration_ms };
             Said { state: RunState::Interrupted, events: vec![event.into()], ended_by: None, failure: None }
         }
-        Halt::Over | Halt::Stale | Halt::Died => {
+        Halt::Over | Halt::Refused(_) | Halt::Stale | Halt::Died => {
             Said { state: record.state, events: Vec::new(), ended_by: None, failure: None }
         }
     }

@@ -15,6 +15,8 @@ pub(crate) const OUTAGE_PAUSE: Duration = Duration::from_secs(2);
 pub(crate) enum Halt {
     /// The request has no effect, or its run had ended before.
     Over,
+    /// Its run was refused before, and the request has yet to become a dead letter.
+    Refused(Box<Failure>),
     /// The run failed.
     Failed {
         /// Why.

@@ -99,7 +99,7 @@ impl Drop for Note {
 }
 
 /// What a dead worker had in hand.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub struct Left {
     /// Its directory.
     pub root: PathBuf,
@@ -107,6 +107,8 @@ pub struct Left {
     pub worker_id: String,
     /// Runs, and where words about their deliveries go.
     pub requests: Vec<(RunId, String)>,
+    /// Locked while it is dealt with: of two workers that are started at once, one does.
+    _file: File,
 }
 
 /// The workers that died and left something under `work`.
@@ -125,7 +127,7 @@ fn read(root: &Path) -> Option<Left> {
     let worker_id = root.file_name()?.to_str()?.to_owned();
     let places = (file.metadata().ok()?.len() / NOTE_BYTES as u64).min(MAX_NOTES);
     let requests = (0..places).filter_map(|place| request_at(&file, place)).collect();
-    Some(Left { root: root.to_owned(), worker_id, requests })
+    Some(Left { root: root.to_owned(), worker_id, requests, _file: file })
 }
 
 fn request_at(file: &File, place: u64) -> Option<(RunId, String)> {
@@ -143,11 +145,11 @@ pub async fn give_back(work: &Path, broker: &Broker, registry: &Registry) {
     for left in left_behind(work) {
         for (run, reply) in &left.requests {
             let known = registry.get(run).await;
-            let is_still_its = known.is_ok_and(|held| {
-                held.is_some_and(|held| {
-                    held.record.state == RunState::Running
-                        && held.record.worker_id.as_deref() == Some(left.worker_id.as_str())
-                })
+            // The broker takes a word about an earlier hand-over for one about the present one: it has to be this one.
+            let is_still_its = known.ok().flatten().is_some_and(|held| {
+                held.record.state == RunState::Running
+                    && held.record.worker_id.as_deref() == Some(left.worker_id.as_str())
+                    && number_of(reply) == Some(held.record.delivery)
             });
             if is_still_its && delivery::give_back(broker, reply).await.is_ok() {
                 tracing::info!(%run, worker = left.worker_id, "gave back the request of a worker that died");
@@ -157,6 +159,14 @@ pub async fn give_back(work: &Path, broker: &Broker, registry: &Registry) {
             tracing::debug!(root = %left.root.display(), %error, "directory of a dead worker not removed");
         }
     }
+}
+
+/// Which hand-over a reply subject is about: `$JS.ACK.<stream>.<consumer>.<number>...`, behind a domain and an account
+/// in longer ones.
+fn number_of(reply: &str) -> Option<u64> {
+    let words: Vec<&str> = reply.split('.').collect();
+    let place = if words.len() >= 11 { 6 } else { 4 };
+    words.get(place)?.parse().ok()
 }
 
 #[cfg(test)]
@@ -176,7 +186,7 @@ mod tests {
         let _kept = notes.note(&run("kept"), "$JS.ACK.b").unwrap();
         drop(settled);
         let _again = notes.note(&run("again"), "$JS.ACK.c").unwrap();
-        assert_eq!(left_behind(scratch.path()), [], "it lives");
+        assert!(left_behind(scratch.path()).is_empty(), "it lives");
         // What a killed worker leaves: the same file, and nobody who holds its lock.
         std::fs::create_dir_all(&dead).unwrap();
         std::fs::copy(alive.join(FILE), dead.join(FILE)).unwrap();
@@ -196,5 +206,13 @@ mod tests {
         std::fs::write(root.join(FILE), bytes).unwrap();
         let [left] = &left_behind(scratch.path())[..] else { panic!("one worker died") };
         assert_eq!(left.requests, []);
+    }
+
+    #[test]
+    fn a_reply_subject_tells_which_hand_over_it_is_about() {
+        assert_eq!(number_of("$JS.ACK.CEREBROS.bridge-worker.3.17.5.1790000000.0"), Some(3));
+        let long = "$JS.ACK.domain.account.CEREBROS.bridge-worker.4.17.5.1790000000.0.token";
+        assert_eq!(number_of(long), Some(4));
+        assert_eq!(number_of("$JS.ACK.x"), None);
     }
 }

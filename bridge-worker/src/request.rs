@@ -6,6 +6,7 @@ use std::time::Duration;
 use schemas::{Failure, FailureClass};
 use service_kit::delivery::{Delivery, SettleError};
 use service_kit::shutdown::Shutdown;
+use tokio::time::Instant;
 
 use crate::asked::Asked;
 use crate::course::Course;
@@ -35,13 +36,20 @@ impl Worker {
         let lease = delivery.lease();
         let reply = lease.reply().map(str::to_owned);
         let keeper = LeaseKeeper::start(lease, vitals.clone());
-        let sequence = delivery.sequence();
+        let (sequence, began, ack_wait) = (delivery.sequence(), Instant::now(), delivery.lease().ack_wait());
         let Some(asked) = Asked::of(&delivery) else {
             // What cannot be read is the classifier's to dead-letter, once.
             return report(sequence, delivery.ack().await);
         };
         let note = reply.and_then(|reply| self.in_hand.note(&asked.run_id, &reply));
-        let settlement = Course::new(self.clone(), asked, vitals).run(&shutdown).await;
+        let mut settlement = Course::new(self.clone(), asked, vitals).run(&shutdown).await;
+        if matches!(settlement, Settlement::Again(_))
+            && !self.broker.is_connected()
+            && began.elapsed() > ack_wait
+        {
+            // The lease may have run out unheard, and a word about it would be taken for one about the next hand-over.
+            settlement = Settlement::Leave;
+        }
         report(sequence, self.settle(delivery, settlement).await);
         drop((note, keeper));
     }

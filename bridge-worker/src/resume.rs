@@ -74,6 +74,8 @@ pub struct Reading<'a> {
     pub run: &'a RunId,
     /// First sequence that can hold events of it.
     pub first_sequence: u64,
+    /// The attempt that reads; what claims to be of a later one is none of ours.
+    pub attempt: u32,
     /// Of attempts before it, only trials that came to a result count.
     pub epoch: u32,
     /// Name of the objective, when intermediate values are needed.
@@ -107,7 +109,7 @@ impl Checkpoint {
         Duration::from_micros(self.spans.values().map(micros).sum())
     }
 
-    /// Workers that were lost over the run since anything came of it, as of an attempt; `losses` in all.
+    /// Workers that were lost over the run since anything came of it, as of an attempt; `losses` of that kind in all.
     pub fn losses_in_a_row(&self, attempt: u32, losses: u32) -> u32 {
         attempt.saturating_sub(1).saturating_sub(self.last_fruitful).min(losses)
     }
@@ -125,6 +127,9 @@ impl Checkpoint {
     }
 
     fn take(&mut self, event: Event, time: Timestamp, reading: &Reading<'_>) {
+        if event.attempt().is_some_and(|attempt| attempt >= reading.attempt) {
+            return;
+        }
         // Out of order is what a stranger said; it changes nothing of what the others said.
         let _ = self.lifecycle.apply(&event);
         let attempt = event.attempt().unwrap_or(0);
@@ -211,7 +216,7 @@ mod tests {
     }
 
     fn reading(run: &RunId, epoch: u32) -> Reading<'_> {
-        Reading { run, first_sequence: 1, epoch, reports_of: None }
+        Reading { run, first_sequence: 1, attempt: 9, epoch, reports_of: None }
     }
 
     fn trial(number: u32, attempt: u32, status: TrialStatus) -> Event {

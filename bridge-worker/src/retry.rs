@@ -37,7 +37,9 @@ impl RetryPolicy {
 
     fn pause(&self, tried: u32, chance: f64) -> Duration {
         let doubled = self.backoff.saturating_mul(1 << tried.saturating_sub(1).min(16));
-        doubled.min(LONGEST).mul_f64(1.0 - JITTER + 2.0 * JITTER * chance.clamp(0.0, 1.0))
+        let spread = doubled.min(LONGEST).mul_f64(1.0 - JITTER + 2.0 * JITTER * chance.clamp(0.0, 1.0));
+        // No two tries have the same pause: it is what tells their events apart.
+        spread + Duration::from_millis(tried.into())
     }
 }
 
@@ -110,7 +112,7 @@ mod tests {
     #[test]
     fn a_trial_that_takes_its_child_down_is_given_up_after_three_tries() {
         for class in [FailureClass::SubprocessExit, FailureClass::HeartbeatLost, FailureClass::Oom] {
-            assert_eq!(pauses(class), [750, 1500], "{class}");
+            assert_eq!(pauses(class), [751, 1502], "{class}");
         }
         let failure = Failure::new(FailureClass::Oom, Stage::Execute, "boom");
         assert_eq!(given_up(failure.clone(), 1).message, "boom");
@@ -119,7 +121,7 @@ mod tests {
 
     #[test]
     fn a_dependency_is_tried_as_often_as_the_operator_says() {
-        assert_eq!(pauses(FailureClass::Dependency), [750, 1500]);
+        assert_eq!(pauses(FailureClass::Dependency), [751, 1502]);
         let failure = Failure::new(FailureClass::Dependency, Stage::Execute, "x");
         let never = RetryPolicy { max_retries: 0, ..POLICY };
         assert_eq!(never.next(&failure, 1, 0.5), None);
@@ -130,7 +132,9 @@ mod tests {
         let failure = Failure::new(FailureClass::Dependency, Stage::Execute, "x");
         let policy = RetryPolicy { max_retries: u32::MAX, ..POLICY };
         let at = |tried, chance| policy.next(&failure, tried, chance).unwrap().as_millis();
-        assert_eq!((at(1, 0.0), at(1, 1.0)), (600, 900));
-        assert_eq!(at(1_000_000, 0.5), 60_000);
+        assert_eq!((at(1, 0.0), at(1, 1.0)), (601, 901));
+        assert_eq!(at(1000, 0.5), 61_000);
+        let hasty = RetryPolicy { backoff: Duration::ZERO, ..policy };
+        assert_ne!(hasty.next(&failure, 1, 0.5), hasty.next(&failure, 2, 0.5));
     }
 }

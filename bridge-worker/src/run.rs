@@ -3,6 +3,7 @@
 mod progress;
 
 use std::collections::BTreeMap;
+use std::sync::atomic::AtomicU32;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -30,7 +31,7 @@ use crate::trial::Trial;
 use crate::vitals::Vitals;
 use crate::worker::Worker;
 
-use progress::Reporter;
+use progress::{Clock, Reporter};
 
 /// How long trials under way may go on after the worker was asked to drain.
 pub const DRAIN_GRACE: Duration = Duration::from_secs(20);
@@ -48,6 +49,7 @@ pub(crate) struct Run {
     best: Arc<BestSoFar>,
     tries: Arc<Mutex<BTreeMap<TrialId, u32>>>,
     pruning: Arc<Mutex<Pruning>>,
+    failures_left: Arc<AtomicU32>,
     place: Arc<Place>,
     began: Instant,
     resumed: u32,
@@ -82,6 +84,7 @@ impl Run {
             best: Arc::default(),
             tries: Arc::new(Mutex::new(checkpoint.tries.clone())),
             pruning: Arc::new(Mutex::new(pruning)),
+            failures_left: Arc::default(),
             place: Arc::new(worker.slots.join(plan.request.priority)),
             record: grant.held.record.clone(),
             announcer: grant.announcer.clone(),
@@ -89,7 +92,7 @@ impl Run {
             signals: grant.signals.clone(),
             began: Instant::now(),
             resumed: 0,
-            spent: checkpoint.active(),
+            spent: checkpoint.active().max(Duration::from_millis(grant.held.record.active_ms)),
             is_opened: checkpoint.is_opened,
             worker,
             plan,
@@ -108,6 +111,10 @@ impl Run {
             self.resumed += u32::from(self.supervisor.resume(*number, evaluation, failure));
         }
         self.best.take_kept_of(checkpoint);
+        let (_, failed) = self.supervisor.counts();
+        let left =
+            self.plan.request.budget.max_failed_trials.map_or(u32::MAX, |limit| limit.saturating_sub(failed));
+        self.failures_left = Arc::new(AtomicU32::new(left));
     }
 
     /// Announces the attempt, and the run's record where no earlier attempt has.
@@ -160,8 +167,12 @@ impl Run {
 
     /// Trains until the run is over, for now or for good.
     pub(crate) async fn execute(&mut self, shutdown: &Shutdown) -> Ending {
-        let reporter =
-            Reporter::start(self.worker.registry.clone(), self.record.clone(), self.silenced.clone());
+        let reporter = Reporter::start(
+            self.worker.registry.clone(),
+            self.record.clone(),
+            self.silenced.clone(),
+            Clock { vitals: self.vitals.clone(), began: self.began, spent: self.spent },
+        );
         let ending = self.train(shutdown, &reporter).await;
         reporter.finish().await;
         ending
@@ -245,6 +256,7 @@ impl Run {
             retries: worker.retries,
             tries: self.tries.clone(),
             pruning: self.pruning.clone(),
+            failures_left: self.failures_left.clone(),
             stop,
             best: self.best.clone(),
         }

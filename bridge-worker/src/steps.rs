@@ -97,7 +97,8 @@ impl Done {
 fn undo(step: Step, why: Why) -> Vec<Undo> {
     match (step, why) {
         (_, Why::Stale) => vec![],
-        (Step::Announce, Why::Over(state)) => vec![Undo::MarkArtifacts(state)],
+        // Behind the fence one knows what files there are, of earlier attempts too.
+        (Step::Fence, Why::Over(state)) => vec![Undo::MarkArtifacts(state)],
         (Step::Announce, Why::Again) => vec![Undo::Say(RunState::Interrupted)],
         // Whoever has claimed a run has the duty to say what became of it.
         (Step::Claim, Why::Over(state)) => vec![Undo::Say(state), Undo::Write(state)],
@@ -106,6 +107,7 @@ fn undo(step: Step, why: Why) -> Vec<Undo> {
             Step::Gate
             | Step::Identify
             | Step::Fence
+            | Step::Announce
             | Step::Execute
             | Step::Check
             | Step::End
@@ -131,9 +133,9 @@ mod tests {
         let failed = RunState::Failed;
         let undo = |stopped| up_to(stopped).undo(Why::Over(failed));
         assert_eq!(undo(Step::Claim), []);
-        assert_eq!(undo(Step::Announce), [Undo::Say(failed), Undo::Write(failed)]);
+        assert_eq!(undo(Step::Fence), [Undo::Say(failed), Undo::Write(failed)]);
         let all = [Undo::MarkArtifacts(failed), Undo::Say(failed), Undo::Write(failed)];
-        assert_eq!(undo(Step::Execute), all);
+        assert_eq!(undo(Step::Announce), all);
         assert_eq!(undo(Step::End), all);
     }
 

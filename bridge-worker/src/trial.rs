@@ -4,6 +4,7 @@ mod call;
 mod report;
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -53,6 +54,8 @@ pub struct Trial {
     pub tries: Arc<Mutex<BTreeMap<TrialId, u32>>>,
     /// What the run's trials reported, and whether going on is worth it.
     pub pruning: Arc<Mutex<Pruning>>,
+    /// Failures the run may still have.
+    pub failures_left: Arc<AtomicU32>,
     /// Says when to stop.
     pub stop: watch::Receiver<Option<Stop>>,
     /// The best objective that is durable so far; decides whether files are worth keeping.
@@ -175,11 +178,28 @@ impl Trial {
     ) -> Input {
         let number = self.proposal.number;
         let mut report = self.report(id, started_at, result);
+        if report.status == TrialStatus::Failed && !self.may_fail() {
+            report.status = TrialStatus::Cancelled;
+            report.failure = None;
+        }
         let objective = report.metrics.get(&self.plan.request.objective).and_then(|value| value.finite());
         let is_best = report.status == TrialStatus::Succeeded
             && objective.is_some_and(|objective| self.best.offer(self.plan.direction, objective));
+        let mut kept_warnings = Vec::new();
         if is_best {
-            let kept = self.keep(id, workdir.path(), &files, &mut report.warnings).await;
+            let mut stop = self.stop.clone();
+            let kept = tokio::select! {
+                biased;
+                how = stopped(&mut stop) => match how {
+                    Stop::Dropped => return Input::Dropped { number },
+                    Stop::Cancelled => {
+                        report.warnings.push("its files were not kept: the run was stopped".to_owned());
+                        Vec::new()
+                    }
+                },
+                kept = self.keep(id, workdir.path(), &files, &mut kept_warnings) => kept,
+            };
+            report.warnings.append(&mut kept_warnings);
             report.artifact_uri = kept.first().map(|file| file.uri.clone());
             report.artifact_refs.clone_from(&kept);
             self.best.keep(number, kept);
@@ -195,6 +215,14 @@ impl Trial {
             Ok(()) => Input::Ended { number, evaluation, failure },
             Err(error) => unsaid(number, &error),
         }
+    }
+
+    /// Whether the run may have one more failed trial. When it may not, it is over because of those before, and what ends
+    /// meanwhile ends with it.
+    fn may_fail(&self) -> bool {
+        self.failures_left
+            .fetch_update(Ordering::AcqRel, Ordering::Acquire, |left| left.checked_sub(1))
+            .is_ok()
     }
 
     async fn keep(

@@ -41,6 +41,11 @@ impl Vitals {
         !self.calls().heard.values().flatten().any(is_silent)
     }
 
+    /// Calls under way.
+    pub fn count(&self) -> usize {
+        self.calls().heard.len()
+    }
+
     fn calls(&self) -> std::sync::MutexGuard<'_, Calls> {
         self.calls.lock().expect("nobody panics while holding the vitals")
     }

@@ -49,7 +49,7 @@ pub struct Worker {
 }
 
 impl Worker {
-    /// Writes the end of an attempt into the registry, unless another attempt owns the run.
+    /// Writes the end of an attempt into the registry. False when another attempt owns the run.
     ///
     /// # Errors
     /// The registry does not answer. The stream has the end; the next attempt finds it there.
@@ -58,7 +58,7 @@ impl Worker {
         held: &Held,
         state: RunState,
         fill: impl Fn(RunRecord) -> RunRecord,
-    ) -> Result<(), RegistryError> {
+    ) -> Result<bool, RegistryError> {
         let change = |known: Option<&RunRecord>| match known {
             Some(known) if known.attempt == held.record.attempt => {
                 let ended = RunRecord {
@@ -69,15 +69,15 @@ impl Worker {
                     interruptions: known.interruptions + u32::from(state == RunState::Interrupted),
                     ..known.clone()
                 };
-                (Some(fill(ended)), ())
+                (Some(fill(ended)), true)
             }
-            Some(_) | None => (None, ()),
+            Some(_) | None => (None, false),
         };
         match self.registry.change_from(&held.record.run_id, Some(held.clone()), change).await {
-            Ok(_) => Ok(()),
+            Ok((_, is_ours)) => Ok(is_ours),
             Err(error @ RegistryError::Stale(_)) => {
                 tracing::warn!(run = %held.record.run_id, %error, "the end of the run is not ours to write");
-                Ok(())
+                Ok(false)
             }
             Err(error @ RegistryError::Unavailable(_)) => Err(error),
         }

@@ -177,8 +177,8 @@ impl Drop for Delivery {
     }
 }
 
-/// Gives a delivery back for somebody who can no longer do it: the broker hands the message over again at once. Without
-/// effect on one that was settled or handed over again meanwhile.
+/// Gives a delivery back for somebody who can no longer do it: the broker hands the message over again at once. The
+/// broker takes it for a word about the latest hand-over, whichever `reply` belongs to: make sure it is that one.
 ///
 /// # Errors
 /// When the client is closed.

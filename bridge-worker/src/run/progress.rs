@@ -1,5 +1,6 @@
 //! Progress of a run into the registry, for displays: the latest state, at most a few times a second.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use schemas::{Real, TrialId};
@@ -7,9 +8,11 @@ use search::Generation;
 use service_kit::registry::{Registry, RegistryError, RunRecord};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::supervisor::Supervisor;
+use crate::vitals::Vitals;
 
 /// Least time between two writes.
 const PERIOD: Duration = Duration::from_millis(250);
@@ -18,10 +21,11 @@ const PERIOD: Duration = Duration::from_millis(250);
 struct Progress {
     completed: u32,
     failed: u32,
-    running: u32,
     best: Option<(u64, f64)>,
 }
 
+/// The time is written this often even when nothing happens: should the worker be lost, what was used is known.
+const LONGEST_SILENCE: Duration = Duration::from_secs(10);
 /// Generations told in the terminal event; more are thinned out, so that the event stays within its limit.
 const MAX_GENERATIONS: usize = 1000;
 
@@ -34,6 +38,33 @@ pub(super) fn told(generations: Vec<Generation>) -> serde_json::Value {
     serde_json::to_value(told).expect("generations are plain data")
 }
 
+/// What is written besides what the supervisor knows.
+pub(super) struct Clock {
+    /// The children of the run.
+    pub(super) vitals: Arc<Vitals>,
+    /// When this attempt began.
+    pub(super) began: Instant,
+    /// What earlier ones have used.
+    pub(super) spent: Duration,
+}
+
+impl Clock {
+    fn active(&self) -> Duration {
+        self.spent + self.began.elapsed()
+    }
+
+    /// Trials that are in a slot.
+    fn training(&self) -> u32 {
+        u32::try_from(self.vitals.count()).unwrap_or(u32::MAX)
+    }
+}
+
+#[derive(Debug, Default, PartialEq)]
+struct Written {
+    progress: Progress,
+    training: u32,
+}
+
 /// Writes the progress of one attempt in the background.
 pub(super) struct Reporter {
     latest: watch::Sender<Progress>,
@@ -42,17 +73,21 @@ pub(super) struct Reporter {
 
 impl Reporter {
     /// Begins; `silenced` is cancelled when the registry says that another attempt owns the run.
-    pub(super) fn start(registry: Registry, record: RunRecord, silenced: CancellationToken) -> Self {
+    pub(super) fn start(
+        registry: Registry,
+        record: RunRecord,
+        silenced: CancellationToken,
+        clock: Clock,
+    ) -> Self {
         let (latest, updates) = watch::channel(Progress::default());
-        Self { latest, task: tokio::spawn(write(registry, record, updates, silenced)) }
+        Self { latest, task: tokio::spawn(write(registry, record, updates, silenced, clock)) }
     }
 
     /// Notes where the run stands.
     pub(super) fn tell(&self, supervisor: &Supervisor) {
         let (completed, failed) = supervisor.counts();
-        let running = u32::try_from(supervisor.under_way()).unwrap_or(u32::MAX);
         let best = supervisor.best().map(|best| (best.number, best.objective));
-        let progress = Progress { completed, failed, running, best };
+        let progress = Progress { completed, failed, best };
         self.latest.send_if_modified(|latest| {
             let is_new = *latest != progress;
             *latest = progress;
@@ -71,33 +106,40 @@ impl Reporter {
 async fn write(
     registry: Registry,
     record: RunRecord,
-    mut updates: watch::Receiver<Progress>,
+    updates: watch::Receiver<Progress>,
     silenced: CancellationToken,
+    clock: Clock,
 ) {
-    // A run that is over at once needs no progress.
-    tokio::time::sleep(PERIOD).await;
-    while updates.changed().await.is_ok() {
-        let progress = updates.borrow_and_update().clone();
+    let (mut written, mut at) = (Written::default(), Instant::now());
+    loop {
+        // A run that is over at once needs no progress.
+        tokio::time::sleep(PERIOD).await;
+        let now = Written { progress: updates.borrow().clone(), training: clock.training() };
+        if now == written && at.elapsed() < LONGEST_SILENCE {
+            continue;
+        }
+        let active = clock.active();
         let apply = |known: Option<&RunRecord>| match known {
-            Some(known) if known.attempt == record.attempt => (Some(applied(known, &progress)), true),
+            Some(known) if known.attempt == record.attempt => (Some(applied(known, &now, active)), true),
             Some(_) | None => (None, false),
         };
         match registry.change(&record.run_id, apply).await {
-            Ok((_, true)) => {}
+            Ok((_, true)) => (written, at) = (now, Instant::now()),
             Ok((_, false)) => return silenced.cancel(),
             Err(error @ (RegistryError::Stale(_) | RegistryError::Unavailable(_))) => {
                 tracing::debug!(run = %record.run_id, %error, "progress not written");
             }
         }
-        tokio::time::sleep(PERIOD).await;
     }
 }
 
-fn applied(known: &RunRecord, progress: &Progress) -> RunRecord {
+fn applied(known: &RunRecord, written: &Written, active: Duration) -> RunRecord {
+    let progress = &written.progress;
     RunRecord {
         completed_trials: progress.completed,
         failed_trials: progress.failed,
-        running_trials: progress.running,
+        running_trials: written.training,
+        active_ms: u64::try_from(active.as_millis()).unwrap_or(u64::MAX),
         best_metric: progress.best.map(|(_, objective)| Real(objective)),
         best_trial_id: progress.best.map(|(number, _)| TrialId::numbered(&known.run_id, number).to_string()),
         ..known.clone()

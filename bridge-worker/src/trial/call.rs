@@ -22,6 +22,8 @@ use crate::supervisor::Stop;
 
 /// How long a child may take to hear that it should stop, before it is killed.
 const STOP_GRACE: Duration = Duration::from_secs(1);
+/// Values of one report at most; each becomes an event.
+const MAX_METRICS: usize = 1000;
 /// Tries to start a child before the run is given up, and the pause after the first; it doubles.
 const START_TRIES: u32 = 3;
 const START_PAUSE: Duration = Duration::from_millis(500);
@@ -69,6 +71,8 @@ enum Cut {
     Stopped(Stop),
     /// The trainer's words make no event.
     Unsayable(Invalid),
+    /// It reported so many values at once.
+    TooMuch(usize),
     Unsaid(Unsaid),
 }
 
@@ -129,13 +133,19 @@ impl<'a> Conversation<'a> {
             let message = tokio::select! {
                 biased;
                 how = stopped(stop) => return self.wind_down(child, call.id, how).await,
+                // Before the messages: a child that says something all the time has no more time than others.
+                () = tokio::time::sleep_until(deadline) => return Err(Cut::OutOfTime),
                 message = child.receive() => {
                     pulse.pause();
                     message.map_err(Cut::Lost)?
                 }
-                () = tokio::time::sleep_until(deadline) => return Err(Cut::OutOfTime),
             };
-            match self.hear(message, call.id).await? {
+            let step = tokio::select! {
+                biased;
+                how = stopped(stop) => return self.wind_down(child, call.id, how).await,
+                step = self.hear(message, call.id) => step?,
+            };
+            match step {
                 Step::GoOn => pulse.beat(Instant::now()),
                 Step::Prune => {
                     pulse.beat(Instant::now());
@@ -154,10 +164,12 @@ impl<'a> Conversation<'a> {
         }
         let told = child.send(&ToChild::Stop { id: call, reason: "cancelled" }).await;
         let deadline = Instant::now() + STOP_GRACE;
-        while told.is_ok() {
+        while told.is_ok() && Instant::now() < deadline {
             let message = tokio::time::timeout_at(deadline, child.receive()).await;
             let Ok(Ok(message)) = message else { break };
-            if let Step::Result(result) = self.hear(message, call).await? {
+            let step = tokio::time::timeout_at(deadline, self.hear(message, call)).await;
+            let Ok(step) = step else { break };
+            if let Step::Result(result) = step? {
                 return Ok(result);
             }
         }
@@ -170,6 +182,9 @@ impl<'a> Conversation<'a> {
             // What it reports before it hears that it is pruned is no part of its course.
             FromChild::Report { id, .. } if id == call && self.pruned_at.is_some() => Ok(Step::GoOn),
             FromChild::Report { id, metrics, step } if id == call => {
+                if metrics.len() > MAX_METRICS {
+                    return Err(Cut::TooMuch(metrics.len()));
+                }
                 let objective = metrics.get(&self.trial.plan.request.objective).copied();
                 let recorded_at = clock::now();
                 let event = |(name, value)| -> Event {
@@ -274,6 +289,11 @@ impl<'a> Conversation<'a> {
             }
             Cut::Unsayable(invalid) => {
                 let message = format!("the trainer reported what no event can say, {invalid}");
+                Ok(failure(FailureClass::UserCode, message))
+            }
+            Cut::TooMuch(count) => {
+                let message =
+                    format!("the trainer reported {count} values at once; at most {MAX_METRICS} are taken");
                 Ok(failure(FailureClass::UserCode, message))
             }
             Cut::Lost(Lost::Silent) => {

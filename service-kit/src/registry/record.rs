@@ -54,6 +54,12 @@ pub struct RunRecord {
     /// Attempts whose worker vanished.
     #[serde(default)]
     pub worker_losses: u32,
+    /// Those of them that vanished while trials of the run were training.
+    #[serde(default)]
+    pub losses_at_work: u32,
+    /// Time attempts have worked on the run, in milliseconds, as of the last update.
+    #[serde(default)]
+    pub active_ms: u64,
     pub requested_at: Timestamp,
     #[serde(default)]
     pub started_at: Option<Timestamp>,
@@ -158,8 +164,9 @@ pub fn claim(
         cancel_requested: if may_restart { None } else { known.cancel_requested.clone() },
         ..known.clone()
     };
-    if known.state == RunState::Running {
+    if was_lost(known, claimant) {
         next.worker_losses += 1;
+        next.losses_at_work += u32::from(known.running_trials > 0);
     }
     begin(&mut next, claimant, now);
     let attempt = next.attempt;
@@ -172,6 +179,13 @@ pub fn claim(
         Claim::Granted { attempt }
     };
     (Some(next), claim)
+}
+
+/// Whether the worker that has the run is gone. Not when it is the one that claims (a confirmation got lost), and not
+/// when the run was claimed for its cancellation only, beside the queue.
+fn was_lost(known: &RunRecord, claimant: &Claimant<'_>) -> bool {
+    let is_ours = known.worker_id.as_deref() == Some(claimant.worker_id);
+    known.state == RunState::Running && !is_ours && known.delivery > 0
 }
 
 /// Records that somebody asked for the end of a run, known or not; no change for a run that is over.
@@ -269,6 +283,8 @@ fn restart(record: &mut RunRecord) {
     record.epoch = record.attempt;
     record.failed_trials = 0;
     record.worker_losses = 0;
+    record.losses_at_work = 0;
+    record.active_ms = 0;
 }
 
 fn fresh(claimant: &Claimant<'_>) -> RunRecord {
@@ -311,6 +327,8 @@ fn blank(run_id: &RunId, requested_at: Timestamp) -> RunRecord {
         failures: 0,
         interruptions: 0,
         worker_losses: 0,
+        losses_at_work: 0,
+        active_ms: 0,
         requested_at,
         started_at: None,
         ended_at: None,

@@ -23,7 +23,9 @@ fn claimant<'a>(run_id: &'a RunId, request: &'a RunRequested, sequence: u64) -> 
 fn ask(record: Option<&RunRecord>, sequence: u64) -> (Option<RunRecord>, Claim) {
     let (run_id, request) = (RunId::parse("r").unwrap(), RunRequested::new("digits"));
     let delivery = record.map_or(1, |record| record.delivery + 1);
-    claim(record, &Claimant { delivery, ..claimant(&run_id, &request, sequence) }, at(2))
+    let worker = format!("w-{delivery}");
+    let claimant = Claimant { delivery, worker_id: &worker, ..claimant(&run_id, &request, sequence) };
+    claim(record, &claimant, at(2))
 }
 
 fn ended(state: RunState) -> RunRecord {
@@ -127,4 +129,19 @@ fn a_run_in_the_queue_is_scaled_ahead_of_its_claim() {
     assert_eq!(to(Some(&served), 1), (None, Scale::Over));
     assert_eq!(scale(None, &run_id, None, 1), (None, Scale::NotAsked));
     assert_eq!(scale(Some(&waiting), &run_id, None, 1), (None, Scale::NotAsked));
+}
+
+#[test]
+fn only_a_worker_that_is_gone_is_a_loss_and_only_one_that_trained_a_loss_at_work() {
+    let (run_id, request) = (RunId::parse("r").unwrap(), RunRequested::new("digits"));
+    let counts = |record: RunRecord, worker_id: &str| {
+        let claimant = Claimant { delivery: 5, worker_id, ..claimant(&run_id, &request, 7) };
+        let next = claim(Some(&record), &claimant, at(3)).0.unwrap();
+        (next.worker_losses, next.losses_at_work)
+    };
+    let running = ask(None, 7).0.unwrap();
+    assert_eq!(counts(running.clone(), "another"), (1, 0));
+    assert_eq!(counts(RunRecord { running_trials: 2, ..running.clone() }, "another"), (1, 1));
+    assert_eq!(counts(running.clone(), "w-1"), (0, 0), "it claims again what it has");
+    assert_eq!(counts(RunRecord { delivery: 0, ..running }, "another"), (0, 0), "claimed to be cancelled");
 }
