@@ -45,7 +45,7 @@ pub enum Input {
     },
     /// Another attempt owns the run.
     Stale,
-    /// The run cannot go on for a reason that lies outside the search.
+    /// A trial ended because the run cannot go on, for a reason that lies outside the search.
     Abort(Failure),
 }
 
@@ -183,6 +183,7 @@ impl Supervisor {
                 self.stop(ending, Stop::Cancelled, &mut commands);
             }
             Input::Abort(failure) => {
+                self.under_way = self.under_way.saturating_sub(1);
                 let ending = Ending::Failed { failure: Box::new(failure), budget: None };
                 self.stop(ending, Stop::Cancelled, &mut commands)
             }

@@ -25,7 +25,7 @@ struct Progress {
 }
 
 /// The time is written this often even when nothing happens: should the worker be lost, what was used is known.
-const LONGEST_SILENCE: Duration = Duration::from_secs(10);
+const LONGEST_SILENCE: Duration = Duration::from_secs(2);
 /// Generations told in the terminal event; more are thinned out, so that the event stays within its limit.
 const MAX_GENERATIONS: usize = 1000;
 

@@ -198,3 +198,13 @@ fn a_run_that_is_scaled_trains_fewer_at_once_and_the_same_candidates() {
     let commands = scaled.handle(Input::Scale { parallelism: 2 });
     assert!(trained(&commands).len() <= 2);
 }
+
+#[test]
+fn a_run_that_cannot_go_on_ends_when_the_other_trials_have() {
+    let mut supervisor = supervisor(10, 2, None);
+    let started = trained(&supervisor.start());
+    let failure = Failure::new(FailureClass::Dependency, Stage::Execute, "no interpreter");
+    assert_eq!(supervisor.handle(Input::Abort(failure)), [Command::StopTrials(Stop::Cancelled)]);
+    let commands = supervisor.handle(Input::Dropped { number: started[1].number });
+    assert!(matches!(ending(&commands), Some(Ending::Failed { .. })), "{commands:?}");
+}

@@ -6,6 +6,7 @@ mod growth;
 mod hostile;
 mod house;
 mod python;
+mod races;
 mod refusals;
 mod runs;
 mod sharing;

@@ -32,7 +32,7 @@ use crate::house::{House, PATIENCE};
 const ACK_WAIT: Duration = Duration::from_millis(700);
 
 /// A worker in this process.
-async fn worker(house: &House, id: &str, slots: Arc<Slots>, faults: Faults) -> Arc<Worker> {
+pub(crate) async fn worker(house: &House, id: &str, slots: Arc<Slots>, faults: Faults) -> Arc<Worker> {
     let root = house.scratch.join(id);
     Arc::new(Worker {
         id: id.into(),
@@ -51,7 +51,7 @@ async fn worker(house: &House, id: &str, slots: Arc<Slots>, faults: Faults) -> A
     })
 }
 
-async fn slots(house: &House) -> Arc<Slots> {
+pub(crate) async fn slots(house: &House) -> Arc<Slots> {
     let runtime = bridge_worker::runtime::lay_out(&house.scratch.join("runtime")).unwrap();
     let settings = ChildSettings {
         python: testkit::trainer_python().await,
@@ -64,7 +64,7 @@ async fn slots(house: &House) -> Arc<Slots> {
     Slots::new(1, settings)
 }
 
-async fn shorten_ack_wait(house: &House) {
+pub(crate) async fn shorten_ack_wait(house: &House) {
     let stream = house.broker.jetstream.get_stream(STREAM).await.unwrap();
     let info = stream.consumer_info(WORKER_CONSUMER).await.unwrap();
     let mut config = service_kit::topology::consumers()
@@ -77,7 +77,7 @@ async fn shorten_ack_wait(house: &House) {
 }
 
 /// Hands requests to `worker` until the run is over and its request settled.
-async fn serve(house: &House, worker: &Arc<Worker>, run: &str) {
+pub(crate) async fn serve(house: &House, worker: &Arc<Worker>, run: &str) {
     let mut intake = Intake::new(&house.broker, WORKER_CONSUMER, 1);
     let shutdown = Shutdown::manual();
     let serving = async {
@@ -96,7 +96,7 @@ async fn serve(house: &House, worker: &Arc<Worker>, run: &str) {
 }
 
 /// One fault, at the first attempt only. Each attempt asks for the first step before and after it.
-fn once(step: Step, fault: Fault) -> Faults {
+pub(crate) fn once(step: Step, fault: Fault) -> Faults {
     let asked = AtomicU32::new(0);
     Faults::new(move |at| {
         let is_first = at == Step::Gate;
