@@ -10,7 +10,7 @@ pub mod error;
 pub mod tracking;
 mod wire;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use reqwest::{Method, Response, redirect};
@@ -20,7 +20,7 @@ use serde_json::json;
 use tokio::sync::Semaphore;
 
 use crate::projection::split::split;
-use crate::projection::{Birth, Closing, Writes};
+use crate::projection::{Birth, Closing, RunStatus, Writes};
 use error::ClientError;
 use tracking::{Authorization, Tracking};
 pub use wire::{Experiment, FoundRun, HistoryPoint};
@@ -169,6 +169,33 @@ impl Client {
             body.insert("run_name", json!(name));
         }
         let _: wire::Anything = self.post("runs/update", &body).await?;
+        Ok(())
+    }
+
+    /// Takes back that a run ended. MLflow keeps the time of the end until there is another.
+    pub async fn reopen(&self, run: &str) -> Result<(), ClientError> {
+        let body = json!({"run_id": run, "status": RunStatus::Running.as_str()});
+        let _: wire::Anything = self.post("runs/update", &body).await?;
+        Ok(())
+    }
+
+    /// Removes the tags of a run with these names, but not `kept` ones. A name that ends in a dot stands for all behind it.
+    pub async fn remove_tags(
+        &self,
+        run: &str,
+        names: &[&str],
+        kept: &BTreeSet<String>,
+    ) -> Result<(), ClientError> {
+        let answer: wire::RunAnswer = self.get("runs/get", &[("run_id", run)]).await?;
+        let is_named = |tag: &str| {
+            names.iter().any(|name| tag == *name || (name.ends_with('.') && tag.starts_with(name)))
+        };
+        for tag in FoundRun::from(answer.run).tags.into_keys() {
+            if is_named(&tag) && !kept.contains(&tag) {
+                let body = json!({"run_id": run, "key": tag});
+                let _: wire::Anything = self.post("runs/delete-tag", &body).await?;
+            }
+        }
         Ok(())
     }
 

@@ -8,7 +8,10 @@
 //! - NaN and the infinities are no values of a metric: MLflow's stores turn them into 0 and 1.8e308. They become the
 //!   tag `cerebros.nonfinite.<metric>` with the text;
 //! - a name MLflow would refuse is changed to a legal one, and the tag `cerebros.name.<legal>` keeps the original;
-//! - a value over MLflow's limits is cut, and says so.
+//! - a value over MLflow's limits is cut, and says so;
+//! - what is asked for again after its end, a run or a trial of it, goes on in the MLflow run it has: RUNNING again, without
+//!   the tags of the end it had. The values of the earlier course stay, because MLflow forgets none; the final ones of the
+//!   later stand behind them.
 //!
 //! Deliberately not here: what MLflow already has. The ledger and the server's own history decide what is left to
 //! write.

@@ -105,7 +105,7 @@ class Stage(unittest.IsolatedAsyncioTestCase):
 
     async def build(self) -> None:
         """The streams and buckets, as `service_kit::topology` makes them."""
-        subjects = ["cerebros.nas.run.*", "ml.run.*"]
+        subjects = ["cerebros.nas.run.*", "ml.run.*", "cerebros.fence.>"]
         await self.jetstream.add_stream(
             StreamConfig(name="CEREBROS", subjects=subjects, duplicate_window=120, allow_direct=True)
         )

@@ -136,6 +136,15 @@ class Calls(Stage):
         with self.assertRaises(cerebros.InvalidRequest):
             await self.client.list("done")
 
+    async def test_a_run_tells_how_many_trials_it_may_have_and_has_at_once(self) -> None:
+        await self.record("r", budget={"max_trials": 6, "parallelism": 3}, parallelism=2, running_trials=2)
+        await self.record("capped", budget={"max_trials": 6, "parallelism": 3}, parallelism=9, state="failed")
+        await self.record("ahead", request_sequence=0, state="requested")
+        asked = await self.client.submit({"dataset_id": "digits"})
+        shown = [await self.client.show(run) for run in ("r", "capped", "ahead", asked)]
+        numbers = [(run.max_trials, run.parallelism, run.running_trials) for run in shown]
+        self.assertEqual(numbers, [(6, 2, 2), (6, 3, 0), (None, None, 0), (10, 4, 0)])
+
     async def test_a_record_nobody_can_read_hides_no_other_run(self) -> None:
         await self.record("good")
         await self.runs.put("deep", b'{"run_id":"deep","spec":' + b"[" * 100_000 + b"]" * 100_000 + b"}")

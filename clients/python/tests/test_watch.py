@@ -102,6 +102,44 @@ class Watch(Stage):
         self.assertEqual([event.seq for event in events], [1, failed, again, end])
         self.assertEqual((await self.client.result("r", timeout=DEADLINE_SECONDS)).attempt, 2)
 
+    async def test_a_completed_run_whose_failed_trials_are_asked_for_again_goes_on(self) -> None:
+        def of(attempt: int, status: str) -> dict[str, object]:
+            return {**trial(0), "attempt": attempt, "status": status}
+
+        await self.publish(subjects.REQUESTED, REQUEST)
+        await self.publish(subjects.STARTED, {"run_id": "r", "attempt": 1})
+        await self.publish(subjects.TRIAL, of(1, "failed"))
+        await self.publish(subjects.TRIAL, {**trial(1), "attempt": 1, "status": "pruned"})
+        await self.publish(subjects.COMPLETED, {"run_id": "r", "attempt": 1})
+        await self.record("r", state="completed", failed_trials=1)
+        await self.publish(subjects.REQUESTED, REQUEST)
+        (listed,) = await self.client.list()
+        self.assertEqual(listed.state, "completed", "a request without the header has no effect")
+        again = await self.publish(subjects.REQUESTED, REQUEST, {"Cerebros-Retry": "failed"})
+        (listed,) = await self.client.list()
+        self.assertEqual((listed.state, listed.failed_trials), ("requested", 1))
+        self.assertEqual([each.status for each in (await self.client.show("r")).trials], ["pruned"])
+        watching = asyncio.ensure_future(self.collect("r"))
+        await self.publish(subjects.STARTED, {"run_id": "r", "attempt": 2})
+        await self.publish(subjects.TRIAL, of(2, "succeeded"))
+        end = await self.publish(subjects.COMPLETED, {"run_id": "r", "attempt": 2})
+        self.assertEqual((await watching)[-1].seq, end)
+        self.assertEqual((await self.client.result("r", timeout=DEADLINE_SECONDS)).attempt, 2)
+        await self.record("r", state="completed", attempt=2, request_sequence=again)
+        shown = await self.client.show("r")
+        self.assertEqual([each.status for each in shown.trials], ["succeeded", "pruned"])
+        self.assertEqual((await self.collect("r"))[-1].seq, end)
+
+    async def test_the_fences_of_workers_are_no_events(self) -> None:
+        published = [await self.publish(subjects.REQUESTED, REQUEST)]
+        await self.publish("cerebros.fence.r", {"attempt": 2})
+        await self.publish("cerebros.fence.r", {**trial(9), "attempt": 3}, {"Cerebros-Run-Id": "r"})
+        published.append(await self.publish(subjects.TRIAL, trial(0)))
+        await self.publish("cerebros.fence.r.with.dots", b"\xff")
+        published.append(await self.publish(subjects.COMPLETED, {"run_id": "r", "attempt": 1}))
+        self.assertEqual([event.seq for event in await self.collect("r")], published)
+        self.assertEqual(len((await self.client.show("r")).trials), 1)
+
     async def test_a_run_whose_events_the_stream_forgot_ends_as_the_registry_says(self) -> None:
         await self.record("r", state="failed", failure={"class": "oom", "stage": "execute", "message": "m"})
         self.assertEqual(await self.collect("r"), [])

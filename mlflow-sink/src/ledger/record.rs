@@ -33,6 +33,9 @@ pub struct Parent {
     pub marks: BTreeMap<String, String>,
     /// Attempt that announced the end of the run.
     pub ended_attempt: Option<u32>,
+    /// When the run was opened last, in milliseconds since 1970: by its latest start, else by an end without any.
+    #[serde(default)]
+    pub opened_at: Option<i64>,
     /// True when the run registry knows `mlflow_id`.
     pub is_linked: bool,
     /// A write was begun and not finished.
@@ -52,6 +55,7 @@ impl Parent {
             steps: Steps::of_a_new_run(),
             marks: BTreeMap::new(),
             ended_attempt: None,
+            opened_at: None,
             is_linked: false,
             is_open: false,
         }
@@ -67,6 +71,7 @@ impl Parent {
             is_curve_whole: false,
             steps: Steps::default(),
             ended_attempt: attempt.filter(|_| tag(parent::STATE_TAG).is_some()),
+            opened_at: tag(parent::OPENED_TAG).and_then(|time| time.parse().ok()).or(run.end_time),
             ..Self::created(run.run_id.clone(), run.experiment_id.clone())
         }
     }
@@ -91,6 +96,12 @@ pub struct Child {
     pub steps: Steps,
     /// The report that was written.
     pub report: Option<ReportMark>,
+    /// Attempt that trains it again, once one does.
+    #[serde(default)]
+    pub again_in: Option<u32>,
+    /// Tags of its earlier end have to be removed with the next report.
+    #[serde(default)]
+    pub has_old_tags: bool,
     /// When the trial ended, in milliseconds since 1970: the time of its final values.
     pub ended_at: Option<i64>,
     /// A write was begun and not finished.
@@ -109,7 +120,15 @@ pub struct ReportMark {
 impl Child {
     /// Of a nested run that was just created.
     pub fn created(mlflow_id: String) -> Self {
-        Self { mlflow_id, steps: Steps::of_a_new_run(), report: None, ended_at: None, is_open: false }
+        Self {
+            mlflow_id,
+            steps: Steps::of_a_new_run(),
+            report: None,
+            again_in: None,
+            has_old_tags: false,
+            ended_at: None,
+            is_open: false,
+        }
     }
 
     /// Of a nested run the server already has.
@@ -121,6 +140,8 @@ impl Child {
             mlflow_id: run.run_id.clone(),
             steps: Steps::default(),
             report,
+            again_in: None,
+            has_old_tags: false,
             ended_at: run.end_time,
             is_open: false,
         }

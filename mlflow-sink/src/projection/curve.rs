@@ -30,6 +30,8 @@ pub struct Best {
     pub value: f64,
     /// When the last of them did, in milliseconds since 1970.
     pub at: i64,
+    /// The step was drawn already: a trial behind it was trained again and became the best.
+    pub is_again: bool,
 }
 
 /// How far the curve is drawn.
@@ -46,9 +48,12 @@ impl Curve {
     /// Takes a trial and gives the points that can be drawn now.
     pub fn feed(&mut self, number: u32, finished: Finished, direction: Direction) -> Vec<Best> {
         if number < self.next {
-            // Known already, or a gap that was given up: then it still counts for every later point.
-            self.improve(finished.objective, direction);
-            return Vec::new();
+            // Known already; or trained again, or a gap that was given up: then the last point is drawn once more.
+            if !self.improve(finished.objective, direction) {
+                return Vec::new();
+            }
+            self.clock = self.clock.max(finished.at);
+            return self.point(self.next, true).into_iter().collect();
         }
         self.waiting.insert(number, finished);
         let mut points = Vec::new();
@@ -73,18 +78,25 @@ impl Curve {
         self.next = number.saturating_add(1);
         self.clock = self.clock.max(finished.at);
         self.improve(finished.objective, direction);
-        self.best.map(|value| Best { step: i64::from(number) + 1, value, at: self.clock })
+        self.point(self.next, false)
     }
 
-    fn improve(&mut self, objective: Option<f64>, direction: Direction) {
-        let Some(value) = objective else { return };
+    fn point(&self, step: u32, is_again: bool) -> Option<Best> {
+        self.best.map(|value| Best { step: step.into(), value, at: self.clock, is_again })
+    }
+
+    /// True when it is better than what there was.
+    fn improve(&mut self, objective: Option<f64>, direction: Direction) -> bool {
+        let Some(value) = objective else { return false };
         let is_better = |best: f64| match direction {
             Direction::Maximize => value > best,
             Direction::Minimize => value < best,
         };
-        if self.best.is_none_or(is_better) {
+        let has_improved = self.best.is_none_or(is_better);
+        if has_improved {
             self.best = Some(value);
         }
+        has_improved
     }
 }
 
@@ -125,7 +137,9 @@ mod tests {
             .sum();
         assert_eq!(points, MAX_WAITING + 1);
         let late = curve.feed(0, at(0, Some(9.0)), Direction::Maximize);
-        assert_eq!(late, []);
+        let last = i64::from(count) + 1;
+        assert_eq!(late, [Best { step: last, value: 9.0, at: 10 * (last - 1), is_again: true }]);
+        assert_eq!(curve.feed(0, at(0, Some(9.0)), Direction::Maximize), [], "it is known");
         assert_eq!(curve.feed(count + 1, at(count + 1, None), Direction::Maximize)[0].value, 9.0);
     }
 

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use schemas::event::{Direction, FinalStatus, MlRunFinalized, MlRunStarted};
+use schemas::lifecycle::RunState;
 use schemas::{Event, Failure, Real, RunId, Timestamp};
 use serde_json::Value;
 
@@ -24,6 +25,17 @@ pub const DIRECTION_TAG: &str = "cerebros.direction";
 pub const STATE_TAG: &str = "cerebros.state";
 /// Tag with the attempt that announced it.
 pub const ATTEMPT_TAG: &str = "cerebros.attempt";
+/// Tag with the time of the latest start of the run, in milliseconds since 1970: what ended before it is history.
+pub const OPENED_TAG: &str = "cerebros.opened_at";
+/// Tags that say how a run ended, and hold no longer once it is open again. A dot at the end stands for all behind it.
+pub const ENDING_TAGS: [&str; 6] = [
+    "cerebros.ended_by",
+    "cerebros.reason",
+    "cerebros.returncode",
+    "cerebros.warnings",
+    "cerebros.artifact_uri",
+    "cerebros.failure.",
+];
 /// Longest name of an experiment.
 const EXPERIMENT_CHARS: usize = 500;
 
@@ -70,6 +82,7 @@ fn began(first: &Seen) -> Timestamp {
 /// What the start of a run says about it.
 pub fn started(event: &MlRunStarted) -> Writes {
     let mut writes = Writes::default();
+    writes.tag(OPENED_TAG, millis(event.timestamp).to_string());
     writes.tag(OBJECTIVE_TAG, &event.objective);
     writes.tag_some(
         "cerebros.correlation_id",
@@ -90,6 +103,13 @@ pub fn started(event: &MlRunStarted) -> Writes {
         flatten(prefix, &json.0, &mut |name, text| writes.param(name, text));
     }
     settings(&mut writes, &event.extra.0);
+    writes
+}
+
+/// The tags of a run that is open again. Its last attempt stays: what older ones say counts no more.
+pub fn reopened() -> Writes {
+    let mut writes = Writes::default();
+    writes.tag(STATE_TAG, RunState::Running.as_str());
     writes
 }
 

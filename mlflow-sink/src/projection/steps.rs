@@ -64,10 +64,23 @@ impl Series {
     /// Records an intermediate value; true when its step is new.
     fn insert(&mut self, value: Value) -> bool {
         let is_new = self.steps.insert(value.step);
-        if self.steps.last() == Some(value.step) {
+        self.stand_behind(value);
+        is_new
+    }
+
+    /// Notes a value behind which a final one stands.
+    fn stand_behind(&mut self, value: Value) {
+        if self.last.is_none_or(|known| known.step <= value.step) {
             self.last = Some(value);
         }
-        is_new
+    }
+
+    /// Its values are written anew; a final one still stands behind everything there is.
+    fn begin_again(&mut self) {
+        self.steps = StepSet::default();
+        if let Some(end) = self.end.take() {
+            self.stand_behind(end);
+        }
     }
 
     /// Records a final value.
@@ -94,6 +107,9 @@ impl Series {
 pub struct Steps {
     /// True when a metric that is not listed has no values: we saw the run from its creation on.
     is_complete: bool,
+    /// True when the trial is trained again: what the server has is of an earlier time, or written once more.
+    #[serde(default)]
+    has_begun_again: bool,
     /// By legal name.
     metrics: BTreeMap<String, Series>,
 }
@@ -101,7 +117,7 @@ pub struct Steps {
 impl Steps {
     /// Of a run that was just created.
     pub fn of_a_new_run() -> Self {
-        Self { is_complete: true, metrics: BTreeMap::new() }
+        Self { is_complete: true, ..Self::default() }
     }
 
     /// True when the server has to be asked before this metric can be written.
@@ -114,7 +130,9 @@ impl Steps {
         let series = self.metrics.entry(key.to_owned()).or_default();
         for point in points {
             let value = value_of(&point);
-            if ended_at == Some(point.timestamp) {
+            if self.has_begun_again {
+                series.stand_behind(value);
+            } else if ended_at == Some(point.timestamp) {
                 series.insert_end(value);
             } else {
                 series.insert(value);
@@ -143,9 +161,15 @@ impl Steps {
         self.finish(key.to_owned(), end.value, end.timestamp)
     }
 
+    /// The trial is trained again: every step is new.
+    pub fn begin_again(&mut self) {
+        self.has_begun_again = true;
+        self.metrics.values_mut().for_each(Series::begin_again);
+    }
+
     /// Forgets everything: what the server has must be asked again.
     pub fn forget(&mut self) {
-        *self = Self::default();
+        *self = Self { has_begun_again: self.has_begun_again, ..Self::default() };
     }
 }
 
@@ -207,6 +231,22 @@ mod tests {
         steps.learn("m", [point(2, 0.3), point(0, 0.1), point(1, 0.2)].into_iter(), None);
         assert!(!steps.must_be_asked("m") && steps.must_be_asked("other"));
         assert_eq!(steps.finish("m".into(), 0.3, 20), None);
+    }
+
+    #[test]
+    fn a_trial_that_is_trained_again_has_every_step_anew_and_its_final_value_behind_all() {
+        let mut steps = Steps::of_a_new_run();
+        assert!(steps.insert(&point(0, 0.1)) && steps.insert(&point(7, 0.2)));
+        assert_eq!(steps.finish("m".into(), 0.3, 99).unwrap().step, 8);
+        steps.begin_again();
+        assert!(steps.insert(&point(0, 0.4)) && !steps.insert(&point(0, 0.4)));
+        assert_eq!(steps.overtaken("m"), None, "what was final is so no longer");
+        assert_eq!(steps.finish("m".into(), 0.5, 999).unwrap().step, 9);
+        // The same, when it is not known what there is.
+        steps.forget();
+        steps.learn("m", [point(7, 0.2), point(0, 0.1)].into_iter(), Some(999));
+        assert!(steps.insert(&point(0, 0.4)));
+        assert_eq!(steps.finish("m".into(), 0.5, 999).unwrap().step, 8);
     }
 
     #[test]

@@ -22,6 +22,16 @@ pub const STATUS_TAG: &str = "cerebros.status";
 /// Tag with the attempt of the run that trained it.
 pub const ATTEMPT_TAG: &str = "cerebros.attempt";
 
+/// Tags that say how a trial ended, and hold no longer once it is trained again. A dot at the end stands for all
+/// behind it.
+pub const ENDING_TAGS: [&str; 5] = [
+    "cerebros.status",
+    "cerebros.warnings",
+    "cerebros.artifact_uri",
+    "cerebros.failure.",
+    "cerebros.nonfinite.",
+];
+
 /// How the nested run of a trial is created, from the events of the trial that are in hand.
 pub fn birth(run: &RunId, trial: &TrialId, parent: &str, events: &[&Seen]) -> Birth {
     let tag = |name: &str, value: &str| (name.to_owned(), value.to_owned());
@@ -116,6 +126,13 @@ fn identity(writes: &mut Writes, report: &TrialReported) {
     if !report.parent_ids.is_empty() {
         writes.tag("cerebros.parent_ids", report.parent_ids.join(","));
     }
+}
+
+/// The tags of a trial that an attempt trains again.
+pub fn again(attempt: u32) -> Writes {
+    let mut writes = Writes::default();
+    writes.tag(ATTEMPT_TAG, attempt.to_string());
+    writes
 }
 
 fn status_of(status: TrialStatus) -> RunStatus {

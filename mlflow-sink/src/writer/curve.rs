@@ -92,9 +92,9 @@ impl Writer {
         let key = writes.name(&format!("best_{objective}"));
         let mut steps = known.steps.clone();
         self.know(&known.mlflow_id, &mut steps, &key, None).await?;
-        for Best { step, value, at } in points {
+        for Best { step, value, at, is_again } in points {
             let point = Point { key: key.clone(), value, timestamp: at, step };
-            if steps.insert(&point) {
+            if steps.insert(&point) || is_again {
                 writes.points.push(point);
             }
         }

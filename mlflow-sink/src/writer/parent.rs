@@ -1,5 +1,7 @@
 //! The parent run: found or created, begun, ended.
 
+use std::collections::BTreeSet;
+
 use schemas::event::MlRunStarted;
 use schemas::{Event, RunId};
 
@@ -7,7 +9,7 @@ use super::{Trouble, Writer};
 use crate::client::PAGE_EXPERIMENTS;
 use crate::client::error::ClientError;
 use crate::ledger::record::Parent;
-use crate::projection::{Seen, Writes, parent, trial};
+use crate::projection::{Seen, Writes, millis, parent, trial};
 
 impl Writer {
     /// The parent run of a run: remembered, else found by its tag, else created.
@@ -75,15 +77,28 @@ impl Writer {
         known: &mut Parent,
         started: &MlRunStarted,
     ) -> Result<(), Trouble> {
-        let event = Event::from(started.clone());
-        if known.has(&event) {
+        let (event, at) = (Event::from(started.clone()), millis(started.timestamp));
+        // A later one has opened it again since.
+        let is_old = known.opened_at.is_some_and(|opened| at < opened);
+        if known.has(&event) || (is_old && known.objective.is_some()) {
             return Ok(());
         }
         self.client.write(&known.mlflow_id, parent::started(started)).await?;
+        if known.opened_at.is_some_and(|opened| at > opened) {
+            self.reopen(known).await?;
+        }
+        known.opened_at = known.opened_at.max(Some(at));
         known.objective = Some(started.objective.clone());
         known.direction = parent::direction_of(started);
         known.mark(&event);
         Ok(())
+    }
+
+    /// The run is asked for again: it goes on, whatever its last end said.
+    async fn reopen(&self, known: &Parent) -> Result<(), Trouble> {
+        self.client.remove_tags(&known.mlflow_id, &parent::ENDING_TAGS, &BTreeSet::new()).await?;
+        self.client.write(&known.mlflow_id, parent::reopened()).await?;
+        Ok(self.client.reopen(&known.mlflow_id).await?)
     }
 
     /// Writes how the run ended, when the event says so.
@@ -94,7 +109,10 @@ impl Writer {
         seen: &Seen,
     ) -> Result<(), Trouble> {
         let Some(mut ending) = parent::ending(seen) else { return Ok(()) };
-        let is_stale = ending.attempt.zip(known.ended_attempt).is_some_and(|(says, known)| says < known);
+        let is_stale = match ending.attempt {
+            Some(attempt) => known.ended_attempt.is_some_and(|known| attempt < known),
+            None => known.opened_at.is_some_and(|opened| ending.closing.end_time < opened),
+        };
         if is_stale {
             tracing::info!(%run, attempt = ending.attempt, "the end of an older attempt is ignored");
             return Ok(());
@@ -114,6 +132,9 @@ impl Writer {
         }
         known.steps = steps;
         known.ended_attempt = ending.attempt.or(known.ended_attempt);
+        if ending.attempt.is_some() {
+            known.opened_at = known.opened_at.or(Some(ending.closing.end_time));
+        }
         known.mark(&seen.event);
         Ok(())
     }

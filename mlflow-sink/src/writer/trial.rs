@@ -1,6 +1,6 @@
 //! The nested run of a trial: found or created, its values, its end.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use schemas::event::{MetricReported, TrialReported};
 use schemas::{Event, RunId, TrialId};
@@ -19,17 +19,44 @@ impl Writer {
         trial: &TrialId,
         events: Vec<(usize, &Seen)>,
     ) -> Result<Vec<(usize, Fate)>, Trouble> {
-        let (places, seen): (Vec<usize>, Vec<&Seen>) = events.into_iter().unzip();
-        let mut child = self.child(run, known, trial, &seen).await?;
-        let fates = match self.write_events(&mut child, &seen).await {
-            Ok(()) => vec![Fate::Written; seen.len()],
-            Err(Trouble::Refused(words)) if seen.len() == 1 => vec![Fate::Refused(words)],
-            Err(Trouble::Refused(_)) => self.write_one_by_one(&mut child, &seen).await?,
-            Err(other) => return Err(other),
-        };
+        let all: Vec<&Seen> = events.iter().map(|(_, seen)| *seen).collect();
+        let mut child = self.child(run, known, trial, &all).await?;
+        let mut fates = Vec::with_capacity(events.len());
+        for (attempt, events) in by_attempt(events) {
+            let (places, seen): (Vec<usize>, Vec<&Seen>) = events.into_iter().unzip();
+            self.begin_again(&mut child, attempt, &seen).await?;
+            fates.extend(places.into_iter().zip(self.write_attempt(&mut child, &seen).await?));
+        }
         child.is_open = false;
         self.ledger.put_child(run, trial, &child)?;
-        Ok(places.into_iter().zip(fates).collect())
+        Ok(fates)
+    }
+
+    async fn write_attempt(&self, child: &mut Child, events: &[&Seen]) -> Result<Vec<Fate>, Trouble> {
+        match self.write_events(child, events).await {
+            Ok(()) => Ok(vec![Fate::Written; events.len()]),
+            Err(Trouble::Refused(words)) if events.len() == 1 => Ok(vec![Fate::Refused(words)]),
+            Err(Trouble::Refused(_)) => self.write_one_by_one(child, events).await,
+            Err(other) => Err(other),
+        }
+    }
+
+    /// A trial that had ended and is trained again by a later attempt goes on. Its values are written anew, beside the old
+    /// ones, which MLflow keeps. What comes with its report is written before anything is taken back: MLflow may refuse it.
+    async fn begin_again(&self, child: &mut Child, attempt: u32, events: &[&Seen]) -> Result<(), Trouble> {
+        let ended_in = child.report.as_ref().and_then(|report| report.attempt);
+        if ended_in.is_none_or(|ended_in| attempt <= ended_in) || child.again_in >= Some(attempt) {
+            return Ok(());
+        }
+        child.has_old_tags = events.iter().any(|seen| matches!(seen.event, Event::TrialReported(_)));
+        if !child.has_old_tags {
+            self.client.remove_tags(&child.mlflow_id, &trial::ENDING_TAGS, &BTreeSet::new()).await?;
+            self.client.write(&child.mlflow_id, trial::again(attempt)).await?;
+            self.client.reopen(&child.mlflow_id).await?;
+        }
+        child.steps.begin_again();
+        child.again_in = Some(attempt);
+        Ok(())
     }
 
     async fn write_one_by_one(&self, child: &mut Child, events: &[&Seen]) -> Result<Vec<Fate>, Trouble> {
@@ -95,8 +122,12 @@ impl Writer {
         }
         let keys: BTreeSet<String> = writes.points.iter().map(|point| point.key.clone()).collect();
         writes.points.extend(keys.iter().filter_map(|key| next.steps.overtaken(key)));
+        let tags: BTreeSet<String> = writes.tags.keys().cloned().collect();
         self.client.write(&next.mlflow_id, writes).await?;
         if let Some(closing) = closing {
+            if std::mem::take(&mut next.has_old_tags) {
+                self.client.remove_tags(&next.mlflow_id, &trial::ENDING_TAGS, &tags).await?;
+            }
             self.client.close(&next.mlflow_id, &closing).await?;
         }
         Ok(next)
@@ -109,6 +140,10 @@ impl Writer {
         writes: &mut Writes,
         metric: &MetricReported,
     ) -> Result<(), Trouble> {
+        let is_old = metric.attempt.zip(child.again_in).is_some_and(|(says, again_in)| says < again_in);
+        if is_old {
+            return Ok(());
+        }
         let (tags, point) = trial::metric(metric);
         if let Some(point) = point {
             self.know(&child.mlflow_id, &mut child.steps, &point.key, child.ended_at).await?;
@@ -116,7 +151,7 @@ impl Writer {
                 writes.points.push(point);
                 writes.extend(tags);
             }
-        } else if child.report.is_none() {
+        } else if child.report.as_ref().is_none_or(|report| report.attempt < child.again_in) {
             // The report of the trial has the last word on its tags.
             writes.extend(tags);
         }
@@ -150,4 +185,13 @@ impl Writer {
         child.ended_at = Some(at);
         Ok(Some(projected.closing))
     }
+}
+
+/// The events of a trial by the attempt they speak for, oldest first; 0 for those that name none.
+fn by_attempt(events: Vec<(usize, &Seen)>) -> BTreeMap<u32, Vec<(usize, &Seen)>> {
+    let mut attempts: BTreeMap<u32, Vec<(usize, &Seen)>> = BTreeMap::new();
+    for (place, seen) in events {
+        attempts.entry(seen.event.attempt().unwrap_or(0)).or_default().push((place, seen));
+    }
+    attempts
 }

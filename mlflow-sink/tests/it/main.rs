@@ -7,5 +7,6 @@ mod outage;
 mod pipeline;
 mod projection;
 mod refusal;
+mod reopened;
 mod replay;
 mod server;

@@ -59,8 +59,13 @@ impl Pipeline {
     }
 
     pub(crate) async fn publish(&self, run: &RunId, events: &[Event]) {
+        self.publish_in(1, 0, run, events).await;
+    }
+
+    /// What an attempt says, in an epoch.
+    pub(crate) async fn publish_in(&self, attempt: u32, epoch: u32, run: &RunId, events: &[Event]) {
         let publisher = Publisher::new(&self.broker, Encoding::Json);
-        let voice = Voice { run: run.clone(), attempt: 1, epoch: 0, context: Context::default() };
+        let voice = Voice { run: run.clone(), attempt, epoch, context: Context::default() };
         publisher.publish_all(events, &voice).await.unwrap();
     }
 

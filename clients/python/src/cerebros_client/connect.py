@@ -102,8 +102,8 @@ async def close_connection(connection: Connection) -> None:
 
 
 async def end_tasks(tasks: set[asyncio.Task[Any]]) -> None:
-    """Cancels tasks until they are over: before Python 3.12, ``asyncio.wait_for`` swallows a cancellation that
-    comes together with a result."""
+    """Cancels tasks until they are over: before Python 3.12, ``asyncio.wait_for`` swallows a cancellation
+    that comes together with a result."""
     for _ in range(_CANCELLATIONS):
         for task in tasks:
             task.cancel()

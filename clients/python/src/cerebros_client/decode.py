@@ -10,7 +10,7 @@ from . import avro, envelope, ids, values
 from .errors import UnreadableEvent
 from .models import Event, JsonObject
 from .stream import Message
-from .subjects import MAX_EVENT_BYTES, REQUESTED, STREAM, ce_type
+from .subjects import MAX_EVENT_BYTES, REQUESTED, RETRY_FAILED, RETRY_HEADER, STREAM, ce_type
 from .times import EPOCH
 
 
@@ -58,6 +58,7 @@ def event(message: Message, schemas: Mapping[str, Any]) -> Event:
         run_id=run_id,
         type=ce_type(message.subject),
         data=data,
+        is_for_failed_trials=envelope.header(message.headers, RETRY_HEADER) == RETRY_FAILED,
     )
 
 

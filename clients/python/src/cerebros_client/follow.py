@@ -22,14 +22,14 @@ from .registry import Registry
 from .runs import Run
 from .schemas import Schemas
 from .stream import Message, Start
-from .subjects import STREAM
+from .subjects import EVENTS, STREAM
 
 LOOK_SECONDS = 10.0
 """While nothing comes, the registry is asked this often whether the run is over."""
 
 
 class Follower:
-    """The events of one run on ``subjects`` (all when empty) from ``start`` on."""
+    """The events of one run from ``start`` on."""
 
     def __init__(self, broker: Broker, registry: Registry, schemas: Schemas, run: Run, start: Start) -> None:
         self._broker = broker
@@ -41,7 +41,7 @@ class Follower:
         self._is_over = run.is_over
         self._looked_at = time.monotonic() if run.is_over else float("-inf")
 
-    async def to_the_end(self, subjects: Sequence[str] = ()) -> AsyncGenerator[Event, None]:
+    async def to_the_end(self, subjects: Sequence[str] = EVENTS) -> AsyncGenerator[Event, None]:
         """Every event in order, and nothing behind the one that ends the run."""
         reader = Reader(self._broker, STREAM, subjects, self._start)
         async with contextlib.aclosing(reader.following()) as messages:
@@ -60,7 +60,7 @@ class Follower:
                 if self._was_over and message.pending == 0:
                     return
 
-    async def to_the_present(self, subjects: Sequence[str] = ()) -> AsyncGenerator[Event, None]:
+    async def to_the_present(self, subjects: Sequence[str] = EVENTS) -> AsyncGenerator[Event, None]:
         """Every event the stream holds now."""
         reader = Reader(self._broker, STREAM, subjects, self._start)
         async with contextlib.aclosing(reader.to_the_present()) as messages:

@@ -20,6 +20,8 @@ class RunSummary:
     attempt: int
     completed_trials: int
     failed_trials: int
+    max_trials: int | None
+    """Most trials the run may start; None if nobody has asked for it yet."""
     best_metric: float | None
     best_trial_id: str | None
     requested_at: datetime
@@ -58,8 +60,12 @@ class RunDetails(RunSummary):
     """Attempts that ended with their machine, cleanly."""
     worker_losses: int
     """Attempts whose worker vanished."""
+    running_trials: int
+    """Trials under way, as its worker has last written down."""
+    parallelism: int | None
+    """Trials that may be under way at once; ``producer scale`` changes it."""
     ended_by: str | None
-    """What ended the run: ``trials``, ``max_seconds``, ``cancelled``, a failure class, ..."""
+    """What ended the run: ``max_trials``, ``max_seconds``, ``cancelled``, a failure class, ..."""
     failure: Failure | None
     cancel_requested: str | None
     """Somebody asked for the end of the run, and why."""

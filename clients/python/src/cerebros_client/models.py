@@ -66,6 +66,8 @@ class Event:
     """CloudEvents type, such as ``ml.run.trial.v1``."""
     data: JsonObject
     """The event: the same whether it was written in JSON or in Avro."""
+    is_for_failed_trials: bool = field(default=False, repr=False)
+    """True for a request that asks for the failed trials of a run again, even of one that completed."""
 
     @property
     def is_terminal(self) -> bool:
@@ -74,7 +76,9 @@ class Event:
 
     def to_json(self) -> JsonObject:
         """As ``producer watch -o ndjson`` prints it, for :func:`json.dumps`."""
-        return {**vars(self), "time": iso(self.time)}
+        line = {**vars(self), "time": iso(self.time)}
+        del line["is_for_failed_trials"]
+        return line
 
 
 TERMINAL_SUBJECTS = (

@@ -1,7 +1,7 @@
 """The trials of a run and where it stands, folded from its events alone. Pure.
 
 A trial counts once, however often its event is seen; an older attempt changes nothing; a run that is asked
-for again forgets the trials that did not succeed.
+for again forgets the trials that failed or were cancelled.
 """
 
 from __future__ import annotations
@@ -30,10 +30,10 @@ class Progress:
     def apply(self, event: Event) -> None:
         """Takes the next event of the run."""
         attempt = event.data.get("attempt") or self.attempt
-        may_restart = self.state in (RunState.FAILED, RunState.CANCELLED)
-        is_restart = may_restart and event.subject == STARTED and attempt > self.attempt
+        is_asked_again = event.is_for_failed_trials or self.state is not RunState.COMPLETED
+        is_restart = self.state.is_final and event.subject == STARTED and attempt > self.attempt
         if event.subject == REQUESTED:
-            if may_restart:
+            if self.state.is_final and is_asked_again:
                 self._restart()
         elif attempt < self.attempt or (self.state.is_final and not is_restart):
             return
@@ -63,7 +63,7 @@ class Progress:
         self._trials = {
             trial_id: event
             for trial_id, event in self._trials.items()
-            if event.data.get("status") == "succeeded"
+            if event.data.get("status") not in ("failed", "cancelled")
         }
         self.state, self.failure = RunState.REQUESTED, None
 

@@ -36,10 +36,12 @@ class Registry:
         """One run; without record and request if nobody has asked for it yet."""
         settled = await self._settled()
         record = await self.record(run_id)
-        if is_unclaimed(record, 2**64):
+        if is_unclaimed(record, 2**64, is_for_failed_trials=True):
             async with contextlib.aclosing(self._requests(settled)) as requests:
                 async for request in requests:
-                    if request.run_id == run_id and is_unclaimed(record, request.seq):
+                    if request.run_id == run_id and is_unclaimed(
+                        record, request.seq, is_for_failed_trials=request.is_for_failed_trials
+                    ):
                         return Run(run_id, record, request)
         return Run(run_id, record)
 

@@ -14,6 +14,9 @@ from .stream import Start
 from .subjects import REQUESTED
 from .times import parse
 
+DEFAULT_MAX_TRIALS = 10
+DEFAULT_PARALLELISM = 4
+"""What a request asks for that does not say it."""
 _NO_SEQUENCE = 2**64 - 1
 """First sequence of a record that was made before any request."""
 _CLOCK_SKEW = timedelta(hours=1)
@@ -90,6 +93,7 @@ class Run:
             attempt=self.attempt,
             completed_trials=record.get("completed_trials", 0),
             failed_trials=record.get("failed_trials", 0),
+            max_trials=self._limit("max_trials", DEFAULT_MAX_TRIALS),
             best_metric=values.number(record.get("best_metric")),
             best_trial_id=record.get("best_trial_id"),
             requested_at=requested_at,
@@ -99,11 +103,31 @@ class Run:
         )
 
 
-def is_unclaimed(record: Mapping[str, object] | None, sequence: int) -> bool:
-    """True if no worker has taken up the request at ``sequence``, judged by the record of its run."""
+    @property
+    def parallelism(self) -> int | None:
+        """Trials that may be under way at once, None if nobody has asked for the run yet."""
+        limit = self._limit("parallelism", DEFAULT_PARALLELISM)
+        changed = (self.record or {}).get("parallelism")
+        return min(limit, changed) if limit is not None and isinstance(changed, int) else limit
+
+    def _limit(self, name: str, default: int) -> int | None:
+        """A number of the budget, None if nobody has asked for the run yet."""
+        if not self.is_submitted:
+            return None
+        asked = self.request.data if self.request is not None else self.record or {}
+        budget = asked.get("budget")
+        given = budget.get(name) if isinstance(budget, dict) else None
+        return given if isinstance(given, int) else default
+
+
+def is_unclaimed(record: Mapping[str, object] | None, sequence: int, *, is_for_failed_trials: bool) -> bool:
+    """True if no worker has taken up the request at ``sequence``, judged by the record of its run. One that
+    completed is asked for again only for its failed trials."""
     if record is None:
         return True
-    may_be_asked_again = record["state"] in ("requested", "failed", "cancelled")
+    may_be_asked_again = record["state"] in ("requested", "failed", "cancelled") or (
+        record["state"] == "completed" and is_for_failed_trials and bool(record.get("failed_trials"))
+    )
     taken = record["request_sequence"]
     assert isinstance(taken, int), "a record's sequences are numbers"
     return may_be_asked_again and sequence > taken
@@ -114,7 +138,9 @@ def merge(records: Iterable[JsonObject], requests: Iterable[Event]) -> list[Run]
     known = {record["run_id"]: record for record in records}
     asked: dict[str, Event] = {}
     for request in requests:
-        if request.run_id not in asked and is_unclaimed(known.get(request.run_id), request.seq):
+        if request.run_id not in asked and is_unclaimed(
+            known.get(request.run_id), request.seq, is_for_failed_trials=request.is_for_failed_trials
+        ):
             asked[request.run_id] = request
     runs = [Run(run_id, known.get(run_id), asked.get(run_id)) for run_id in {**known, **asked}]
     return sorted(runs, key=_age)
@@ -139,6 +165,8 @@ def details(run: Run, progress: Progress) -> RunDetails:
         failures=record.get("failures", int(failure is not None)),
         interruptions=record.get("interruptions", 0),
         worker_losses=record.get("worker_losses", 0),
+        running_trials=0 if summary.state.is_final else record.get("running_trials", 0),
+        parallelism=run.parallelism,
         ended_by=record.get("ended_by"),
         failure=failure,
         cancel_requested=record.get("cancel_requested"),

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 STREAM = "CEREBROS"
 """Stream of requests and events."""
+EVENTS = ("cerebros.nas.run.*", "ml.run.*")
+"""Subjects of requests and events; the stream has others beside them, for workers among themselves."""
 RUNS_STREAM = "KV_cerebros_runs"
 """Stream behind the bucket of the run registry."""
 RUNS_PREFIX = "$KV.cerebros_runs."
@@ -23,6 +25,10 @@ INTERRUPTED = "cerebros.nas.run.interrupted"
 ML_START = "ml.run.start"
 TRIAL = "ml.run.trial"
 METRIC = "ml.run.metric"
+
+RETRY_HEADER = "Cerebros-Retry"
+RETRY_FAILED = "failed"
+"""In the header of a request: only the failed trials again, even of a run that completed."""
 
 DATASCHEMA = {
     REQUESTED: "cerebros:RunRequested:2:424c419767afe1f6",
