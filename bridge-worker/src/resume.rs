@@ -130,10 +130,13 @@ impl Checkpoint {
         if event.attempt().is_some_and(|attempt| attempt >= reading.attempt) {
             return;
         }
-        // Out of order is what a stranger said; it changes nothing of what the others said.
-        let _ = self.lifecycle.apply(&event);
         let attempt = event.attempt().unwrap_or(0);
         let is_current = attempt >= reading.epoch;
+        if is_current {
+            // Out of order is what a stranger said; it changes nothing of what the others said. Events before a restart
+            // belong to a life that is over.
+            let _ = self.lifecycle.apply(&event);
+        }
         if is_current {
             self.note_time(&event, attempt, time);
         }
