@@ -109,6 +109,8 @@ impl Announcer {
 
     async fn deliver(&self, mut messages: Vec<Outgoing>) -> Result<(), Unsaid> {
         let mut began = Instant::now();
+        // Trials say things side by side: what others get confirmed meanwhile may be behind what is looked for.
+        let behind = self.last_sequence();
         loop {
             for message in &mut messages {
                 self.fence.stamp(&mut message.headers);
@@ -131,7 +133,7 @@ impl Announcer {
                 Err(failure) if failure.is_outage() => {
                     tracing::warn!(run = %self.voice.run, %failure, "the broker does not confirm, waiting for it");
                     if began.elapsed() > TRUST_IN_DUPLICATES {
-                        self.leave_out_what_is_stored(&mut messages).await?;
+                        self.leave_out_what_is_stored(&mut messages, behind).await?;
                         began = Instant::now();
                     }
                 }
@@ -158,9 +160,13 @@ impl Announcer {
         }
     }
 
-    async fn leave_out_what_is_stored(&self, messages: &mut Vec<Outgoing>) -> Result<(), Unsaid> {
+    async fn leave_out_what_is_stored(
+        &self,
+        messages: &mut Vec<Outgoing>,
+        behind: u64,
+    ) -> Result<(), Unsaid> {
         loop {
-            match self.stored(messages).await {
+            match self.stored(messages, behind).await {
                 Ok(stored) => {
                     messages.retain(|message| id_of(message).is_none_or(|id| !stored.contains(id)));
                     return Ok(());
@@ -173,13 +179,12 @@ impl Announcer {
         }
     }
 
-    /// Which of the messages the stream has, behind what was confirmed last.
-    async fn stored(&self, messages: &[Outgoing]) -> Result<BTreeSet<String>, CliError> {
+    /// Which of the messages the stream has behind a sequence.
+    async fn stored(&self, messages: &[Outgoing], behind: u64) -> Result<BTreeSet<String>, CliError> {
         let mut subjects: Vec<&str> = messages.iter().map(|message| message.subject.as_str()).collect();
         subjects.sort_unstable();
         subjects.dedup();
-        let mut history =
-            History::to_the_present(&self.broker, STREAM, &subjects, self.last_sequence() + 1).await?;
+        let mut history = History::to_the_present(&self.broker, STREAM, &subjects, behind + 1).await?;
         let mut stored = BTreeSet::new();
         while let Some(kept) = history.next().await? {
             let Some(id) = kept.headers.get(header::MESSAGE_ID) else { continue };

@@ -182,7 +182,8 @@ impl Course {
     /// A first attempt has nothing behind it; later ones shut out the earlier and read what they left.
     async fn checkpoint(&mut self, grant: &Grant, plan: Option<&RunPlan>) -> Result<Checkpoint, Halt> {
         let record = &grant.held.record;
-        if record.attempt == 1 {
+        // One that was handed over before is no first attempt, whatever the registry remembers.
+        if record.attempt == 1 && self.asked.delivery <= 1 {
             return Ok(Checkpoint::default());
         }
         match grant.announcer.raise_fence().await {
@@ -193,14 +194,16 @@ impl Course {
         let reading = Reading {
             run: &record.run_id,
             first_sequence: record.first_sequence,
-            attempt: record.attempt,
+            attempt: record.attempt.max(2),
             epoch: record.epoch,
             reports_of: plan.filter(|plan| plan.prunes()).map(|plan| plan.request.objective.as_str()),
         };
         let checkpoint = Checkpoint::read(&self.worker.broker, reading).await.map_err(|error| {
             again(format!("{}: {}", error.what, error.because.as_deref().unwrap_or("no reason given")))
         })?;
-        grant.announcer.go_on_from(checkpoint.lifecycle);
+        if record.attempt > 1 {
+            grant.announcer.go_on_from(checkpoint.lifecycle);
+        }
         self.account = Account::of(&checkpoint, &self.asked.request);
         if let Some(said) = checkpoint.ended.as_ref().and_then(ending::remembered) {
             tracing::info!(run = %record.run_id, state = %said.state, "the run had ended; its end is written down now");

@@ -51,9 +51,11 @@ impl InHand {
     /// When the directory cannot be written.
     pub fn open(root: &Path) -> io::Result<Arc<Self>> {
         std::fs::create_dir_all(root)?;
-        let file =
-            File::options().create(true).truncate(true).read(true).write(true).open(root.join(FILE))?;
+        // Under its name only once it is locked: whoever looks for dead workers meanwhile would take it for one's.
+        let new = root.join(format!("{FILE}.new"));
+        let file = File::options().create(true).truncate(true).read(true).write(true).open(&new)?;
         file.lock()?;
+        std::fs::rename(&new, root.join(FILE))?;
         Ok(Arc::new(Self { file, places: Mutex::default() }))
     }
 

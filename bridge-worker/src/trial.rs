@@ -75,7 +75,10 @@ impl Trial {
                 Err(failure) => return Input::Abort(failure),
             };
             let (result, files) = match self.attempt(&id, &workdir, &mut stop).await {
-                Outcome::Dropped => return Input::Dropped { number },
+                Outcome::Dropped => {
+                    let how = (*stop.borrow()).filter(|_| self.tried(&id) > 0).unwrap_or(Stop::Dropped);
+                    return self.stopped_between_tries(&id, started_at, how).await;
+                }
                 Outcome::Unsaid(error) => return unsaid(number, &error),
                 Outcome::NoChild(failure) => return self.without_child(&id, failure).await,
                 Outcome::Over { result, files } => (result, files),

@@ -65,7 +65,7 @@ pub struct RunRecord {
     pub started_at: Option<Timestamp>,
     #[serde(default)]
     pub ended_at: Option<Timestamp>,
-    /// What ended the run: `trials`, `max_seconds`, `cancelled`, a failure class, ...
+    /// What ended the run: `max_trials`, `max_seconds`, `cancelled`, a failure class, ...
     #[serde(default)]
     pub ended_by: Option<String>,
     #[serde(default)]
