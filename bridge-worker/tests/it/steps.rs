@@ -82,9 +82,9 @@ pub(crate) async fn serve(house: &House, worker: &Arc<Worker>, run: &str) {
     let shutdown = Shutdown::manual();
     let serving = async {
         loop {
-            tokio::select! {
-                delivery = intake.next() => worker.clone().take(delivery, shutdown.clone()).await,
-                () = tokio::time::sleep(Duration::from_millis(100)) => {}
+            let delivery = tokio::time::timeout(Duration::from_millis(100), intake.next()).await;
+            if let Ok(delivery) = delivery {
+                worker.clone().take(delivery, shutdown.clone()).await;
             }
             let is_over = house.record(run).await.is_some_and(|record| record.state.is_final());
             if is_over && house.unsettled().await == 0 {

@@ -115,11 +115,6 @@ fn long(run: &str) -> serde_json::Value {
 /// A worker that is up soon: its children import nothing.
 const QUICK: [&str; 6] = ["--slots", "2", "--preload", "noop", "--allow-entrypoint", "faulty_trainers:*"];
 
-/// Milliseconds below `limit`, different every time, the same in every run of the test.
-fn moment(number: u64, limit: u64) -> Duration {
-    Duration::from_millis((number.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 33) % limit)
-}
-
 /// The run has the trials of an undisturbed one, each said once, and one end.
 async fn same_as_undisturbed(house: &House, run: &str) {
     let whole = format!("{run}-undisturbed");
@@ -138,14 +133,27 @@ async fn same_as_undisturbed(house: &House, run: &str) {
 async fn a_run_whose_worker_is_killed_twenty_times_ends_like_an_undisturbed_one() {
     let house = House::open().await;
     house.request(long("killed-often")).await;
-    for number in 0..20 {
+    for number in 0..20_usize {
         let worker = house.worker(&QUICK).await;
-        if number % 2 == 0 {
-            // Something has to come of it now and then: a run that only takes workers down is given up.
-            let before = house.trials("killed-often").await.len();
-            house.trained("killed-often", (before + 1).min(40)).await;
+        // At once, when it has claimed the run, after a trial, after two. Something has to come of it now and then: a
+        // run that only takes workers down is given up. `bench chaos` has moments nobody chose.
+        let before = house.trials("killed-often").await.len();
+        match number % 4 {
+            0 => {}
+            1 => {
+                wait_until("the run is claimed", PATIENCE, async || {
+                    house.record("killed-often").await.filter(|record| {
+                        record.state.is_final()
+                            || record
+                                .worker_id
+                                .as_ref()
+                                .is_some_and(|id| id.starts_with(&format!("worker-{}-", worker.pid())))
+                    })
+                })
+                .await;
+            }
+            trials => house.trained("killed-often", (before + trials - 1).min(40)).await,
         }
-        tokio::time::sleep(moment(number, 400)).await;
         worker.kill_hard().await;
     }
     let worker = house.worker(&QUICK).await;
@@ -186,8 +194,16 @@ async fn a_connection_that_is_cut_black_holed_and_throttled_costs_no_trial_and_d
     house.request(long("network")).await;
     for (number, fault) in [Fault::Cut, Fault::BlackHole, Fault::Throttle(20_000)].into_iter().enumerate() {
         house.trained("network", 4 + 8 * number).await;
+        let (accepted, before) = (proxy.accepted(), house.trials("network").await.len());
         proxy.set(fault);
-        tokio::time::sleep(Duration::from_secs(4)).await;
+        if let Fault::Throttle(_) = fault {
+            house.trained("network", before + 4).await;
+        } else {
+            wait_until("the worker has noticed and tries again", PATIENCE, async || {
+                (proxy.accepted() >= accepted + 2).then_some(())
+            })
+            .await;
+        }
         proxy.set(Fault::Pass);
     }
     let record = house.ended("network").await;
@@ -209,8 +225,16 @@ async fn a_thousand_queued_runs_complete_exactly_once_while_workers_are_killed()
     }
     let mut workers = [house.worker(&QUICK).await, house.worker(&QUICK).await];
     let mut kills = 0;
-    while house.count("cerebros.nas.run.completed").await < RUNS {
-        tokio::time::sleep(Duration::from_secs(1)).await;
+    loop {
+        let done = house.count("cerebros.nas.run.completed").await;
+        if done == RUNS {
+            break;
+        }
+        // About once a second here; `bench chaos` goes by the clock.
+        wait_until("some more runs complete", PATIENCE, async || {
+            (house.count("cerebros.nas.run.completed").await >= (done + 60).min(RUNS)).then_some(())
+        })
+        .await;
         let next = house.worker(&QUICK).await;
         std::mem::replace(&mut workers[kills % 2], next).kill_hard().await;
         kills += 1;
