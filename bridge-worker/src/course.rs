@@ -17,7 +17,7 @@ use crate::asked::Asked;
 use crate::control::{self, Signals};
 use crate::ending;
 use crate::fault::Fault;
-use crate::halt::{Halt, OUTAGE_PAUSE, again, completed, failed, refused, unsaid};
+use crate::halt::{Halt, OUTAGE_PAUSE, again, completed, failed, refused};
 use crate::plan::{RunPlan, plan};
 use crate::request::{Settlement, of_failure};
 use crate::resume::{Checkpoint, Reading};
@@ -118,7 +118,7 @@ impl Course {
         self.after(Step::Check)?;
         self.before(Step::End)?;
         let said = ending::completed(&self.asked, &grant.held.record, &self.account, status);
-        grant.announcer.say(&said.events).await.map_err(unsaid)?;
+        grant.announcer.say(&said.events).await?;
         self.after(Step::End)?;
         self.tidy_up(RunState::Completed).await;
         self.write(grant, &said).await
@@ -264,43 +264,38 @@ impl Course {
         };
         // Nobody owns the run who could say what became of it: a request does not vanish.
         let Some(grant) = grant else { return Settlement::Again(OUTAGE_PAUSE) };
+        let said = ending::undone(&halt, &self.asked, &grant.held.record, &self.account);
         for act in self.done.undo(why) {
-            if let Err(stopped) = self.act(act, &halt, grant).await {
+            if let Err(stopped) = self.act(act, &said, grant).await {
                 return stopped;
             }
         }
         settlement
     }
 
-    async fn act(&self, act: Undo, halt: &Halt, grant: &Grant) -> Result<(), Settlement> {
+    async fn act(&self, act: Undo, said: &ending::Said, grant: &Grant) -> Result<(), Settlement> {
         match act {
             Undo::MarkArtifacts(state) => {
                 self.tidy_up(state).await;
                 Ok(())
             }
-            Undo::Say(_) => {
-                let said = ending::undone(halt, &self.asked, &grant.held.record, &self.account);
-                match grant.announcer.say(&said.events).await {
-                    Ok(()) => Ok(()),
-                    Err(Unsaid::Silenced) => Err(Settlement::Leave),
-                    Err(error @ (Unsaid::Order(_) | Unsaid::Refused(_))) => {
-                        tracing::error!(run = %self.asked.run_id, %error, "the end of the run cannot be announced");
-                        Err(Settlement::Again(OUTAGE_PAUSE))
-                    }
+            Undo::Say(_) => match grant.announcer.say(&said.events).await {
+                Ok(()) => Ok(()),
+                Err(Unsaid::Silenced) => Err(Settlement::Leave),
+                Err(error @ (Unsaid::Order(_) | Unsaid::Refused(_))) => {
+                    tracing::error!(run = %self.asked.run_id, %error, "the end of the run cannot be announced");
+                    Err(Settlement::Again(OUTAGE_PAUSE))
                 }
-            }
-            Undo::Write(_) => {
-                let said = ending::undone(halt, &self.asked, &grant.held.record, &self.account);
-                self.write(grant, &said).await.map_err(|halt| match halt {
-                    Halt::Stale => Settlement::Leave,
-                    Halt::Over
-                    | Halt::Refused(_)
-                    | Halt::Failed { .. }
-                    | Halt::Cancelled { .. }
-                    | Halt::Again { .. }
-                    | Halt::Died => Settlement::Again(OUTAGE_PAUSE),
-                })
-            }
+            },
+            Undo::Write(_) => self.write(grant, said).await.map_err(|halt| match halt {
+                Halt::Stale => Settlement::Leave,
+                Halt::Over
+                | Halt::Refused(_)
+                | Halt::Failed { .. }
+                | Halt::Cancelled { .. }
+                | Halt::Again { .. }
+                | Halt::Died => Settlement::Again(OUTAGE_PAUSE),
+            }),
         }
     }
 

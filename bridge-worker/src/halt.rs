@@ -71,20 +71,16 @@ pub(crate) fn refused(failure: Failure) -> Halt {
 
 impl From<Unsaid> for Halt {
     fn from(error: Unsaid) -> Self {
-        unsaid(error)
-    }
-}
-
-pub(crate) fn unsaid(error: Unsaid) -> Halt {
-    match error {
-        Unsaid::Silenced => Halt::Stale,
-        Unsaid::Order(order) => failed(Failure::new(
-            FailureClass::Unknown,
-            Stage::Publish,
-            format!("an event out of order was withheld: {order}"),
-        )),
-        Unsaid::Refused(failure) => {
-            failed(Failure::new(FailureClass::Unknown, Stage::Publish, failure.to_string()))
+        match error {
+            Unsaid::Silenced => Halt::Stale,
+            Unsaid::Order(order) => failed(Failure::new(
+                FailureClass::Unknown,
+                Stage::Publish,
+                format!("an event out of order was withheld: {order}"),
+            )),
+            Unsaid::Refused(failure) => {
+                failed(Failure::new(FailureClass::Unknown, Stage::Publish, failure.to_string()))
+            }
         }
     }
 }

@@ -81,16 +81,6 @@ impl<T> Queue<T> {
         }
         Some(what)
     }
-
-    /// How many wait.
-    pub fn len(&self) -> usize {
-        self.waiting.len()
-    }
-
-    /// True when nobody waits.
-    pub fn is_empty(&self) -> bool {
-        self.waiting.is_empty()
-    }
 }
 
 #[cfg(test)]
@@ -137,7 +127,6 @@ mod tests {
         queue.wait(stays, "stays", NOW);
         queue.leave(gone);
         assert_eq!(order(&mut queue, NOW), ["stays"]);
-        assert!(queue.is_empty());
     }
 
     #[test]

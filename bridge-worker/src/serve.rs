@@ -173,7 +173,8 @@ async fn watch_broker(broker: Broker, broker_up: service_kit::health::ComponentH
     }
 }
 
-/// Takes a request whenever a slot is free, until the worker is told to stop; then waits for the runs in hand.
+/// Takes a request whenever a slot is free, and a few more to share the slots when they are not, until the worker is told
+/// to stop; then waits for the runs in hand.
 async fn take_requests(worker: &Arc<Worker>, shutdown: &Shutdown) {
     let mut intake = Intake::new(&worker.broker, WORKER_CONSUMER, 1);
     let mut runs: JoinSet<()> = JoinSet::new();

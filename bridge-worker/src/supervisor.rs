@@ -212,11 +212,6 @@ impl Supervisor {
         (self.completed, self.failed)
     }
 
-    /// Trials under way.
-    pub fn under_way(&self) -> u64 {
-        self.under_way
-    }
-
     /// The generations so far.
     pub fn history(&self) -> Vec<Generation> {
         self.search.history()

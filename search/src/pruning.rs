@@ -12,8 +12,8 @@
 //! - Memory is bounded: see [`MAX_STEPS`] and [`MAX_PEERS`] for the median, a value per trial and rung for halving.
 //!
 //! What it asks of the worker: record the objective of every report, live or from the events of earlier attempts in
-//! the order of the stream, before the result of the trial goes to the [`Search`](crate::Search); and forget the reports
-//! of a trial whose result does not count any more. A trial that reports its steps backwards and is trained again
+//! the order of the stream, before the result of the trial goes to the [`Search`](crate::Search); and leave out
+//! those of a trial whose result does not count any more. A trial that reports its steps backwards and is trained again
 //! after a crash is judged with what it had reported before.
 //!
 //! What it deliberately does not do: stop anything, or say what the search learns from a pruned trial (nothing; see
@@ -100,15 +100,6 @@ impl Pruning {
             Rule::None => {}
             Rule::Median(median) => median.record(trial, step, fitness),
             Rule::Halving(halving) => halving.record(trial, step, fitness),
-        }
-    }
-
-    /// Forgets every report of a trial that will be trained anew and whose old result does not count.
-    pub fn forget(&mut self, trial: u64) {
-        match &mut self.rule {
-            Rule::None => {}
-            Rule::Median(median) => median.forget(trial),
-            Rule::Halving(halving) => halving.forget(trial),
         }
     }
 

@@ -54,8 +54,12 @@ impl House {
         self.worker_with(arguments, &gates).await
     }
 
-    /// Starts a worker with exactly these gates.
-    pub(crate) async fn worker_with(&self, arguments: &[&str], gates: &[(&str, &str)]) -> WorkerProcess {
+    /// Starts a worker with exactly these variables about gates and broker.
+    pub(crate) async fn worker_with(
+        &self,
+        arguments: &[&str],
+        environment: &[(&str, &str)],
+    ) -> WorkerProcess {
         let python = testkit::trainer_python().await;
         let fixtures = testkit::workspace().join("python/tests/fixtures");
         let log =
@@ -67,7 +71,7 @@ impl House {
             .env_remove("CEREBROS_ENABLED")
             .env_remove("FEATURES")
             .env("NATS_URL", self.nats.url())
-            .envs(gates.iter().copied())
+            .envs(environment.iter().copied())
             .env("CEREBROS_DATA_DIR", self.scratch.path())
             .env("CEREBROS_PYTHON", python)
             .env("CEREBROS_REPO", fixtures)

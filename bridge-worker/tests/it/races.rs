@@ -16,19 +16,10 @@ use testkit::wait_until;
 
 use crate::house::{House, PATIENCE};
 use crate::steps::{once, serve, shorten_ack_wait, slots, worker};
+use crate::tries::request;
 
 const ARGUMENTS: [&str; 6] =
     ["--slots", "2", "--allow-entrypoint", "searching:*", "--allow-entrypoint", "faulty_trainers:*"];
-
-fn request(
-    run: &str,
-    trainer: &str,
-    space: serde_json::Value,
-    budget: serde_json::Value,
-) -> serde_json::Value {
-    json!({"run_id": run, "dataset_id": "digits", "trainer": format!("searching:{trainer}"), "seed": 11,
-        "strategy": "random", "search_space": space, "budget": budget})
-}
 
 async fn cancel(house: &House, run: &str) {
     let body = json!({"run_id": run, "reason": "enough"}).to_string();

@@ -10,7 +10,8 @@ use crate::house::House;
 const ARGUMENTS: [&str; 6] =
     ["--slots", "2", "--allow-entrypoint", "searching:*", "--retry-backoff-ms", "20"];
 
-fn request(
+/// A search by one of the fixtures in `searching.py`.
+pub(crate) fn request(
     run: &str,
     trainer: &str,
     space: serde_json::Value,

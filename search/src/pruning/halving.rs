@@ -53,14 +53,6 @@ impl Halving {
         }
     }
 
-    pub(super) fn forget(&mut self, trial: u64) {
-        for rung in &mut self.rungs {
-            if let Ok(place) = rung.find(trial) {
-                rung.reached.remove(place);
-            }
-        }
-    }
-
     /// Whether the trial has reached a rung with this step and is not among the best there; its competitors are the
     /// trials below `visible`.
     pub(super) fn is_worse(&self, trial: u64, step: i64, visible: u64) -> bool {

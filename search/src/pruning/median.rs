@@ -44,10 +44,6 @@ impl Median {
         }
     }
 
-    pub(super) fn forget(&mut self, trial: u64) {
-        self.curves.remove(&trial);
-    }
-
     /// Whether the trial's best value up to the step is worse than the median of the trials below `visible`.
     pub(super) fn is_worse(&self, trial: u64, step: i64, visible: u64) -> bool {
         let MedianPruner { startup_trials, warmup_steps, interval_steps } = self.pruner;

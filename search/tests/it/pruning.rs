@@ -77,16 +77,6 @@ proptest! {
     }
 
     #[test]
-    fn what_was_forgotten_was_never_said(
-        settings in pruners(), direction in directions(), lag in 1..5_u64, reports in reports(), gone in 0..12_u64
-    ) {
-        let mut forgetful = told(&settings, direction, lag, &reports);
-        forgetful.forget(gone);
-        let others: Vec<Report> = reports.into_iter().filter(|(trial, ..)| *trial != gone).collect();
-        prop_assert_eq!(verdicts(&forgetful), verdicts(&told(&settings, direction, lag, &others)));
-    }
-
-    #[test]
     fn who_finishes_first_slots_and_crashes_make_no_difference(
         settings in pruners(), direction in directions(), lag in 1..6_u64,
         (slots, order, crash_after) in (1..6_usize, any::<u64>(), prop::option::of(1..200_usize))
