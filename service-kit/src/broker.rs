@@ -23,6 +23,8 @@ pub(crate) const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
 const MAX_ACKS_IN_FLIGHT: usize = 4096;
 /// How often it is looked whether the client is dead.
 const GONE_POLL: Duration = Duration::from_millis(500);
+/// How often it is looked whether a lost connection is back.
+const CONNECTION_POLL: Duration = Duration::from_millis(20);
 /// Longest pause between two attempts to reconnect.
 const MAX_RECONNECT_DELAY: Duration = Duration::from_secs(1);
 
@@ -81,6 +83,21 @@ impl Broker {
     /// True while the connection stands.
     pub fn is_connected(&self) -> bool {
         self.client.connection_state() == async_nats::connection::State::Connected
+    }
+
+    /// Waits for a connection that stands, for at most `patience`; false when there is none.
+    ///
+    /// What is handed to the client without one is kept, and sent when the connection is back, however late: a message
+    /// whose first copy had arrived would then be stored twice once the broker has forgotten its id.
+    pub async fn connected_within(&self, patience: Duration) -> bool {
+        let deadline = tokio::time::Instant::now() + patience;
+        while !self.is_connected() {
+            if tokio::time::Instant::now() > deadline {
+                return false;
+            }
+            tokio::time::sleep(CONNECTION_POLL).await;
+        }
+        true
     }
 
     /// True when the client has ended and will never reconnect: a message whose headers hold a lone carriage return makes

@@ -113,6 +113,9 @@ async fn send(
 
 /// Sends all messages, the last one with the commit, and waits for the answer to that.
 async fn commit(broker: &Broker, messages: &[Outgoing]) -> Result<PublishAck, PublishError> {
+    if !broker.connected_within(REQUEST_TIMEOUT).await {
+        return Err(PublishError::new(PublishErrorKind::TimedOut));
+    }
     let batch = uuid::Uuid::now_v7().simple().to_string();
     let (last, rest) = messages.split_last().expect("a batch has at least one message");
     for (message, place) in rest.iter().zip(1..) {

@@ -9,7 +9,7 @@ use async_nats::jetstream::publish::PublishAck;
 use tokio::time::Instant;
 
 use super::{Outgoing, PublishFailure, Published};
-use crate::broker::Broker;
+use crate::broker::{Broker, REQUEST_TIMEOUT};
 
 /// Pause before the first repetition; it doubles up to [`LONGEST_PAUSE`].
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
@@ -75,8 +75,11 @@ impl Pause {
     }
 }
 
-/// Hands a message to the client; the ack is the broker's word.
+/// Hands a message to the client, once there is a connection; the ack is the broker's word.
 pub(super) async fn begin(broker: &Broker, message: Outgoing) -> Result<PublishAckFuture, PublishError> {
+    if !broker.connected_within(REQUEST_TIMEOUT).await {
+        return Err(PublishError::new(PublishErrorKind::TimedOut));
+    }
     let publish = PublishMessage::build().headers(message.headers).payload(message.payload);
     broker.jetstream.send_publish(message.subject, publish).await
 }

@@ -77,8 +77,10 @@ async fn begin(broker: &Broker, message: Outgoing, number: usize, acks: &Acks, f
         payload: message.payload,
         headers: Some(message.headers),
     };
-    let taken = timeout(REQUEST_TIMEOUT, broker.client.publish_message(message)).await;
-    if !matches!(taken, Ok(Ok(()))) {
+    let taken = async {
+        broker.connected_within(REQUEST_TIMEOUT).await && broker.client.publish_message(message).await.is_ok()
+    };
+    if !matches!(timeout(REQUEST_TIMEOUT, taken).await, Ok(true)) {
         flight.answered(Answer { number, confirmed: None });
     }
 }

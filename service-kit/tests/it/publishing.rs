@@ -115,3 +115,29 @@ pub(crate) fn assert_each_once(numbers: &[u32], count: u32) {
     assert_eq!(numbers.len(), count as usize);
     assert_eq!(numbers.iter().copied().collect::<HashSet<_>>(), (0..count).collect());
 }
+
+#[tokio::test]
+async fn what_is_published_without_a_connection_is_not_sent_behind_the_publisher_s_back_later() {
+    let room = Room::open().await;
+    let proxy = Proxy::start(&room.nats.url()).await;
+    let broker = connect(&proxy.url()).await;
+    let publisher = Publisher::new(&broker, Encoding::Json);
+    proxy.set(Fault::Cut);
+    testkit::wait_until("the client noticed that it is cut off", SOON, async || {
+        (!broker.is_connected()).then_some(())
+    })
+    .await;
+    for count in [1, 100] {
+        let events = trials(0..count);
+        let voice = voice();
+        let publishing = publisher.publish_all(&events, &voice);
+        let outcome = tokio::time::timeout(Duration::from_secs(1), publishing).await;
+        assert!(outcome.is_err(), "nobody could confirm it");
+    }
+    proxy.set(Fault::Pass);
+    testkit::wait_until("the client is connected", SOON, async || broker.is_connected().then_some(())).await;
+    // The broker answers in order: whatever the client still had to send is there before this.
+    broker.client.flush().await.unwrap();
+    publisher.publish_all(&trials([1000]), &voice()).await.unwrap();
+    assert_eq!(room.numbers().await, [1000]);
+}
