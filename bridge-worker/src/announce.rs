@@ -1,7 +1,7 @@
 //! What an attempt says, in the order a run allows, confirmed.
 //!
 //! A broker that does not answer makes the attempt wait, for as long as it lasts; only somebody else's claim on the
-//! run silences it. Every event is said from behind the fence, so that the broker refuses it once another attempt has
+//! run silences it, or the end of the worker. Every event is said from behind the fence, so that the broker refuses it once another attempt has
 //! taken over, and is stored once: repeated within the broker's duplicate window it is dropped there, and after a longer
 //! silence it is looked up before it is repeated.
 
@@ -35,6 +35,9 @@ pub enum Unsaid {
     /// Another attempt owns the run.
     #[error("this attempt no longer owns the run")]
     Silenced,
+    /// The broker does not answer, and the worker has no more time to wait for it.
+    #[error("the broker does not answer, and the worker ends")]
+    Unheard,
     /// The order of events forbids it: a defect of ours.
     #[error(transparent)]
     Order(#[from] OrderError),
@@ -53,18 +56,20 @@ pub struct Announcer {
     lifecycle: Mutex<Lifecycle>,
     last_sequence: AtomicU64,
     silenced: CancellationToken,
+    last_word: CancellationToken,
     refused: Counter,
 }
 
 impl Announcer {
     /// An attempt that has said nothing yet, and says nothing before sequence `behind`. `silenced` is cancelled when
-    /// another attempt owns the run, by us too when the broker says so; `refused` counts the events it stopped.
+    /// another attempt owns the run, by us too when the broker says so; `last_word` when nothing more can be waited for.
+    /// `refused` counts the events the broker stopped.
     pub fn new(
         broker: &Broker,
         publisher: Publisher,
         voice: Voice,
         behind: u64,
-        silenced: CancellationToken,
+        (silenced, last_word): (CancellationToken, CancellationToken),
         refused: Counter,
     ) -> Self {
         Self {
@@ -75,6 +80,7 @@ impl Announcer {
             lifecycle: Mutex::default(),
             last_sequence: AtomicU64::new(behind),
             silenced,
+            last_word,
             refused,
         }
     }
@@ -118,6 +124,7 @@ impl Announcer {
             let sent = tokio::select! {
                 biased;
                 () = self.silenced.cancelled() => return Err(Unsaid::Silenced),
+                () = self.last_word.cancelled() => return Err(Unsaid::Unheard),
                 sent = self.publisher.send_all(&messages) => sent,
             };
             match sent {
@@ -199,6 +206,7 @@ impl Announcer {
     async fn pause(&self) -> Result<(), Unsaid> {
         tokio::select! {
             () = self.silenced.cancelled() => Err(Unsaid::Silenced),
+            () = self.last_word.cancelled() => Err(Unsaid::Unheard),
             () = tokio::time::sleep(OUTAGE_PAUSE) => Ok(()),
         }
     }

@@ -28,6 +28,8 @@ pub struct Asked {
     pub headers: Headers,
     /// Why it is to be ended instead of executed.
     pub cancelled: Option<String>,
+    /// Whoever has its run was looked for and not found.
+    pub is_owner_gone: bool,
 }
 
 impl Asked {
@@ -44,6 +46,7 @@ impl Asked {
             at: delivery.published(),
             headers: delivery.headers().clone(),
             cancelled: None,
+            is_owner_gone: false,
         })
     }
 
@@ -65,6 +68,7 @@ impl Asked {
             at: kept.time,
             headers: kept.headers.clone(),
             cancelled: None,
+            is_owner_gone: false,
         })
     }
 
@@ -78,6 +82,7 @@ impl Asked {
             at: record.requested_at,
             headers: Headers::default(),
             cancelled: None,
+            is_owner_gone: false,
         })
     }
 
@@ -89,6 +94,7 @@ impl Asked {
             sequence: self.sequence,
             delivery: self.delivery,
             is_retry_of_failed: self.headers.get(RETRY) == Some("failed"),
+            is_owner_gone: self.is_owner_gone,
             requested_at: self.at,
             worker_id,
         }

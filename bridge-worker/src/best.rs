@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use schemas::event::{ArtifactRef, Direction, TrialReported};
 
@@ -15,6 +16,7 @@ use crate::resume::Checkpoint;
 pub struct BestSoFar {
     objective: Mutex<Option<f64>>,
     kept: Mutex<BTreeMap<u64, Vec<ArtifactRef>>>,
+    has_leftovers: AtomicBool,
 }
 
 impl BestSoFar {
@@ -34,6 +36,16 @@ impl BestSoFar {
     /// Remembers the files a trial left.
     pub fn keep(&self, number: u64, files: Vec<ArtifactRef>) {
         self.kept.lock().expect("nobody panics while holding the files").insert(number, files);
+    }
+
+    /// Notes that files were on their way when their trial was stopped: some may be there of which no trial tells.
+    pub fn leave_behind(&self) {
+        self.has_leftovers.store(true, Ordering::Relaxed);
+    }
+
+    /// True when there may be files of which no trial tells.
+    pub fn has_leftovers(&self) -> bool {
+        self.has_leftovers.load(Ordering::Relaxed)
     }
 
     /// The files a trial left.

@@ -146,7 +146,7 @@ impl Child {
         };
         let stderr = child.stderr.clone();
         child.kill().await;
-        Err(StartError::NotReady { reason, stderr: stderr.text() })
+        Err(StartError::NotReady { reason, stderr: stderr.last_words().await })
     }
 
     fn spawn(settings: &ChildSettings) -> std::io::Result<Self> {

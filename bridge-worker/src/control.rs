@@ -16,7 +16,7 @@ use service_kit::clock;
 use service_kit::delivery::Delivery;
 use service_kit::history::History;
 use service_kit::intake::Intake;
-use service_kit::registry::{self, Registry, RunRecord, record};
+use service_kit::registry::{self, Held, Registry, RunRecord, record};
 use service_kit::shutdown::Shutdown;
 use service_kit::topology::{CANCEL_CONSUMER, WORKER_CONSUMER};
 use tokio::sync::watch;
@@ -25,6 +25,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::asked::Asked;
 use crate::course::Course;
+use crate::owner;
 use crate::request::Settlement;
 use crate::worker::Worker;
 
@@ -168,7 +169,7 @@ async fn take_one(worker: &Arc<Worker>, delivery: Delivery, shutdown: &Shutdown)
     let ended = async {
         let (held, ()) = worker.registry.change(run, change).await.map_err(|error| error.to_string())?;
         tracing::info!(%run, "cancel requested");
-        end_unless_in_hand(worker, held.map(|held| held.record), &reason, shutdown).await
+        end_unless_in_hand(worker, held, &reason, shutdown).await
     };
     match ended.await {
         Ok(()) => delivery.ack().await.map_err(|error| error.to_string()),
@@ -182,13 +183,17 @@ async fn take_one(worker: &Arc<Worker>, delivery: Delivery, shutdown: &Shutdown)
 /// Ends a run that waits in the queue or for its next attempt. One that somebody has in hand hears of it there.
 async fn end_unless_in_hand(
     worker: &Arc<Worker>,
-    record: Option<RunRecord>,
+    held: Option<Held>,
     reason: &str,
     shutdown: &Shutdown,
 ) -> Result<(), String> {
-    let Some(record) = record else { return Ok(()) };
+    let Some(held) = held else { return Ok(()) };
+    let record = &held.record;
     let asked = match record.state {
-        RunState::Interrupted => Asked::remembered(&record),
+        RunState::Interrupted => Asked::remembered(record),
+        RunState::Running if owner::is_lost(&worker.broker, &worker.registry, &held).await? => {
+            Asked::remembered(record).map(|asked| Asked { is_owner_gone: true, ..asked })
+        }
         RunState::Running => None,
         // What is over may have been asked for again, and wait.
         RunState::Requested | RunState::Completed | RunState::Failed | RunState::Cancelled => {

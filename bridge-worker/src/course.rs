@@ -18,6 +18,7 @@ use crate::control::{self, Signals};
 use crate::ending;
 use crate::fault::Fault;
 use crate::halt::{Halt, OUTAGE_PAUSE, again, completed, failed, refused};
+use crate::owner;
 use crate::plan::{RunPlan, plan};
 use crate::request::{Settlement, of_failure};
 use crate::resume::{Checkpoint, Reading};
@@ -124,9 +125,19 @@ impl Course {
         self.write(grant, &said).await
     }
 
-    async fn claim(&self) -> Result<Grant, Halt> {
+    async fn claim(&mut self) -> Result<Grant, Halt> {
+        let (mut held, mut claim) = self.try_claim().await.map_err(again)?;
+        if let Some(known) = &held
+            && !self.asked.is_owner_gone
+            && owner::is_gone(&self.worker.broker, &self.worker.registry, known, claim)
+                .await
+                .map_err(again)?
+        {
+            tracing::warn!(run = %self.asked.run_id, "nobody has the run any more; it is taken over");
+            self.asked.is_owner_gone = true;
+            (held, claim) = self.try_claim().await.map_err(again)?;
+        }
         let worker = &self.worker;
-        let (held, claim) = self.try_claim().await.map_err(again)?;
         let is_cancelled = match claim {
             Claim::Granted { .. } => false,
             Claim::Cancelled { .. } => true,
@@ -147,7 +158,7 @@ impl Course {
             worker.publisher.clone(),
             self.asked.voice(&held.record, &worker.id),
             held.record.request_sequence,
-            silenced.clone(),
+            (silenced.clone(), worker.last_word.clone()),
             worker.gauges.stale_events.clone(),
         ));
         Ok(Grant { held, announcer, silenced, signals, is_cancelled, _connection: connection })
@@ -281,7 +292,8 @@ impl Course {
             }
             Undo::Say(_) => match grant.announcer.say(&said.events).await {
                 Ok(()) => Ok(()),
-                Err(Unsaid::Silenced) => Err(Settlement::Leave),
+                // Nobody hears that the request is given back, either.
+                Err(Unsaid::Silenced | Unsaid::Unheard) => Err(Settlement::Leave),
                 Err(error @ (Unsaid::Order(_) | Unsaid::Refused(_))) => {
                     tracing::error!(run = %self.asked.run_id, %error, "the end of the run cannot be announced");
                     Err(Settlement::Again(OUTAGE_PAUSE))

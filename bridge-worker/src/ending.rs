@@ -64,7 +64,8 @@ pub(crate) fn remembered(event: &Event) -> Option<Said> {
     match event {
         Event::RunCompleted(end) => said(RunState::Completed, ended_by(&end.status), None),
         Event::RunFailed(end) => {
-            said(RunState::Failed, end.failure.class.as_str(), Some(end.failure.clone()))
+            let ended_by = budget_in(&end.failure.message).unwrap_or(end.failure.class.as_str());
+            said(RunState::Failed, ended_by, Some(end.failure.clone()))
         }
         Event::RunCancelled(_) => said(RunState::Cancelled, "cancelled", None),
         Event::RunRequested(_)
@@ -77,6 +78,15 @@ pub(crate) fn remembered(event: &Event) -> Option<Said> {
         | Event::MetricReported(_)
         | Event::RunException(_) => None,
     }
+}
+
+/// The budget that ended a run, as the message of its failure names it: the event has no field of its own for that.
+fn budget_in(message: &str) -> Option<&'static str> {
+    // What follows are the words of a trial, which may say anything.
+    let ours = message.split_once("; the last: ").map_or(message, |(ours, _)| ours);
+    ["max_failed_trials", "max_consecutive_failures", "max_seconds"]
+        .into_iter()
+        .find(|budget| ours.contains(&format!("(budget.{budget})")))
 }
 
 /// What ended a run that completed with a status.
@@ -167,4 +177,29 @@ fn finalized(asked: &Asked, record: &RunRecord, account: &Account, status: Final
 
 fn millis(account: &Account) -> i64 {
     i64::try_from(account.took.as_millis()).unwrap_or(i64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_end_that_was_said_but_not_written_is_remembered_with_the_budget_that_ended_it() {
+        let ended_by = |class, message: &str| {
+            let event = RunFailed {
+                run_id: schemas::RunId::parse("r").unwrap(),
+                attempt: 1,
+                failure: Failure::new(class, schemas::Stage::Execute, message),
+                completed_trials: 3,
+                duration_ms: 5,
+            };
+            remembered(&event.into()).unwrap().ended_by.unwrap()
+        };
+        let failed = "3 trials failed (budget.max_failed_trials); the last: no money (budget.max_seconds)";
+        assert_eq!(ended_by(FailureClass::UserCode, failed), "max_failed_trials");
+        let none = "none of 2 trials succeeded; the last: no money (budget.max_seconds)";
+        assert_eq!(ended_by(FailureClass::UserCode, none), "user_code");
+        let late = "the run's time (budget.max_seconds) was up before any trial succeeded";
+        assert_eq!(ended_by(FailureClass::TimeoutRun, late), "max_seconds");
+    }
 }

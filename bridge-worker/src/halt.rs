@@ -10,6 +10,10 @@ use crate::supervisor::Ending;
 /// Pause before a request is handed over again while something it needs is not there.
 pub(crate) const OUTAGE_PAUSE: Duration = Duration::from_secs(2);
 
+/// Pause before a request is handed over again that nothing could be trained for here: this worker looks for requests
+/// only when it has found that it can train again, and another should have it soon.
+const HAND_BACK_PAUSE: Duration = Duration::from_secs(5);
+
 /// Why an attempt stops before its end.
 #[derive(Debug)]
 pub(crate) enum Halt {
@@ -53,6 +57,7 @@ pub(crate) fn completed(ending: Ending) -> Result<&'static str, Halt> {
         Ending::Interrupted => {
             Halt::Again { reason: "the worker is shutting down".to_owned(), pause: Duration::ZERO }
         }
+        Ending::HandedBack { reason } => Halt::Again { reason, pause: HAND_BACK_PAUSE },
         Ending::Stale => Halt::Stale,
     })
 }
@@ -73,6 +78,7 @@ impl From<Unsaid> for Halt {
     fn from(error: Unsaid) -> Self {
         match error {
             Unsaid::Silenced => Halt::Stale,
+            Unsaid::Unheard => again(error),
             Unsaid::Order(order) => failed(Failure::new(
                 FailureClass::Unknown,
                 Stage::Publish,

@@ -230,6 +230,10 @@ impl Run {
                     Input::OutOfTime
                 }
             };
+            if let Input::HandBack { reason } = &input {
+                tracing::error!(run = %self.plan.run_id, reason, "no trial can be begun here; the run is given back");
+                self.worker.fitness.doubt();
+            }
             commands = self.supervisor.handle(input);
         }
     }
@@ -275,7 +279,7 @@ impl Run {
             history: progress::told(self.supervisor.history()),
             took: self.spent + self.began.elapsed(),
             is_opened: true,
-            has_leftovers: self.record.attempt > 1,
+            has_leftovers: self.record.attempt > 1 || self.best.has_leftovers(),
         }
     }
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use service_kit::broker::Broker;
 use service_kit::error::CliError;
 use service_kit::exit::Exit;
-use service_kit::health::Health;
+use service_kit::health::{ComponentHandle, Health};
 use service_kit::intake::Intake;
 use service_kit::metrics::Metrics;
 use service_kit::publish::Publisher;
@@ -16,16 +16,20 @@ use service_kit::shutdown::Shutdown;
 use service_kit::topology::{self, WORKER_CONSUMER};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 
 use crate::artifacts::Artifacts;
-use crate::child::{ChildSettings, StartError};
+use crate::child::ChildSettings;
 use crate::cli::ServeArgs;
 use crate::control::take_cancel_requests;
 use crate::fault::Faults;
+use crate::fitness::Fitness;
+use crate::footing::Footing;
 use crate::gauges::Gauges;
 use crate::in_hand::{self, InHand};
 use crate::plan::Allowed;
 use crate::retry::RetryPolicy;
+use crate::run::DRAIN_GRACE;
 use crate::runtime;
 use crate::slots::Slots;
 use crate::workdir::Workdirs;
@@ -43,6 +47,9 @@ const SHARED_RUNS: usize = 16;
 const SHARE_AFTER: Duration = Duration::from_millis(250);
 /// How often it is looked whether a slot has become free for another run.
 const CAPACITY_POLL: Duration = Duration::from_millis(5);
+/// How long a broker that does not answer may keep a worker from its end, once its trials are stopped: with the grace that
+/// trials have, within the half minute that orchestrators leave a process.
+const LAST_WORDS: Duration = Duration::from_secs(5);
 /// Port of the health endpoint.
 const HEALTH_PORT: u16 = 8000;
 
@@ -54,17 +61,29 @@ pub(crate) async fn serve(args: ServeArgs, shutdown: Shutdown) -> Result<Exit, C
     let metrics = Metrics::new();
     let health = Health::new("bridge-worker");
     let (broker_up, python_up) = (health.component("broker"), health.component("python"));
+    let workdir_up = health.component("workdir");
     broker_up.not_ready("connecting");
     python_up.not_ready("starting");
+    workdir_up.not_ready("starting");
     let address = args.health.serve(HEALTH_PORT, health, metrics.clone(), shutdown.clone()).await?;
     let settings = child_settings(&args)?;
     let slots = Slots::new(args.slots(), settings);
-    let warming = tokio::spawn(warm(slots.clone(), python_up));
+    let id: Arc<str> = args.worker_id().into();
+    let workdirs = Workdirs::under(args.workdir().join(&*id));
+    let fitness = Fitness::unproven();
+    let footing = Footing {
+        slots: slots.clone(),
+        workdirs: workdirs.clone(),
+        fitness: fitness.clone(),
+        python_up,
+        workdir_up,
+    };
+    let standing = tokio::spawn(footing.keep());
     let target = args.broker.resolve()?;
     let broker = Broker::connect(&target, "bridge-worker", BROKER_PATIENCE).await?;
     topology::ensure(&broker).await?;
     broker_up.ready();
-    let worker = Arc::new(assemble(&args, broker, slots, &metrics).await?);
+    let worker = Arc::new(assemble(&args, id, broker, (slots, workdirs, fitness), &metrics).await?);
     tracing::info!(worker = &*worker.id, slots = worker.slots.count(), http = %address, "worker ready");
     let mut helpers = JoinSet::new();
     helpers.spawn(take_cancel_requests(worker.clone(), shutdown.clone()));
@@ -77,7 +96,7 @@ pub(crate) async fn serve(args: ServeArgs, shutdown: Shutdown) -> Result<Exit, C
             .help("start it again, its runs go on; please report the lines above")),
     };
     helpers.abort_all();
-    warming.abort();
+    standing.abort();
     if let Some(error) = lost {
         // Nothing can be said any more; the runs in hand come again, and the children end with this process.
         return Err(error);
@@ -89,15 +108,15 @@ pub(crate) async fn serve(args: ServeArgs, shutdown: Shutdown) -> Result<Exit, C
 
 async fn assemble(
     args: &ServeArgs,
+    id: Arc<str>,
     broker: Broker,
-    slots: Arc<Slots>,
+    (slots, workdirs, fitness): (Arc<Slots>, Arc<Workdirs>, Arc<Fitness>),
     metrics: &Metrics,
 ) -> Result<Worker, CliError> {
     let artifacts = Artifacts::open(&broker).await.map_err(|reason| {
         CliError::new("artifacts-missing", Exit::Unreachable, "the artefact store cannot be opened")
             .because(reason)
     })?;
-    let id: Arc<str> = args.worker_id().into();
     let work = args.workdir();
     let in_hand = InHand::open(&work.join(&*id)).map_err(|error| unwritable(&work, &error))?;
     let registry = Registry::open(&broker).await?;
@@ -107,7 +126,9 @@ async fn assemble(
         registry,
         slots,
         artifacts,
-        workdirs: Workdirs::under(work.join(&*id)),
+        workdirs,
+        fitness,
+        last_word: CancellationToken::new(),
         id,
         in_hand,
         retries: RetryPolicy {
@@ -149,23 +170,7 @@ fn unwritable(path: &Path, error: &std::io::Error) -> CliError {
         .help("choose another directory with --data-dir or CEREBROS_DATA_DIR")
 }
 
-/// Warms the slots until it works: an interpreter that is being installed is waited for, and said.
-async fn warm(slots: Arc<Slots>, python_up: service_kit::health::ComponentHandle) {
-    let mut pause = Duration::from_millis(500);
-    loop {
-        match slots.warm().await {
-            Ok(()) => return python_up.ready(),
-            Err(error @ (StartError::Spawn { .. } | StartError::NotReady { .. })) => {
-                tracing::error!(%error, "Python children do not start");
-                python_up.not_ready(error);
-            }
-        }
-        tokio::time::sleep(pause).await;
-        pause = (pause * 2).min(Duration::from_secs(30));
-    }
-}
-
-async fn watch_broker(broker: Broker, broker_up: service_kit::health::ComponentHandle) {
+async fn watch_broker(broker: Broker, broker_up: ComponentHandle) {
     let mut tick = tokio::time::interval(Duration::from_millis(500));
     loop {
         tick.tick().await;
@@ -173,8 +178,8 @@ async fn watch_broker(broker: Broker, broker_up: service_kit::health::ComponentH
     }
 }
 
-/// Takes a request whenever a slot is free, and a few more to share the slots when they are not, until the worker is told
-/// to stop; then waits for the runs in hand.
+/// Takes a request whenever a slot is free and fit, and a few more to share the slots when they are not free, until the
+/// worker is told to stop; then waits for the runs in hand.
 async fn take_requests(worker: &Arc<Worker>, shutdown: &Shutdown) {
     let mut intake = Intake::new(&worker.broker, WORKER_CONSUMER, 1);
     let mut runs: JoinSet<()> = JoinSet::new();
@@ -186,7 +191,7 @@ async fn take_requests(worker: &Arc<Worker>, shutdown: &Shutdown) {
         let is_free = runs.len() < limit && worker.slots.free() > 0;
         let since = *full_since.get_or_insert_with(Instant::now);
         let may_share = since.elapsed() > SHARE_AFTER && runs.len() < SHARED_RUNS.max(limit);
-        let has_capacity = is_free || may_share;
+        let has_capacity = (is_free || may_share) && worker.fitness.is_proven();
         if is_free {
             full_since = None;
         }
@@ -204,7 +209,9 @@ async fn take_requests(worker: &Arc<Worker>, shutdown: &Shutdown) {
     drop(intake);
     let hold = (!runs.is_empty())
         .then(|| shutdown.hold(format!("{} runs to stop or finish their trials", runs.len())));
+    let last_word = tokio::spawn(have_the_last_word(worker.last_word.clone(), shutdown.clone()));
     while runs.join_next().await.is_some() {}
+    last_word.abort();
     drop(hold);
 }
 
@@ -212,4 +219,14 @@ fn note_load(worker: &Worker, runs: usize) {
     let count = |number: usize| i64::try_from(number).unwrap_or(i64::MAX);
     worker.gauges.runs.set(count(runs));
     worker.gauges.busy_slots.set(count(worker.slots.count() - worker.slots.free()));
+}
+
+/// Ends the waiting for a broker that does not answer, so that whoever stopped the worker need not kill it.
+async fn have_the_last_word(last_word: CancellationToken, shutdown: Shutdown) {
+    tokio::select! {
+        () = shutdown.now() => {}
+        () = tokio::time::sleep(DRAIN_GRACE) => {}
+    }
+    tokio::time::sleep(LAST_WORDS).await;
+    last_word.cancel();
 }

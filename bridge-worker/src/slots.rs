@@ -61,13 +61,15 @@ impl Slots {
         Place { slots: self.clone(), member }
     }
 
-    /// Starts a child in every slot that has none.
+    /// Starts a child in every free slot that has none. Those in use are not waited for: a trial may take days.
     ///
     /// # Errors
     /// The first reason why a child did not start.
     pub async fn warm(self: &Arc<Self>) -> Result<(), StartError> {
-        let started =
-            self.all().await.into_iter().map(|mut lease| async move { lease.child().await.map(drop) });
+        let idle: Vec<Slot> = self.state().idle.drain(..).collect();
+        let leases: Vec<Lease> =
+            idle.into_iter().map(|slot| Lease { slots: self.clone(), slot: Some(slot) }).collect();
+        let started = leases.into_iter().map(|mut lease| async move { lease.child().await.map(drop) });
         futures_util::future::join_all(started).await.into_iter().collect()
     }
 

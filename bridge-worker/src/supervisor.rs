@@ -47,6 +47,11 @@ pub enum Input {
     Stale,
     /// A trial ended because the run cannot go on, for a reason that lies outside the search.
     Abort(Failure),
+    /// A trial could not be begun, for a reason that lies in this worker: another may go on.
+    HandBack {
+        /// Why.
+        reason: String,
+    },
 }
 
 /// Why trials are stopped.
@@ -91,6 +96,11 @@ pub enum Ending {
     },
     /// With its machine; a later attempt goes on.
     Interrupted,
+    /// Nothing can be trained here; a later attempt goes on, elsewhere or when that has passed.
+    HandedBack {
+        /// Why.
+        reason: String,
+    },
     /// Somebody else owns it; nothing is announced.
     Stale,
 }
@@ -186,6 +196,10 @@ impl Supervisor {
                 self.under_way = self.under_way.saturating_sub(1);
                 let ending = Ending::Failed { failure: Box::new(failure), budget: None };
                 self.stop(ending, Stop::Cancelled, &mut commands)
+            }
+            Input::HandBack { reason } => {
+                self.under_way = self.under_way.saturating_sub(1);
+                self.stop(Ending::HandedBack { reason }, Stop::Dropped, &mut commands);
             }
             Input::Scale { parallelism } => self.limits.parallelism = Some(parallelism.max(1)),
         }

@@ -72,7 +72,7 @@ impl Trial {
         loop {
             let workdir = match self.workdirs.take() {
                 Ok(workdir) => workdir,
-                Err(failure) => return Input::Abort(failure),
+                Err(failure) => return self.cannot_begin(&id, failure).await,
             };
             let (result, files) = match self.attempt(&id, &workdir, &mut stop).await {
                 Outcome::Dropped => {
@@ -80,7 +80,7 @@ impl Trial {
                     return self.stopped_between_tries(&id, started_at, how).await;
                 }
                 Outcome::Unsaid(error) => return unsaid(number, &error),
-                Outcome::NoChild(failure) => return self.without_child(&id, failure).await,
+                Outcome::NoChild(failure) => return self.cannot_begin(&id, failure).await,
                 Outcome::Over { result, files } => (result, files),
             };
             let result = result.and_then(|result| self.judge(result));
@@ -193,13 +193,14 @@ impl Trial {
             let mut stop = self.stop.clone();
             let kept = tokio::select! {
                 biased;
-                how = stopped(&mut stop) => match how {
-                    Stop::Dropped => return Input::Dropped { number },
-                    Stop::Cancelled => {
-                        report.warnings.push("its files were not kept: the run was stopped".to_owned());
-                        Vec::new()
+                how = stopped(&mut stop) => {
+                    self.best.leave_behind();
+                    if how == Stop::Dropped {
+                        return Input::Dropped { number };
                     }
-                },
+                    report.warnings.push("its files were not kept: the run was stopped".to_owned());
+                    Vec::new()
+                }
                 kept = self.keep(id, workdir.path(), &files, &mut kept_warnings) => kept,
             };
             report.warnings.append(&mut kept_warnings);
@@ -260,11 +261,11 @@ impl Trial {
         }
     }
 
-    /// No child could be started: nothing can be trained here, so the run ends and says why.
-    async fn without_child(&self, id: &TrialId, failure: Failure) -> Input {
-        let event = self.exception(Some(id.clone()), &failure).into();
-        match self.announcer.say(&[event]).await {
-            Ok(()) => Input::Abort(failure),
+    /// There is no child, or no place for it to work: nothing can be trained here, so the run is given back and says why.
+    async fn cannot_begin(&self, id: &TrialId, failure: Failure) -> Input {
+        let exception = RunException { will_retry: true, ..self.exception(Some(id.clone()), &failure) };
+        match self.announcer.say(&[exception.into()]).await {
+            Ok(()) => Input::HandBack { reason: failure.message },
             Err(error) => unsaid(self.proposal.number, &error),
         }
     }
@@ -281,7 +282,7 @@ async fn stopped(stop: &mut watch::Receiver<Option<Stop>>) -> Stop {
 
 fn unsaid(number: u64, error: &Unsaid) -> Input {
     match error {
-        Unsaid::Silenced => Input::Dropped { number },
+        Unsaid::Silenced | Unsaid::Unheard => Input::Dropped { number },
         Unsaid::Order(order) => {
             tracing::error!(number, %order, "an event out of order was withheld");
             Input::Dropped { number }

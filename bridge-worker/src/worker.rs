@@ -8,9 +8,11 @@ use service_kit::clock;
 use service_kit::config::Gates;
 use service_kit::publish::Publisher;
 use service_kit::registry::{Held, Registry, RegistryError, RunRecord};
+use tokio_util::sync::CancellationToken;
 
 use crate::artifacts::Artifacts;
 use crate::fault::Faults;
+use crate::fitness::Fitness;
 use crate::gauges::Gauges;
 use crate::in_hand::InHand;
 use crate::plan::Allowed;
@@ -40,6 +42,10 @@ pub struct Worker {
     pub retries: RetryPolicy,
     /// Code requests may name.
     pub allowed: Allowed,
+    /// Whether trials can be trained here.
+    pub fitness: Arc<Fitness>,
+    /// Cancelled when the worker has no more time to wait for a broker that does not answer.
+    pub last_word: CancellationToken,
     /// Gates that must be open.
     pub gates: Gates,
     /// What is counted.

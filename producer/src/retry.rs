@@ -149,6 +149,7 @@ mod tests {
             sequence: 3,
             delivery: 1,
             is_retry_of_failed: false,
+            is_owner_gone: false,
             requested_at: now,
             worker_id: "w",
         };

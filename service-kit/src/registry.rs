@@ -5,8 +5,12 @@
 
 pub mod record;
 
+use std::time::Duration;
+
 use async_nats::jetstream::kv;
+use futures_util::StreamExt as _;
 use schemas::RunId;
+use tokio::time::timeout;
 
 pub use record::{Claim, RunRecord};
 
@@ -80,6 +84,20 @@ impl Registry {
     /// Changes to one run, the present state first.
     pub async fn watch(&self, run: &RunId) -> Result<kv::Watch, RegistryError> {
         self.bucket.watch_with_history(run.as_str()).await.map_err(unavailable)
+    }
+
+    /// Whether anybody changes a run, or it was changed since it was read, within `patience`.
+    pub async fn changes_within(&self, held: &Held, patience: Duration) -> Result<bool, RegistryError> {
+        let mut entries = self.watch(&held.record.run_id).await?;
+        let change = async {
+            while let Some(entry) = entries.next().await {
+                if entry.map_err(unavailable)?.revision != held.revision {
+                    return Ok(true);
+                }
+            }
+            Err(unavailable("the watch ended"))
+        };
+        timeout(patience, change).await.unwrap_or(Ok(false))
     }
 
     /// Decides and records a change in one step. `decide` may be called again when somebody else was faster; it

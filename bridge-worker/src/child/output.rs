@@ -1,13 +1,22 @@
 //! What user code prints: read to the end so that it never blocks, and only the last part kept.
 
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use schemas::failure::EXCERPT_BYTES;
 use tokio::io::{AsyncRead, AsyncReadExt as _};
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+
+/// How long the end of a stream is waited for whose process is gone: something it started may hold the stream open.
+const LAST_WORDS: Duration = Duration::from_millis(500);
 
 /// The last [`EXCERPT_BYTES`] of one standard stream.
 #[derive(Debug, Clone, Default)]
-pub struct Tail(Arc<Mutex<Vec<u8>>>);
+pub struct Tail {
+    kept: Arc<Mutex<Vec<u8>>>,
+    ended: CancellationToken,
+}
 
 impl Tail {
     /// Follows a stream until it ends.
@@ -20,23 +29,30 @@ impl Tail {
             while let Ok(read @ 1..) = source.read(&mut buffer).await {
                 kept.push(&buffer[..read]);
             }
+            kept.ended.cancel();
         });
         tail
     }
 
     /// What is kept, as text; bytes that are none become a replacement character.
     pub fn text(&self) -> String {
-        let kept = self.0.lock().expect("nobody panics while holding the tail");
+        let kept = self.kept.lock().expect("nobody panics while holding the tail");
         String::from_utf8_lossy(&kept).into_owned()
+    }
+
+    /// What is kept of a process that is gone, once all of it was read.
+    pub async fn last_words(&self) -> String {
+        let _ = timeout(LAST_WORDS, self.ended.cancelled()).await;
+        self.text()
     }
 
     /// Forgets what was printed before.
     pub fn clear(&self) {
-        self.0.lock().expect("nobody panics while holding the tail").clear();
+        self.kept.lock().expect("nobody panics while holding the tail").clear();
     }
 
     fn push(&self, bytes: &[u8]) {
-        let mut kept = self.0.lock().expect("nobody panics while holding the tail");
+        let mut kept = self.kept.lock().expect("nobody panics while holding the tail");
         let fresh = &bytes[bytes.len().saturating_sub(EXCERPT_BYTES)..];
         let surplus = (kept.len() + fresh.len()).saturating_sub(EXCERPT_BYTES);
         let surplus = surplus.min(kept.len());

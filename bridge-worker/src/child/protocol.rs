@@ -134,6 +134,24 @@ pub struct CallResult {
     pub max_rss_bytes: Option<u64>,
 }
 
+impl CallResult {
+    /// A result of nothing but a status, for a call whose child could not tell one.
+    pub fn of(status: TrialStatus) -> Self {
+        Self {
+            id: 0,
+            status,
+            metrics: BTreeMap::new(),
+            spectral_norm: false,
+            spectral_norm_value: None,
+            warnings: Vec::new(),
+            parameters: None,
+            failure: None,
+            duration_ms: None,
+            max_rss_bytes: None,
+        }
+    }
+}
+
 /// A failure as a child words it.
 #[derive(Debug, Clone, Deserialize)]
 #[expect(missing_docs, reason = "the names are those of a failure")]

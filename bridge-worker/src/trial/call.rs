@@ -111,7 +111,9 @@ impl<'a> Conversation<'a> {
                     (None, _) => None,
                 };
                 match self.explain(cut, status) {
-                    Ok(failure) => Err(failure.with_output(&output.0, &output.1)),
+                    Ok(failure) => self
+                        .unless_pruned(failure)
+                        .map_err(|failure| failure.with_output(&output.0, &output.1)),
                     Err(outcome) => return outcome,
                 }
             }
@@ -239,6 +241,17 @@ impl<'a> Conversation<'a> {
                 Step::Prune
             }
         }
+    }
+
+    /// A trial that was to be stopped and never heard of it, because it reported no more, is pruned all the same,
+    /// whatever ended it.
+    fn unless_pruned(&self, failure: Failure) -> Result<CallResult, Failure> {
+        if self.pruned_at.is_none() || failure.class == FailureClass::Cancelled {
+            return Err(failure);
+        }
+        let warnings =
+            vec![format!("it was stopped before it heard that it was pruned: {}", failure.message)];
+        Ok(self.as_pruned(CallResult { warnings, ..CallResult::of(TrialStatus::Pruned) }))
     }
 
     /// A trial that was to be stopped is pruned, whether it heard of it in time or came to its end before: the same

@@ -5,6 +5,7 @@ mod faults;
 mod growth;
 mod hostile;
 mod house;
+mod lost;
 mod python;
 mod races;
 mod refusals;

@@ -206,6 +206,7 @@ fn a_queued_run_that_is_cancelled_and_claimed_at_once_has_lost_no_worker() {
         sequence: 7,
         delivery,
         is_retry_of_failed: false,
+        is_owner_gone: false,
         requested_at: now,
         worker_id,
     };
@@ -240,21 +241,17 @@ async fn failed_trials_are_never_more_than_allowed() {
 #[tokio::test]
 async fn a_run_that_only_waited_for_a_slot_is_not_given_up_for_workers_another_took_down() {
     let house = House::open().await;
-    let budget = json!({"max_trials": 2, "parallelism": 1});
-    house.request(request("culprit", "sleeps", json!({"seconds": [600]}), budget.clone())).await;
+    let budget = |trials: u32| json!({"max_trials": trials, "parallelism": 1});
+    house.request(request("culprit", "sleeps", json!({"seconds": [600]}), budget(2))).await;
     let mut worker = house.worker(&["--slots", "1", "--allow-entrypoint", "searching:*"]).await;
     wait_until("culprit trains", PATIENCE, async || house.record("culprit").await).await;
-    let mut innocent = request("innocent", "sleeps", json!({"seconds": [0.1]}), budget);
-    innocent["priority"] = json!(-50);
-    house.request(innocent).await;
+    // Enough trials not to be over, should it get the slot first now and then.
+    house.request(request("innocent", "sleeps", json!({"seconds": [0.1]}), budget(30))).await;
     for loss in 1..=9 {
-        wait_until("both are in hand", PATIENCE, async || {
-            let attempts =
-                |record: Option<service_kit::registry::RunRecord>| record.map_or(0, |record| record.attempt);
-            let culprit = house.record("culprit").await;
-            let trains = culprit.as_ref().is_some_and(|record| record.running_trials > 0);
-            let are_in_hand = attempts(house.record("innocent").await) >= loss && attempts(culprit) >= loss;
-            (trains && are_in_hand).then_some(())
+        wait_until("both are in hand, and culprit has the slot", PATIENCE, async || {
+            let (culprit, innocent) = (house.record("culprit").await?, house.record("innocent").await?);
+            let is_training = culprit.running_trials == 1 && innocent.running_trials == 0;
+            (is_training && culprit.attempt >= loss && innocent.attempt >= loss).then_some(())
         })
         .await;
         worker.kill_hard().await;
@@ -262,6 +259,7 @@ async fn a_run_that_only_waited_for_a_slot_is_not_given_up_for_workers_another_t
     }
     let record = house.ended("innocent").await;
     assert_eq!(record.state, RunState::Completed, "{:?}", record.failure);
+    assert_eq!((record.worker_losses, record.losses_at_work), (9, 0));
     worker.kill_hard().await;
 }
 

@@ -7,6 +7,7 @@ use std::time::Duration;
 use bridge_worker::artifacts::Artifacts;
 use bridge_worker::child::ChildSettings;
 use bridge_worker::fault::{Fault, Faults};
+use bridge_worker::fitness::Fitness;
 use bridge_worker::gauges::Gauges;
 use bridge_worker::in_hand::InHand;
 use bridge_worker::plan::Allowed;
@@ -25,6 +26,7 @@ use service_kit::metrics::Metrics;
 use service_kit::publish::Publisher;
 use service_kit::shutdown::Shutdown;
 use service_kit::topology::WORKER_CONSUMER;
+use tokio_util::sync::CancellationToken;
 
 use crate::house::{House, PATIENCE};
 
@@ -45,6 +47,8 @@ pub(crate) async fn worker(house: &House, id: &str, slots: Arc<Slots>, faults: F
         workdirs: Workdirs::under(root),
         retries: RetryPolicy { max_retries: 2, backoff: Duration::from_millis(20) },
         allowed: Allowed { entrypoints: vec!["searching:*".to_owned()] },
+        fitness: Fitness::proven(),
+        last_word: CancellationToken::new(),
         gates: Gates::from_env_values(Some("true"), None, Some("ml_nas")).unwrap(),
         gauges: Gauges::new(&Metrics::new()),
         faults,

@@ -41,6 +41,7 @@ pub fn effect(event: &Event, class: FailureClass, world: World<'_>, now: Timesta
                 sequence: u64::MAX,
                 delivery: u64::MAX,
                 is_retry_of_failed: false,
+                is_owner_gone: false,
                 requested_at: now,
                 worker_id: "",
             };

@@ -114,6 +114,7 @@ async fn a_run_that_failed_before_it_started_is_there_with_its_reason_and_linked
         sequence: 1,
         delivery: 1,
         is_retry_of_failed: false,
+        is_owner_gone: false,
         requested_at: at(0),
         worker_id: "w1",
     };

@@ -83,6 +83,7 @@ async fn a_thousand_runs_are_listed_in_order_and_a_limit_keeps_the_newest() {
             sequence: u64::from(number) + 1,
             delivery: 1,
             is_retry_of_failed: false,
+            is_owner_gone: false,
             requested_at: now,
             worker_id: "w-1",
         };

@@ -73,6 +73,7 @@ impl Stage {
             sequence,
             delivery: 1,
             is_retry_of_failed: false,
+            is_owner_gone: false,
             requested_at: Timestamp::from_micros(1),
             worker_id: "w-1",
         };

@@ -93,6 +93,9 @@ pub struct Claimant<'a> {
     pub delivery: u64,
     /// It asks for the failed trials of a run, even of one that completed.
     pub is_retry_of_failed: bool,
+    /// Whoever the registry names was looked for and not found: it has stopped writing to the registry, and no request
+    /// will bring it back.
+    pub is_owner_gone: bool,
     /// When it came in.
     pub requested_at: Timestamp,
     /// Who claims.
@@ -125,7 +128,8 @@ pub enum Claim {
 /// A redelivery of the same request means that the broker saw the last holder's lease run out: the run is taken over
 /// under a new attempt, without looking at any clock. A later request with the same run id restarts a run that failed
 /// or was cancelled (a replay, `producer retry`) and has no effect on one that is being served; on one that completed
-/// it has only when it asks for the failed trials (`producer retry --only failed`).
+/// it has only when it asks for the failed trials (`producer retry --only failed`). What would have no effect takes
+/// over a run whose owner was looked for and is gone ([`Claimant::is_owner_gone`]).
 pub fn claim(
     record: Option<&RunRecord>,
     claimant: &Claimant<'_>,
@@ -147,10 +151,11 @@ pub fn claim(
         return (None, Claim::AlreadyOver);
     }
     let is_queued_cancel = known.state == RunState::Requested;
-    if !known.state.is_final() && claimant.sequence != known.request_sequence && !is_queued_cancel {
+    let is_served = !known.state.is_final() && !claimant.is_owner_gone;
+    if is_served && claimant.sequence != known.request_sequence && !is_queued_cancel {
         return (None, Claim::Duplicate);
     }
-    if known.state == RunState::Running && claimant.delivery <= known.delivery {
+    if is_served && known.state == RunState::Running && claimant.delivery <= known.delivery {
         return (None, Claim::Stale);
     }
     let mut next = RunRecord {

@@ -20,6 +20,7 @@ fn registered(state: RunState) -> RunRecord {
         sequence: 3,
         delivery: 1,
         is_retry_of_failed: false,
+        is_owner_gone: false,
         requested_at: Timestamp::default(),
         worker_id: "w",
     };

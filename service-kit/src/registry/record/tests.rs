@@ -14,6 +14,7 @@ fn claimant<'a>(run_id: &'a RunId, request: &'a RunRequested, sequence: u64) -> 
         sequence,
         delivery: 1,
         is_retry_of_failed: false,
+        is_owner_gone: false,
         requested_at: at(1),
         worker_id: "w",
     }

@@ -1,0 +1,63 @@
+//! Whether a run that the registry gives to somebody is in anybody's hands.
+//!
+//! The broker finds dead workers by their leases, as long as it has the request and has counted its hand-overs. When the
+//! request is gone (the stream was purged, or the request grew too old) or its consumer was made anew and counts from 1
+//! again, nothing would ever bring the run back. So before a request or a cancel is taken for one without effect, its
+//! run's owner is looked for: a worker that trains writes to the registry every two seconds. No clock of another machine
+//! is believed. Should the owner come back after all, the fence at the broker keeps its events out.
+
+use std::time::Duration;
+
+use async_nats::jetstream::stream::RawMessageErrorKind;
+use schemas::lifecycle::RunState;
+use schemas::subject::STREAM;
+use service_kit::broker::Broker;
+use service_kit::registry::{Claim, Held, Registry};
+
+/// Silence in the registry after which nobody is thought to have a run: several times what a worker leaves between two
+/// writes, and less than half of the time in which the broker would find out by the lease.
+const SILENCE: Duration = Duration::from_secs(12);
+
+/// Whether the run in `held` has lost its owner, now that a claim was answered with `answer`.
+///
+/// # Errors
+/// The broker does not answer.
+pub(crate) async fn is_gone(
+    broker: &Broker,
+    registry: &Registry,
+    held: &Held,
+    answer: Claim,
+) -> Result<bool, String> {
+    let record = &held.record;
+    let may_be = match answer {
+        // The broker has just handed the same request over: nothing else has to bring the run back.
+        Claim::Stale => true,
+        Claim::Duplicate => !is_on_the_stream(broker, record.request_sequence).await?,
+        Claim::Granted { .. } | Claim::AlreadyOver | Claim::Cancelled { .. } => false,
+    };
+    if !may_be {
+        return Ok(false);
+    }
+    if record.state == RunState::Interrupted {
+        return Ok(true);
+    }
+    tracing::info!(run = %record.run_id, owner = record.worker_id, "looking for whoever has the run");
+    registry.changes_within(held, SILENCE).await.map(|is_alive| !is_alive).map_err(|error| error.to_string())
+}
+
+/// Whether a running run, which only its owner can end, has lost it together with its request.
+///
+/// # Errors
+/// The broker does not answer.
+pub(crate) async fn is_lost(broker: &Broker, registry: &Registry, held: &Held) -> Result<bool, String> {
+    is_gone(broker, registry, held, Claim::Duplicate).await
+}
+
+async fn is_on_the_stream(broker: &Broker, sequence: u64) -> Result<bool, String> {
+    let stream = broker.jetstream.get_stream_no_info(STREAM).await.map_err(|error| error.to_string())?;
+    match stream.get_raw_message(sequence).await {
+        Ok(_) => Ok(true),
+        Err(error) if error.kind() == RawMessageErrorKind::NoMessageFound => Ok(false),
+        Err(error) => Err(error.to_string()),
+    }
+}
