@@ -58,7 +58,7 @@ pub(crate) async fn serve(args: ServeArgs, shutdown: Shutdown) -> Result<Exit, C
     python_up.not_ready("starting");
     let address = args.health.serve(HEALTH_PORT, health, metrics.clone(), shutdown.clone()).await?;
     let settings = child_settings(&args)?;
-    let slots = Slots::new(args.slots(), settings);
+    let slots = Slots::with_spares(args.slots(), args.spares.into(), settings);
     let warming = tokio::spawn(warm(slots.clone(), python_up));
     let target = args.broker.resolve()?;
     let broker = Broker::connect(&target, "bridge-worker", BROKER_PATIENCE).await?;
@@ -140,6 +140,7 @@ fn child_settings(args: &ServeArgs) -> Result<ChildSettings, CliError> {
             .map(|path| std::path::absolute(path).unwrap_or_else(|_| path.clone()))
             .collect::<Vec<PathBuf>>(),
         threads: (cores / args.slots()).max(1),
+        limits: args.limits,
     })
 }
 

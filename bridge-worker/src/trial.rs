@@ -1,6 +1,7 @@
 //! One trial: its tries in slots, what it reports on the way, and the event it ends with.
 
 mod call;
+mod died;
 mod report;
 
 use std::collections::BTreeMap;
@@ -113,13 +114,12 @@ impl Trial {
         workdir: &Workdir,
         stop: &mut watch::Receiver<Option<Stop>>,
     ) -> Outcome {
-        let mut lease = tokio::select! {
+        let lease = tokio::select! {
             biased;
             _ = stopped(stop) => return Outcome::Dropped,
             lease = self.place.acquire() => lease,
         };
-        let outcome = Conversation::new(self, id, workdir.path()).hold(&mut lease, stop).await;
-        drop(lease);
+        let outcome = Conversation::new(self, id, workdir.path()).hold(lease, stop).await;
         // Whoever got the slot begins first: its child would wait while this trial's event is written.
         tokio::task::yield_now().await;
         outcome

@@ -60,6 +60,7 @@ pub(crate) async fn slots(house: &House) -> Arc<Slots> {
         dataset_dir: None,
         extra_paths: vec![testkit::workspace().join("python/tests/fixtures")],
         threads: 1,
+        limits: bridge_worker::limits::Limits::default(),
     };
     Slots::new(1, settings)
 }
