@@ -18,6 +18,7 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use crate::artifacts::Artifacts;
+use crate::census::Census;
 use crate::child::{ChildSettings, StartError};
 use crate::cli::ServeArgs;
 use crate::control::take_cancel_requests;
@@ -68,6 +69,7 @@ pub(crate) async fn serve(args: ServeArgs, shutdown: Shutdown) -> Result<Exit, C
     tracing::info!(worker = &*worker.id, slots = worker.slots.count(), http = %address, "worker ready");
     let mut helpers = JoinSet::new();
     helpers.spawn(take_cancel_requests(worker.clone(), shutdown.clone()));
+    helpers.spawn(Census::new(&metrics).keep(worker.slots.clone()));
     helpers.spawn(watch_broker(worker.broker.clone(), broker_up));
     let lost = tokio::select! {
         () = take_requests(&worker, &shutdown) => None,

@@ -2,15 +2,18 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on says so by panicking")]
 
 mod cage;
+mod endurance;
 mod faults;
 mod growth;
 mod hostile;
 mod house;
+mod metrics;
 mod python;
 mod races;
 mod refusals;
 mod runs;
 mod sharing;
+mod spares;
 mod steps;
 mod takeover;
 mod tries;
