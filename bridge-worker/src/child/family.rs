@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use nix::errno::Errno;
 use nix::sys::signal::{Signal, kill, killpg};
-use nix::sys::wait::{WaitPidFlag, waitpid};
+use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::{Pid, getsid};
 use tokio::process::{Child as Process, Command};
 use tokio::time::Instant;
@@ -85,20 +85,20 @@ pub(super) fn kill_all(root: Pid) {
 pub(super) async fn bury_strays(group: Pid) {
     let deadline = Instant::now() + REAP_LIMIT;
     loop {
-        let strays = strays(group.as_raw());
-        for stray in &strays {
-            processes::tree(*stray).into_iter().for_each(|pid| signal(pid, Signal::SIGKILL));
-        }
-        // Those below a stray fall to this process in turn and are found in the next round.
-        let is_over = strays.iter().fold(true, |is_over, stray| reap(*stray) && is_over);
+        let mut strays = strays(group.as_raw());
         if strays.is_empty() {
             return;
         }
+        for stray in &strays {
+            processes::tree(*stray).into_iter().for_each(|pid| signal(pid, Signal::SIGKILL));
+        }
+        // Those below a stray that is gone fall to this process in turn and are found in the next round.
+        strays.retain(|stray| !reap(*stray));
         if Instant::now() > deadline {
             tracing::warn!(?strays, "processes a trial left behind do not end");
             return;
         }
-        if !is_over {
+        if !strays.is_empty() {
             tokio::time::sleep(REAP_POLL).await;
         }
     }
@@ -123,7 +123,6 @@ fn strays(group: i32) -> Vec<i32> {
 
 /// True when it is gone.
 fn reap(pid: i32) -> bool {
-    use nix::sys::wait::WaitStatus;
     !matches!(waitpid(Pid::from_raw(pid), Some(WaitPidFlag::WNOHANG)), Ok(WaitStatus::StillAlive))
 }
 

@@ -15,5 +15,6 @@ mod runs;
 mod sharing;
 mod spares;
 mod steps;
+mod surroundings;
 mod takeover;
 mod tries;
