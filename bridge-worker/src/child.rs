@@ -27,6 +27,7 @@ use tokio_util::codec::{FramedRead, LengthDelimitedCodec};
 
 use crate::limits::Limits;
 use family::Member;
+pub use family::end_orphans;
 use output::Tail;
 pub use probe::Probe;
 use protocol::{ChildLimits, FromChild, MAX_FRAME_BYTES, PROTOCOL, ToChild};

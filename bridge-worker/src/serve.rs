@@ -19,7 +19,7 @@ use tokio::time::Instant;
 
 use crate::artifacts::Artifacts;
 use crate::census::Census;
-use crate::child::{ChildSettings, StartError};
+use crate::child::{ChildSettings, StartError, end_orphans};
 use crate::cli::ServeArgs;
 use crate::control::take_cancel_requests;
 use crate::fault::Faults;
@@ -154,6 +154,9 @@ fn unwritable(path: &Path, error: &std::io::Error) -> CliError {
 
 /// Warms the slots until it works: an interpreter that is being installed is waited for, and said.
 async fn warm(slots: Arc<Slots>, python_up: service_kit::health::ComponentHandle) {
+    if let Ok(count @ 1..) = tokio::task::spawn_blocking(end_orphans).await {
+        tracing::warn!(count, "processes of a killed worker's trials were still there and are ended");
+    }
     let mut pause = Duration::from_millis(500);
     loop {
         match slots.warm().await {

@@ -104,15 +104,26 @@ pub(super) async fn bury_strays(group: Pid) {
     }
 }
 
+/// Ends what a worker that was killed has left on this machine: its children ended with it, but not whoever had left their
+/// groups. Returns how many there were.
+pub fn end_orphans() -> usize {
+    let is_dead = |worker: i32| kill(Pid::from_raw(worker), None) == Err(Errno::ESRCH);
+    let worker_of = |pid: i32| processes::variable(pid, MARK)?.parse::<i32>().ok();
+    let orphans = processes::all().into_iter().filter(|pid| worker_of(*pid).is_some_and(is_dead));
+    orphans.map(|pid| signal(pid, Signal::SIGKILL)).count()
+}
+
 /// Children of this process that came from the group's leader: it is not there any more, and they are nobody else's.
 fn strays(group: i32) -> Vec<i32> {
     let known = known();
     let ours = getsid(None).map(Pid::as_raw).ok();
-    let mark = format!("{MARK}={}", std::process::id());
+    let mark = std::process::id().to_string();
     let came_from_a_child = |pid: i32| {
         processes::stat(pid).is_some_and(|stat| {
             // Programs this process starts itself stay in its session, those of user code may leave it.
-            stat.group == group || Some(stat.session) != ours || processes::has_variable(pid, &mark)
+            stat.group == group
+                || Some(stat.session) != ours
+                || processes::variable(pid, MARK).is_some_and(|worker| worker == mark)
         })
     };
     processes::children(std::process::id().cast_signed())

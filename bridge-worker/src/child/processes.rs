@@ -50,15 +50,15 @@ pub(super) fn usage(root: i32) -> Usage {
 }
 
 /// The memory of `root` and everything below it, shared pages counted once. Costs more than [`usage`]: the kernel walks
-/// all pages. `None` when somebody's could not be read.
+/// all pages. `None` when somebody does not let itself be read.
 pub(super) fn memory_shared_out(root: i32) -> Option<u64> {
-    let pids = tree(root);
-    pids.into_iter()
-        .map(|pid| {
-            let text = std::fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).ok()?;
-            Some(sum_of(&text, &["Pss_Anon:", "Pss_Shmem:", "SwapPss:"]))
-        })
-        .sum()
+    let share = |pid| match std::fs::read_to_string(format!("/proc/{pid}/smaps_rollup")) {
+        Ok(text) => Some(sum_of(&text, &["Pss_Anon:", "Pss_Shmem:", "SwapPss:"])),
+        Err(error) if error.kind() == std::io::ErrorKind::PermissionDenied => None,
+        // It has ended meanwhile.
+        Err(_) => Some(0),
+    };
+    tree(root).into_iter().map(share).sum()
 }
 
 /// `None` for a process that is gone.
@@ -66,10 +66,23 @@ pub(super) fn stat(pid: i32) -> Option<Stat> {
     parse_stat(&std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?)
 }
 
-/// True when the process was started with `variable` in its environment, or descends from one that was.
-pub(super) fn has_variable(pid: i32, variable: &str) -> bool {
-    let environment = std::fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
-    environment.split(|byte| *byte == 0).any(|entry| entry == variable.as_bytes())
+/// What `name` was in the environment the process was started with, or the one it descends from.
+pub(super) fn variable(pid: i32, name: &str) -> Option<String> {
+    let environment = std::fs::read(format!("/proc/{pid}/environ")).ok()?;
+    let mut entries = environment.split(|byte| *byte == 0);
+    entries.find_map(|entry| {
+        str::from_utf8(entry).ok()?.strip_prefix(name)?.strip_prefix('=').map(str::to_owned)
+    })
+}
+
+/// Everybody whose process ids mean the same to us: those of a container, seen from outside, do not.
+pub(super) fn all() -> Vec<i32> {
+    let space = |process: &str| std::fs::read_link(format!("/proc/{process}/ns/pid")).ok();
+    let own = space("self");
+    let entries = std::fs::read_dir("/proc").into_iter().flatten().flatten();
+    let names = entries.filter_map(|entry| entry.file_name().into_string().ok());
+    let pids = names.filter_map(|name| Some((name.parse().ok()?, space(&name))));
+    pids.filter(|(_, space)| space.is_some() && *space == own).map(|(pid, _)| pid).collect()
 }
 
 fn usage_of(pid: i32) -> Option<Usage> {

@@ -18,6 +18,9 @@ const KILLED: i32 = 9;
 const ABORTED: i32 = 6;
 const SEGMENTATION_FAULT: i32 = 11;
 
+const OUT_OF_MEMORY: &str = ": it ran out of memory; use fewer slots or smaller candidates, or give the machine, the \
+    container or --child-memory more";
+
 impl Death {
     /// The failure of the trial.
     pub(super) fn failure(self) -> Failure {
@@ -27,7 +30,7 @@ impl Death {
             (None, None) => "ended".to_owned(),
         };
         let (class, why) = match self.is_oom() {
-            true => (FailureClass::Oom, ": it ran out of memory"),
+            true => (FailureClass::Oom, OUT_OF_MEMORY),
             false => (FailureClass::SubprocessExit, ""),
         };
         let message = format!("the Python process {how} before the trial was over{why}");

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use nix::sys::signal::Signal;
 use nix::unistd::{Pid, getpgid, getsid};
 use schemas::event::{TrialReported, TrialStatus};
 use schemas::lifecycle::RunState;
@@ -231,4 +232,29 @@ async fn a_daemon_in_a_session_of_its_own_does_not_outlive_its_trial() {
     wait_until_gone("the daemons", &daemons, Duration::from_secs(5)).await;
     cage.assert_in_order("daemons").await;
     cage.worker.stop().await;
+}
+
+#[tokio::test]
+async fn a_daemon_of_a_killed_worker_is_ended_by_the_next_one() {
+    let Cage { house, mut worker } = Cage::open(&[]).await;
+    let marks = house.scratch.path().to_str().unwrap();
+    house
+        .request(
+            json!({"run_id": "left", "dataset_id": "digits", "trainer": "hostile_trainers:leaves_a_daemon",
+            "search_space": {"marks": [marks], "then": ["hang"], "keeps": ["environment"]},
+            "budget": {"max_trials": 1, "max_trial_seconds": 600.0}}),
+        )
+        .await;
+    let marked = async || {
+        let files = std::fs::read_dir(house.scratch.path()).unwrap().map(|entry| entry.unwrap().path());
+        let mut marks = files.filter(|path| path.extension().is_some_and(|extension| extension == "pid"));
+        std::fs::read_to_string(marks.next()?).unwrap().parse::<u32>().ok()
+    };
+    let daemon = wait_until("the daemon lives", crate::house::PATIENCE, marked).await;
+    worker.signal(Signal::SIGKILL);
+    worker.child.wait().await.unwrap();
+    assert!(testkit::processes::alive(daemon), "it left every group, and nobody is there to end it");
+    let next = house.worker(&["--slots", "1", "--preload", "noop"]).await;
+    wait_until_gone("the daemon", &[daemon], Duration::from_secs(20)).await;
+    next.stop().await;
 }
