@@ -192,6 +192,7 @@ fn settings(python: &Path, dir: &Path) -> Result<ChildSettings, CliError> {
         dataset_dir: None,
         extra_paths: Vec::new(),
         threads: 1,
+        limits: bridge_worker::limits::Limits::default(),
     })
 }
 

@@ -2,28 +2,35 @@
 //!
 //! The process leads a group of its own; frames travel on descriptors 3 and 4; standard input is held open and says
 //! by its end that the worker is gone; standard output and error belong to user code and are captured, bounded.
-//! Killing always means the whole group, and is waited for.
+//! Killing always means everything below the child as well, and is waited for.
 
+mod family;
+mod oom;
 pub mod output;
+mod probe;
+mod processes;
 pub mod protocol;
 
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::FileExt as _;
 use std::path::PathBuf;
 use std::process::{ExitStatus, Stdio};
+use std::sync::Arc;
 use std::time::Duration;
 
 use command_fds::{CommandFdExt as _, FdMapping};
 use futures_util::StreamExt as _;
-use nix::sys::signal::{Signal, killpg};
-use nix::unistd::Pid;
 use tokio::io::AsyncWriteExt as _;
 use tokio::net::unix::pipe;
 use tokio::process::{Child as Process, ChildStdin, Command};
 use tokio_util::codec::{FramedRead, LengthDelimitedCodec};
 
+use crate::limits::Limits;
+use family::Member;
+pub use family::end_orphans;
 use output::Tail;
-use protocol::{FromChild, MAX_FRAME_BYTES, PROTOCOL, ToChild};
+pub use probe::Probe;
+use protocol::{ChildLimits, FromChild, MAX_FRAME_BYTES, PROTOCOL, ToChild};
 
 /// How often a child shows life.
 const HEARTBEAT: Duration = Duration::from_secs(1);
@@ -72,6 +79,8 @@ pub struct ChildSettings {
     pub extra_paths: Vec<PathBuf>,
     /// Threads a numeric library may use.
     pub threads: usize,
+    /// What each may take of the machine.
+    pub limits: Limits,
 }
 
 /// Why a child could not be started.
@@ -121,7 +130,8 @@ pub enum Lost {
 /// A Python process.
 pub struct Child {
     process: Process,
-    group: Pid,
+    member: Member,
+    probe: Arc<Probe>,
     frames: FramedRead<pipe::Receiver, LengthDelimitedCodec>,
     orders: pipe::Sender,
     /// Held open: its end tells the child that we are gone.
@@ -144,9 +154,7 @@ impl Child {
             Ok(Err(reason)) => reason,
             Err(_) => format!("nothing within {} s", START_LIMIT.as_secs()),
         };
-        let stderr = child.stderr.clone();
-        child.kill().await;
-        Err(StartError::NotReady { reason, stderr: stderr.last_words().await })
+        Err(StartError::NotReady { reason, stderr: child.kill().await.stderr })
     }
 
     fn spawn(settings: &ChildSettings) -> std::io::Result<Self> {
@@ -168,21 +176,18 @@ impl Child {
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
-            .process_group(0)
             .kill_on_drop(true);
         let ends: [(OwnedFd, i32); 2] =
             [(child_in.into_blocking_fd()?, 3), (child_out.into_blocking_fd()?, 4)];
         let mappings =
             ends.into_iter().map(|(parent_fd, child_fd)| FdMapping { parent_fd, child_fd }).collect();
         command.fd_mappings(mappings).map_err(std::io::Error::other)?;
-        let mut process = command.spawn()?;
-        let pid = process
-            .id()
-            .and_then(|pid| i32::try_from(pid).ok())
-            .ok_or_else(|| std::io::Error::other("no pid"))?;
+        let (mut process, member) = family::spawn(&mut command)?;
+        let pid = member.pid().as_raw();
         let missing = || std::io::Error::other("a standard stream is missing");
         Ok(Self {
-            group: Pid::from_raw(pid),
+            member,
+            probe: Arc::new(Probe::new(pid, settings.limits)),
             frames: LengthDelimitedCodec::builder().max_frame_length(MAX_FRAME_BYTES).new_read(frames),
             orders,
             _lifeline: process.stdin.take().ok_or_else(missing)?,
@@ -201,6 +206,7 @@ impl Child {
             dataset_dir: settings.dataset_dir.as_deref(),
             heartbeat_ms: u64::try_from(HEARTBEAT.as_millis()).unwrap_or(1000),
             extra_paths: &settings.extra_paths,
+            limits: ChildLimits::of(&settings.limits),
         };
         self.send(&init).await.map_err(|error| {
             format!(
@@ -215,7 +221,7 @@ impl Child {
                     return Err(format!("it speaks protocol {protocol}, not {PROTOCOL}"));
                 }
                 FromChild::Ready { import_ms, python } => {
-                    tracing::debug!(pid = self.group.as_raw(), python, import_ms, "child ready");
+                    tracing::debug!(pid = self.pid(), python, import_ms, "child ready");
                     return Ok(());
                 }
                 FromChild::Fatal { failure } => return Err(failure.message),
@@ -235,7 +241,17 @@ impl Child {
 
     /// The process id, which is also that of its group.
     pub fn pid(&self) -> i32 {
-        self.group.as_raw()
+        self.member.pid().as_raw()
+    }
+
+    /// The child seen from outside.
+    pub fn probe(&self) -> &Arc<Probe> {
+        &self.probe
+    }
+
+    /// True until the process has ended.
+    pub fn is_alive(&mut self) -> bool {
+        matches!(self.process.try_wait(), Ok(None))
     }
 
     /// Sends one message.
@@ -261,6 +277,8 @@ impl Child {
         match tokio::time::timeout(limit, self.frames.next()).await {
             Err(_) => Err(Lost::Silent),
             Ok(None) => Err(Lost::Ended),
+            // A process may end in the middle of a frame: then it is how it ended that matters.
+            Ok(Some(Err(error))) if error.kind() != std::io::ErrorKind::InvalidData => Err(Lost::Ended),
             Ok(Some(Err(error))) => Err(Lost::Broken(error.to_string())),
             Ok(Some(Ok(frame))) => serde_json::from_slice(&frame)
                 .map_err(|error| Lost::Broken(format!("a frame is no message: {error}"))),
@@ -273,37 +291,42 @@ impl Child {
         self.stderr.clear();
     }
 
-    /// The end of what was printed on standard output and standard error.
-    pub fn output(&self) -> (String, String) {
-        (self.stdout.text(), self.stderr.text())
-    }
-
     /// True when processes started by user code are still there (Linux; elsewhere not known and false).
     pub fn has_descendants(&self) -> bool {
         let mut first = [0; 1];
         self.children.as_ref().is_some_and(|list| list.read_at(&mut first, 0).is_ok_and(|bytes| bytes > 0))
     }
 
-    /// Kills the whole group and waits for the end. Returns how the process ended.
-    pub async fn kill(mut self) -> Option<ExitStatus> {
+    /// Kills the child and everything below it, and waits for the end.
+    pub async fn kill(mut self) -> End {
         // A process that is already gone but not reaped keeps its group id taken, so no stranger is hit.
         let earlier = self.process.try_wait().ok().flatten();
-        if let Err(error) = killpg(self.group, Signal::SIGKILL)
-            && error != nix::errno::Errno::ESRCH
-        {
-            tracing::warn!(pid = self.group.as_raw(), %error, "process group not killed");
-        }
-        match earlier {
+        family::kill_all(self.member.pid());
+        let status = match earlier {
             Some(status) => Some(status),
             None => tokio::time::timeout(REAP_LIMIT, self.process.wait()).await.ok().and_then(Result::ok),
-        }
+        };
+        family::bury_strays(self.member.pid()).await;
+        let (stdout, stderr) = tokio::join!(self.stdout.last_words(), self.stderr.last_words());
+        End { status, stdout, stderr }
     }
 
     /// Waits a moment for a process whose pipe has ended, so that its own exit status is seen, then kills what is left.
-    pub async fn bury(mut self) -> Option<ExitStatus> {
+    pub async fn bury(mut self) -> End {
         let grace = Duration::from_millis(500);
         let status = tokio::time::timeout(grace, self.process.wait()).await.ok().and_then(Result::ok);
-        let killed = self.kill().await;
-        status.or(killed)
+        let end = self.kill().await;
+        End { status: status.or(end.status), ..end }
     }
+}
+
+/// How a child ended, and the end of what it printed during its last call.
+#[derive(Debug, Default)]
+pub struct End {
+    /// Its exit status; `None` when the kernel would not hand it over in time.
+    pub status: Option<ExitStatus>,
+    /// On standard output.
+    pub stdout: String,
+    /// On standard error.
+    pub stderr: String,
 }

@@ -7,6 +7,8 @@ use service_kit::health::HealthArgs;
 use service_kit::program::{self, Kind};
 use service_kit::wire::WireArgs;
 
+use crate::limits::Limits;
+
 /// Takes run requests, trains candidates in warm Python processes, and emits every trial as an event.
 #[derive(Debug, clap::Parser)]
 #[command(name = "bridge-worker", version, propagate_version = true)]
@@ -40,6 +42,12 @@ pub struct ServeArgs {
     /// Trials trained at once [default: one per core]
     #[arg(long, env = "CEREBROS_SLOTS", value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub slots: Option<u16>,
+    /// Children kept ready for slots whose own had to be killed; each takes the memory of an idle child
+    #[arg(long, env = "CEREBROS_SPARES", value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(..=64))]
+    pub spares: u16,
+    /// What each child may take of the machine.
+    #[command(flatten)]
+    pub limits: Limits,
     /// Interpreter of the children
     #[arg(long, env = "CEREBROS_PYTHON", value_name = "PATH", default_value = "python3")]
     pub python: PathBuf,

@@ -6,6 +6,7 @@ use std::time::Duration;
 use service_kit::health::ComponentHandle;
 use tokio::time::sleep;
 
+use crate::child::end_orphans;
 use crate::fitness::Fitness;
 use crate::slots::Slots;
 use crate::workdir::Workdirs;
@@ -32,6 +33,9 @@ pub(crate) struct Footing {
 impl Footing {
     /// Proves it for ever: an interpreter that is being installed or a disk that is full is waited for, and said.
     pub(crate) async fn keep(self) {
+        if let Ok(count @ 1..) = tokio::task::spawn_blocking(end_orphans).await {
+            tracing::warn!(count, "processes of a killed worker's trials were still there and are ended");
+        }
         loop {
             let mut pause = FIRST_PAUSE;
             while !self.holds().await {

@@ -4,6 +4,8 @@ use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::gauge::Gauge;
 use service_kit::metrics::Metrics;
 
+use crate::invocations::Invocations;
+
 /// The numbers of one worker.
 #[derive(Debug, Clone)]
 pub struct Gauges {
@@ -17,6 +19,8 @@ pub struct Gauges {
     pub runs: Gauge,
     /// Slots in use.
     pub busy_slots: Gauge,
+    /// Calls of children.
+    pub invocations: Invocations,
 }
 
 impl Gauges {
@@ -31,6 +35,7 @@ impl Gauges {
             ),
             runs: metrics.gauge("runs_active", "Runs in hand"),
             busy_slots: metrics.gauge("slots_busy", "Slots in use"),
+            invocations: Invocations::new(metrics),
         }
     }
 }

@@ -5,7 +5,7 @@
 //!                        |                        |                                     |
 //!                  registry, fence            announce  ------------ events ------------ '
 //! ```
-//! - [`plan`], [`steps`], [`supervisor`], [`queue`], [`retry`], [`vitals`] and [`account`] decide, without task or broker;
+//! - [`plan`], [`steps`], [`supervisor`], [`queue`], [`retry`], [`limits`], [`vitals`] and [`account`] decide, without task or broker;
 //!   the rest carries out.
 //! - The stream is the checkpoint: a trial's result reaches the search only after the broker has confirmed its event,
 //!   and [`resume`] rebuilds a search from these events.
@@ -16,6 +16,7 @@ pub mod announce;
 pub mod artifacts;
 pub mod asked;
 pub mod best;
+pub mod census;
 pub mod child;
 mod cli;
 pub mod control;
@@ -27,11 +28,14 @@ mod footing;
 pub mod gauges;
 mod halt;
 pub mod in_hand;
+pub mod invocations;
 pub mod lease;
+pub mod limits;
 mod owner;
 pub mod plan;
 pub mod queue;
 pub mod request;
+pub mod reserve;
 pub mod resume;
 pub mod retry;
 pub mod run;

@@ -263,6 +263,7 @@ impl Run {
             failures_left: self.failures_left.clone(),
             stop,
             best: self.best.clone(),
+            invocations: worker.gauges.invocations.clone(),
         }
     }
 

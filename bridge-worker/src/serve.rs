@@ -19,6 +19,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::artifacts::Artifacts;
+use crate::census::Census;
 use crate::child::ChildSettings;
 use crate::cli::ServeArgs;
 use crate::control::take_cancel_requests;
@@ -67,7 +68,7 @@ pub(crate) async fn serve(args: ServeArgs, shutdown: Shutdown) -> Result<Exit, C
     workdir_up.not_ready("starting");
     let address = args.health.serve(HEALTH_PORT, health, metrics.clone(), shutdown.clone()).await?;
     let settings = child_settings(&args)?;
-    let slots = Slots::new(args.slots(), settings);
+    let slots = Slots::with_spares(args.slots(), args.spares.into(), settings);
     let id: Arc<str> = args.worker_id().into();
     let workdirs = Workdirs::under(args.workdir().join(&*id));
     let fitness = Fitness::unproven();
@@ -87,6 +88,7 @@ pub(crate) async fn serve(args: ServeArgs, shutdown: Shutdown) -> Result<Exit, C
     tracing::info!(worker = &*worker.id, slots = worker.slots.count(), http = %address, "worker ready");
     let mut helpers = JoinSet::new();
     helpers.spawn(take_cancel_requests(worker.clone(), shutdown.clone()));
+    helpers.spawn(Census::new(&metrics).keep(worker.slots.clone()));
     helpers.spawn(watch_broker(worker.broker.clone(), broker_up));
     let lost = tokio::select! {
         () = take_requests(&worker, &shutdown) => None,
@@ -161,6 +163,7 @@ fn child_settings(args: &ServeArgs) -> Result<ChildSettings, CliError> {
             .map(|path| std::path::absolute(path).unwrap_or_else(|_| path.clone()))
             .collect::<Vec<PathBuf>>(),
         threads: (cores / args.slots()).max(1),
+        limits: args.limits,
     })
 }
 

@@ -1,7 +1,9 @@
 //! The slots of a worker: room for one trial each, with a warm child in it.
 //!
-//! Who gets the next one is decided in [`crate::queue`]: runs take turns. A slot whose child was killed starts a new one
-//! for whoever takes it next, or at once when it is warmed.
+//! Who gets the next one is decided in [`crate::queue`]: runs take turns. A slot whose child was killed takes a spare one
+//! from the [reserve](Reserve) for whoever takes it next, or starts one at once when it is warmed.
+
+mod board;
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
@@ -11,13 +13,16 @@ use tokio::time::Instant;
 
 use crate::child::{Child, ChildSettings, StartError};
 use crate::queue::{Member, Queue};
+use crate::reserve::Reserve;
+use board::Board;
+pub use board::Reading;
 
 /// The slots of a worker.
 #[derive(Debug)]
 pub struct Slots {
-    settings: ChildSettings,
+    reserve: Reserve,
     state: Mutex<State>,
-    count: usize,
+    boards: Vec<Arc<Board>>,
     began: Instant,
 }
 
@@ -29,6 +34,7 @@ struct State {
 
 struct Slot {
     child: Option<Child>,
+    board: Arc<Board>,
 }
 
 impl std::fmt::Debug for Slot {
@@ -38,16 +44,33 @@ impl std::fmt::Debug for Slot {
 }
 
 impl Slots {
-    /// `count` slots without children yet.
+    /// `count` slots without children yet, and no spare ones.
     pub fn new(count: usize, settings: ChildSettings) -> Arc<Self> {
-        let idle = (0..count).map(|_| Slot { child: None }).collect();
+        Self::with_spares(count, 0, settings)
+    }
+
+    /// `count` slots without children yet; from the first child on, `spares` more are kept ready, one per slot at most.
+    pub fn with_spares(count: usize, spares: usize, settings: ChildSettings) -> Arc<Self> {
+        let boards: Vec<Arc<Board>> = (0..count).map(|_| Arc::default()).collect();
+        let idle = boards.iter().map(|board| Slot { child: None, board: board.clone() }).collect();
         let state = Mutex::new(State { idle, waiting: Queue::default() });
-        Arc::new(Self { settings, state, count, began: Instant::now() })
+        let reserve = Reserve::new(spares.min(count), settings);
+        Arc::new(Self { reserve, state, boards, began: Instant::now() })
     }
 
     /// How many slots there are.
     pub fn count(&self) -> usize {
-        self.count
+        self.boards.len()
+    }
+
+    /// How many spare children are ready.
+    pub fn spares(&self) -> usize {
+        self.reserve.ready()
+    }
+
+    /// What can be seen of each slot now, in their order.
+    pub fn readings(&self) -> Vec<Reading> {
+        self.boards.iter().map(|board| board.read()).collect()
     }
 
     /// How many are free now.
@@ -81,11 +104,12 @@ impl Slots {
             }
         });
         futures_util::future::join_all(ended).await;
+        self.reserve.close().await;
     }
 
     async fn all(self: &Arc<Self>) -> Vec<Lease> {
         let place = self.join(i32::MAX);
-        futures_util::future::join_all((0..self.count).map(|_| place.acquire())).await
+        futures_util::future::join_all((0..self.count()).map(|_| place.acquire())).await
     }
 
     /// Hands a slot to who is next; to nobody when nobody waits.
@@ -156,19 +180,31 @@ pub struct Lease {
 }
 
 impl Lease {
-    /// The slot's child, started if need be.
+    /// The slot's child; a spare one, or one that is started now, if it has none.
+    ///
+    /// # Errors
+    /// Why none could be started.
     pub async fn child(&mut self) -> Result<&mut Child, StartError> {
-        let settings = self.slots.settings.clone();
         let slot = self.slot.as_mut().expect("the slot is taken out only on drop");
         if slot.child.is_none() {
-            slot.child = Some(Child::start(&settings).await?);
+            let child = self.slots.reserve.take().await?;
+            slot.board.note_child(Some(child.probe().clone()));
+            slot.child = Some(child);
         }
         Ok(slot.child.as_mut().expect("a child was just put in"))
     }
 
+    /// Counts a call of the slot's child.
+    pub fn note_call(&self) {
+        self.slot.iter().for_each(|slot| slot.board.note_call());
+    }
+
     /// Takes the child out; the slot is empty then.
     pub fn take_child(&mut self) -> Option<Child> {
-        self.slot.as_mut().and_then(|slot| slot.child.take())
+        let slot = self.slot.as_mut()?;
+        let child = slot.child.take()?;
+        slot.board.note_child(None);
+        Some(child)
     }
 }
 
@@ -185,6 +221,7 @@ mod tests {
     use futures_util::FutureExt as _;
 
     use super::*;
+    use crate::limits::Limits;
 
     fn slots(count: usize) -> Arc<Slots> {
         let settings = ChildSettings {
@@ -194,6 +231,7 @@ mod tests {
             dataset_dir: None,
             extra_paths: Vec::new(),
             threads: 1,
+            limits: Limits::default(),
         };
         Slots::new(count, settings)
     }

@@ -1,6 +1,7 @@
 //! One trial: its tries in slots, what it reports on the way, and the event it ends with.
 
 mod call;
+mod died;
 mod report;
 
 use std::collections::BTreeMap;
@@ -13,11 +14,13 @@ use schemas::{Event, Failure, FailureClass, Stage, Timestamp, TrialId};
 use search::{Proposal, Pruning};
 use service_kit::clock;
 use tokio::sync::watch;
+use tokio::time::Instant;
 
 use crate::announce::{Announcer, Unsaid};
 use crate::artifacts::{Announced, Artifacts};
 use crate::best::BestSoFar;
-use crate::child::protocol::CallResult;
+use crate::child::protocol::{CallResult, ChildFailure};
+use crate::invocations::Invocations;
 use crate::plan::RunPlan;
 use crate::resume::evaluation_of;
 use crate::retry::{RetryPolicy, given_up};
@@ -60,6 +63,8 @@ pub struct Trial {
     pub stop: watch::Receiver<Option<Stop>>,
     /// The best objective that is durable so far; decides whether files are worth keeping.
     pub best: Arc<BestSoFar>,
+    /// Counts the calls of children.
+    pub invocations: Invocations,
 }
 
 impl Trial {
@@ -113,16 +118,34 @@ impl Trial {
         workdir: &Workdir,
         stop: &mut watch::Receiver<Option<Stop>>,
     ) -> Outcome {
-        let mut lease = tokio::select! {
+        let lease = tokio::select! {
             biased;
             _ = stopped(stop) => return Outcome::Dropped,
             lease = self.place.acquire() => lease,
         };
-        let outcome = Conversation::new(self, id, workdir.path()).hold(&mut lease, stop).await;
-        drop(lease);
+        let began = Instant::now();
+        self.invocations.begin(id, self.tried(id) + 1);
+        let outcome = Conversation::new(self, id, workdir.path()).hold(lease, stop).await;
+        self.note_end(id, &outcome, began.elapsed());
         // Whoever got the slot begins first: its child would wait while this trial's event is written.
         tokio::task::yield_now().await;
         outcome
+    }
+
+    fn note_end(&self, id: &TrialId, outcome: &Outcome, took: Duration) {
+        let attempt = self.tried(id) + 1;
+        let told =
+            |failure: &ChildFailure| Failure::new(failure.class(), Stage::Execute, failure.message.as_str());
+        match outcome {
+            Outcome::Over { result: Ok(result), .. } => match &result.failure {
+                Some(failure) => self.invocations.except(id, attempt, &told(failure), took),
+                None => self.invocations.stop(id, result.status.as_str(), took),
+            },
+            Outcome::Over { result: Err(failure), .. } | Outcome::NoChild(failure) => {
+                self.invocations.except(id, attempt, failure, took);
+            }
+            Outcome::Dropped | Outcome::Unsaid(_) => self.invocations.stop(id, "interrupted", took),
+        }
     }
 
     /// A failure the child itself told of and that may pass is a failure of the try.

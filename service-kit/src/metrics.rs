@@ -1,9 +1,11 @@
 //! Numbers for Prometheus. No globals: whoever counts holds a handle.
 //!
 //! Invariant: the number of time series is bounded, because a label's values are `&'static str` (classes, stages,
-//! states), never ids or text from a message.
+//! states) or the number of one of a fixed number of things (slots), never ids or text from a message.
 //!
 //! Names: `cerebros_<name>` with the unit last (`_seconds`, `_bytes`); counters get `_total` when they are rendered.
+
+mod numbered;
 
 use std::fmt::{self, Debug};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -13,11 +15,15 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::{counter, gauge, histogram};
 use prometheus_client::registry::{Metric, Registry};
 
+pub use numbered::{CounterOf, GaugeOf, RealCounterOf};
+
 /// The media type of [`Metrics::render`].
 pub const MEDIA_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
 /// Counts events; never falls.
 pub type Counter = counter::Counter;
+/// Adds up amounts with fractions; never falls.
+pub type RealCounter = counter::Counter<f64, std::sync::atomic::AtomicU64>;
 /// A value that rises and falls.
 pub type Gauge = gauge::Gauge;
 /// A value with fractions that rises and falls.
@@ -65,6 +71,20 @@ impl GaugeBy {
     /// Sets the gauge of `value`.
     pub fn set(&self, value: &'static str, level: i64) {
         self.family.get_or_create(&[(self.label, value)]).set(level);
+    }
+}
+
+/// One distribution of seconds, in the buckets [`SECONDS`], for each value of one label.
+#[derive(Debug, Clone)]
+pub struct SecondsBy {
+    label: &'static str,
+    family: Family<Label, Histogram, fn() -> Histogram>,
+}
+
+impl SecondsBy {
+    /// Counts `took` under `value`.
+    pub fn observe(&self, value: &'static str, took: std::time::Duration) {
+        self.family.get_or_create(&[(self.label, value)]).observe(took.as_secs_f64());
     }
 }
 
@@ -122,6 +142,12 @@ impl Metrics {
         self.register(name, help, Histogram::new(buckets.iter().copied()))
     }
 
+    /// A histogram of seconds for each value of `label`.
+    pub fn seconds_by(&self, name: &'static str, help: &'static str, label: &'static str) -> SecondsBy {
+        let buckets: fn() -> Histogram = || Histogram::new(SECONDS);
+        SecondsBy { label, family: self.register(name, help, Family::new_with_constructor(buckets)) }
+    }
+
     /// Everything in the text format of Prometheus ([`MEDIA_TYPE`]).
     pub fn render(&self) -> String {
         let registry = self.registry.lock().unwrap_or_else(PoisonError::into_inner);
@@ -150,8 +176,12 @@ mod tests {
         metrics.gauge_by("consumers", "State of consumers", "state").set("paused", 1);
         metrics.real_gauge("load", "Load").set(0.5);
         metrics.histogram("call_seconds", "Calls", &SECONDS).observe(0.5);
+        metrics
+            .seconds_by("trial_seconds", "Trials", "end")
+            .observe("oom", std::time::Duration::from_secs(2));
         let text = metrics.render();
         for line in [
+            "cerebros_trial_seconds_count{end=\"oom\"} 1",
             "cerebros_runs_total 1",
             "cerebros_failures_total{class=\"timeout_trial\"} 2",
             "cerebros_slots 3",

@@ -10,10 +10,15 @@ use schemas::event::TrialStatus;
 use schemas::{FailureClass, Json, Real};
 use serde::{Deserialize, Serialize};
 
+use crate::limits::Limits;
+
 /// Version of the protocol; both sides say theirs.
 pub const PROTOCOL: u32 = 1;
 /// Largest frame in either direction; the child has the same limit.
 pub const MAX_FRAME_BYTES: usize = 8 << 20;
+/// Open files of a child when nobody says otherwise: more than data sets in many parts need, and so few that a trainer
+/// that forgets to close them hears of it.
+const DEFAULT_OPEN_FILES: u64 = 4096;
 
 /// What a child is told.
 #[derive(Debug, Serialize)]
@@ -31,6 +36,8 @@ pub enum ToChild<'a> {
         heartbeat_ms: u64,
         /// Directories to look for modules in.
         extra_paths: &'a [std::path::PathBuf],
+        /// What it is to deny itself before it imports anything.
+        limits: ChildLimits,
     },
     /// Do this.
     Call(&'a Call),
@@ -41,6 +48,25 @@ pub enum ToChild<'a> {
         /// `cancelled` or `pruned`.
         reason: &'static str,
     },
+}
+
+/// The limits a child can set on itself.
+#[derive(Debug, Clone, Copy, Serialize)]
+pub struct ChildLimits {
+    /// Memory in bytes.
+    memory_bytes: Option<u64>,
+    /// Open files.
+    open_files: u64,
+}
+
+impl ChildLimits {
+    /// Those a child has in hand; CPU time is watched from outside, because a trial's is not a process's.
+    pub fn of(limits: &Limits) -> Self {
+        Self {
+            memory_bytes: limits.memory.map(|size| size.0),
+            open_files: limits.open_files.unwrap_or(DEFAULT_OPEN_FILES),
+        }
+    }
 }
 
 /// One call.
@@ -132,6 +158,9 @@ pub struct CallResult {
     pub duration_ms: Option<i64>,
     #[serde(default)]
     pub max_rss_bytes: Option<u64>,
+    /// Why the process is not fit for another call, if it is not.
+    #[serde(default)]
+    pub worn_out: Option<String>,
 }
 
 impl CallResult {
@@ -148,6 +177,7 @@ impl CallResult {
             failure: None,
             duration_ms: None,
             max_rss_bytes: None,
+            worn_out: None,
         }
     }
 }

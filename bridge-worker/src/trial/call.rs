@@ -2,7 +2,6 @@
 
 use std::os::unix::process::ExitStatusExt as _;
 use std::path::Path;
-use std::process::ExitStatus;
 use std::time::Duration;
 
 use schemas::event::{Invalid, MetricReported, TrialStatus};
@@ -12,11 +11,13 @@ use service_kit::clock;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
+use super::died::Death;
 use super::{Trial, stopped};
 use crate::announce::Unsaid;
 use crate::artifacts::{Announced, MAX_FILES};
 use crate::child::protocol::{Call, CallResult, FromChild, ToChild, TrialContext};
-use crate::child::{Child, Lost, StartError};
+use crate::child::{Child, End, Lost, StartError};
+use crate::limits::Excess;
 use crate::slots::Lease;
 use crate::supervisor::Stop;
 
@@ -68,6 +69,8 @@ enum Step {
 enum Cut {
     Lost(Lost),
     OutOfTime,
+    /// It took more of the machine than it may.
+    Exceeded(Excess),
     Stopped(Stop),
     /// The trainer's words make no event.
     Unsayable(Invalid),
@@ -82,38 +85,53 @@ impl<'a> Conversation<'a> {
         Self { trial, id, workdir, limit, files: Vec::new(), pruned_at: None }
     }
 
-    /// Trains in the leased slot. Afterwards the slot holds a child that is fit for the next trial, or none.
+    /// Trains in the leased slot, and passes it on as soon as nothing more is wanted of its child: with the child, if that
+    /// is fit for the next trial, else without it, while this one's end is waited for.
     pub(super) async fn hold(
         mut self,
-        lease: &mut Lease,
+        mut lease: Lease,
         stop: &mut watch::Receiver<Option<Stop>>,
     ) -> Outcome {
-        let child = match start(lease).await {
+        let child = match start(&mut lease).await {
             Ok(child) => child,
             Err(failure) => return Outcome::NoChild(failure),
         };
-        let ended = self.talk(child, stop).await;
-        let is_fit = ended.is_ok() && !child.has_descendants();
-        let output = child.output();
-        let taken = if is_fit { None } else { lease.take_child() };
+        let probe = child.probe().clone();
+        let ended = tokio::select! {
+            biased;
+            ended = self.talk(child, stop) => ended,
+            excess = probe.excess() => Err(Cut::Exceeded(excess)),
+        };
+        let unfit = match &ended {
+            Ok(result) => result.worn_out.clone().or_else(|| unfit(child)),
+            Err(_) => Some("its trial was cut off".to_owned()),
+        };
+        lease.note_call();
+        let taken = unfit.as_ref().and_then(|_| lease.take_child());
+        drop(lease);
         let result = match ended {
             Ok(result) => {
-                if let Some(child) = taken {
-                    tracing::warn!(trial = %self.id, "the trial left processes behind; its child is replaced");
+                if let (Some(child), Some(why)) = (taken, unfit) {
+                    tracing::warn!(trial = %self.id, pid = child.pid(), why, "the child is replaced");
                     child.kill().await;
                 }
                 Ok(self.as_pruned(*result))
             }
             Err(cut) => {
-                let status = match (taken, &cut) {
+                let end = match (taken, &cut) {
                     (Some(child), Cut::Lost(Lost::Ended)) => child.bury().await,
                     (Some(child), _) => child.kill().await,
-                    (None, _) => None,
+                    (None, _) => End::default(),
                 };
-                match self.explain(cut, status) {
+                let death = Death {
+                    code: end.status.and_then(|status| status.code()),
+                    signal: end.status.and_then(|status| status.signal()),
+                    was_short_of_memory: probe.was_short_of_memory(),
+                };
+                match self.explain(cut, death) {
                     Ok(failure) => self
                         .unless_pruned(failure)
-                        .map_err(|failure| failure.with_output(&output.0, &output.1)),
+                        .map_err(|failure| failure.with_output(&end.stdout, &end.stderr)),
                     Err(outcome) => return outcome,
                 }
             }
@@ -286,7 +304,7 @@ impl<'a> Conversation<'a> {
     }
 
     /// What a cut means: a failure of the trial, or an outcome that is none.
-    fn explain(&self, cut: Cut, status: Option<ExitStatus>) -> Result<Failure, Outcome> {
+    fn explain(&self, cut: Cut, death: Death) -> Result<Failure, Outcome> {
         let failure = |class, message: String| Failure::new(class, Stage::Execute, message);
         match cut {
             Cut::Unsaid(error) => Err(Outcome::Unsaid(error)),
@@ -299,6 +317,12 @@ impl<'a> Conversation<'a> {
                 let message =
                     format!("the trial took longer than {limit} s (budget.max_trial_seconds) and was killed");
                 Ok(failure(FailureClass::TimeoutTrial, message))
+            }
+            Cut::Exceeded(excess @ Excess::Memory { .. }) => {
+                Ok(failure(FailureClass::Oom, excess.to_string()))
+            }
+            Cut::Exceeded(excess @ Excess::Cpu { .. }) => {
+                Ok(failure(FailureClass::TimeoutTrial, excess.to_string()))
             }
             Cut::Unsayable(invalid) => {
                 let message = format!("the trainer reported what no event can say, {invalid}");
@@ -316,30 +340,20 @@ impl<'a> Conversation<'a> {
             Cut::Lost(Lost::Broken(reason)) => {
                 Ok(failure(FailureClass::ParseError, format!("the child broke the protocol: {reason}")))
             }
-            Cut::Lost(Lost::Ended) => Ok(died(status)),
+            Cut::Lost(Lost::Ended) => Ok(death.failure()),
         }
     }
 }
 
-/// A process that ended without a result, classified by how it did.
-fn died(status: Option<ExitStatus>) -> Failure {
-    let code = status.and_then(|status| status.code());
-    let signal = status.and_then(|status| status.signal());
-    let how = match (code, signal) {
-        (Some(code), _) => format!("exited with status {code}"),
-        (None, Some(signal)) => format!("was ended by signal {signal}{}", signal_name(signal)),
-        (None, None) => "ended".to_owned(),
-    };
-    let message = format!("the Python process {how} before the trial was over");
-    let mut failure = Failure::new(FailureClass::SubprocessExit, Stage::Execute, message);
-    failure.exit_code = code;
-    failure.signal = signal;
-    failure
-}
-
-fn signal_name(signal: i32) -> String {
-    nix::sys::signal::Signal::try_from(signal)
-        .map_or(String::new(), |signal| format!(" ({})", signal.as_str()))
+/// Why a child is not to be given another trial, if it is not.
+fn unfit(child: &Child) -> Option<String> {
+    if child.has_descendants() {
+        return Some("the trial left processes behind".to_owned());
+    }
+    child
+        .probe()
+        .is_swollen()
+        .then(|| "the trial left more than half of the allowed memory in use".to_owned())
 }
 
 async fn start(lease: &mut Lease) -> Result<&mut Child, Failure> {

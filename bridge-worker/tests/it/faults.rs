@@ -48,6 +48,10 @@ async fn every_fault_of_user_code_gets_its_class_and_the_slot_stays_usable() {
         ("raises_memory_error", FailureClass::Oom),
         ("returns_nan", FailureClass::NanObjective),
         ("returns_nothing", FailureClass::UserCode),
+        ("returns_bytes", FailureClass::UserCode),
+        ("returns_a_date", FailureClass::UserCode),
+        ("returns_too_much", FailureClass::UserCode),
+        ("uses_parameters_that_contain_themselves", FailureClass::UserCode),
         ("reports_a_metric_without_a_name", FailureClass::UserCode),
         ("returns_a_metric_without_a_name", FailureClass::UserCode),
         ("imports_a_missing_package", FailureClass::Dependency),
@@ -84,6 +88,46 @@ async fn a_dead_process_is_described_by_its_exit_status_or_signal() {
 }
 
 #[tokio::test]
+async fn an_error_of_user_code_is_told_with_its_traceback_and_what_was_printed() {
+    let (house, worker) = house_with_worker().await;
+    let raised = trial_of(&house, "raises", json!({})).await.failure.unwrap();
+    let traceback = raised.traceback.unwrap();
+    assert!(traceback.contains("faulty_trainers.py") && traceback.contains("in _divide"), "{traceback}");
+    assert!(!traceback.contains("cerebros_worker"), "frames of the runtime tell a user nothing: {traceback}");
+    let exited = trial_of(&house, "exits_at_once", json!({})).await.failure.unwrap();
+    assert_eq!(exited.stdout_excerpt.as_deref(), Some("last words\n"));
+    worker.stop().await;
+}
+
+#[tokio::test]
+async fn values_of_numpy_arrive_as_plain_numbers() {
+    let (house, worker) = house_with_worker().await;
+    let trial = trial_of(&house, "returns_values_of_numpy", json!({})).await;
+    assert_eq!(trial.status, TrialStatus::Succeeded, "{:?}", trial.failure);
+    let metric = |name: &str| trial.metrics[name].finite();
+    assert_eq!([metric("accuracy"), metric("count"), metric("flag")], [Some(0.75), Some(3.0), Some(1.0)]);
+    worker.stop().await;
+}
+
+#[tokio::test]
+async fn a_process_that_shows_no_sign_of_life_is_replaced_and_its_trial_tried_again() {
+    let (house, worker) = house_with_worker().await;
+    let marks = house.scratch.path().to_str().unwrap();
+    house
+        .request(json!({"run_id": "silent", "dataset_id": "digits", "budget": {"max_trials": 1},
+            "trainer": "faulty_trainers:hangs_silently_the_first_time", "search_space": {"marks": [marks]}}))
+        .await;
+    assert_eq!(house.ended("silent").await.state, RunState::Completed);
+    let exception = |event: &Event| match event {
+        Event::RunException(exception) => Some((exception.failure.class, exception.will_retry)),
+        _ => None,
+    };
+    let exceptions: Vec<_> = house.events("silent").await.iter().filter_map(exception).collect();
+    assert_eq!(exceptions, [(FailureClass::HeartbeatLost, true)]);
+    worker.stop().await;
+}
+
+#[tokio::test]
 async fn a_hanging_trial_is_killed_at_its_limit() {
     let (house, worker) = house_with_worker().await;
     let trial = trial_of(&house, "hangs_with_signals_blocked", json!({"max_trial_seconds": 1.0})).await;
@@ -111,9 +155,9 @@ async fn a_grandchild_that_ignores_sigterm_does_not_outlive_its_trial() {
     let trial = trial_of(&house, "forks_a_grandchild", json!({})).await;
     assert_eq!(trial.status, TrialStatus::Succeeded, "{:?}", trial.failure);
     assert_usable(&house, "fork").await;
-    // One worker, one child: whoever else is below the worker was left behind.
-    testkit::wait_until("only the slot's child is left", Duration::from_secs(5), async || {
-        (testkit::processes::descendants(worker.pid()).len() <= 1).then_some(())
+    // One worker, one child and one spare: whoever else is below the worker was left behind.
+    testkit::wait_until("only the slot's child and the spare are left", Duration::from_secs(5), async || {
+        (testkit::processes::descendants(worker.pid()).len() <= 2).then_some(())
     })
     .await;
     worker.stop().await;

@@ -1,16 +1,21 @@
 //! The worker as a program, on a real broker, with real Python children.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on says so by panicking")]
 
+mod cage;
+mod endurance;
 mod faults;
 mod growth;
 mod hostile;
 mod house;
 mod lost;
+mod metrics;
 mod python;
 mod races;
 mod refusals;
 mod runs;
 mod sharing;
+mod spares;
 mod steps;
+mod surroundings;
 mod takeover;
 mod tries;

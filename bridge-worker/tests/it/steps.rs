@@ -56,16 +56,20 @@ pub(crate) async fn worker(house: &House, id: &str, slots: Arc<Slots>, faults: F
 }
 
 pub(crate) async fn slots(house: &House) -> Arc<Slots> {
-    let runtime = bridge_worker::runtime::lay_out(&house.scratch.join("runtime")).unwrap();
-    let settings = ChildSettings {
+    Slots::new(1, settings(house).await)
+}
+
+/// How children of this test are started.
+pub(crate) async fn settings(house: &House) -> ChildSettings {
+    ChildSettings {
         python: testkit::trainer_python().await,
-        runtime,
+        runtime: bridge_worker::runtime::lay_out(&house.scratch.join("runtime")).unwrap(),
         preload: vec!["noop".to_owned()],
         dataset_dir: None,
         extra_paths: vec![testkit::workspace().join("python/tests/fixtures")],
         threads: 1,
-    };
-    Slots::new(1, settings)
+        limits: bridge_worker::limits::Limits::default(),
+    }
 }
 
 pub(crate) async fn shorten_ack_wait(house: &House) {

@@ -14,7 +14,7 @@ import sys
 import time
 from typing import Any, Callable, Dict, List, Mapping, Tuple
 
-from . import opaque
+from . import limits, opaque
 from .channel import Channel
 from .datasets import DataSets
 from .entries import Entries, Function
@@ -64,6 +64,7 @@ class Calls:
             os._exit(0)  # a copy that user code forked off came back: only the original answers
         self._tidy()
         result = _result(request, trial, outcome, remarks.texts, clocks)
+        result["worn_out"] = limits.worn_out()
         self._finish(call_id, result)
         self._garbage.after_call(
             time.perf_counter() - clocks[0], failed=outcome["status"] == "failed"
@@ -102,7 +103,13 @@ class Calls:
         try:
             self._channel.finish(call_id, result)
         except NotSendable as error:
-            slim = {"type": "result", "id": call_id, "metrics": {}, **_failed(error)}
+            slim = {
+                "type": "result",
+                "id": call_id,
+                "metrics": {},
+                "worn_out": result["worn_out"],
+                **_failed(error),
+            }
             self._channel.finish(call_id, slim)
 
 

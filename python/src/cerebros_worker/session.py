@@ -13,6 +13,7 @@ import time
 import traceback
 from typing import NoReturn, Optional
 
+from . import limits, orphans
 from .calls import Calls
 from .channel import BROKEN_CHANNEL, Channel
 from .datasets import DataSets
@@ -83,9 +84,11 @@ def _live(descriptors: Descriptors) -> int:
 def _set_up(setup: Message, channel: Channel) -> Optional[Calls]:
     """Imports what was asked for and says ready, or says why not."""
     started = time.perf_counter()
-    entries = Entries()
-    datasets = DataSets(setup.get("dataset_dir"))
     try:
+        limits.apply(setup.get("limits") or {})
+        orphans.adopt()
+        entries = Entries()
+        datasets = DataSets(setup.get("dataset_dir"))
         if setup.get("type") != "init" or setup.get("protocol") != PROTOCOL:
             raise ProtocolBroken(
                 f"the child speaks protocol {PROTOCOL} and expects init, the worker sent "

@@ -1,0 +1,91 @@
+//! A spare child takes the place of one that had to be killed.
+
+use std::time::Instant;
+
+use bridge_worker::child::Child;
+use bridge_worker::child::protocol::{Call, FromChild, ToChild, TrialContext};
+use bridge_worker::slots::{Lease, Slots};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use testkit::processes::{alive, descendants};
+use testkit::wait_until;
+
+use crate::house::{House, PATIENCE};
+use crate::steps::settings;
+
+async fn first_trial(child: &mut Child) {
+    let trial =
+        TrialContext { objective: "accuracy".to_owned(), workdir: "/".into(), ..TrialContext::default() };
+    let params = serde_json::json!({"x": 0.5});
+    let call = Call { id: child.next_call(), op: "train", entry: "noop".to_owned(), params, trial };
+    child.send(&ToChild::Call(&call)).await.unwrap();
+    loop {
+        if let FromChild::Result(result) = child.receive().await.unwrap() {
+            assert_eq!(result.id, call.id);
+            return;
+        }
+    }
+}
+
+async fn with_a_ready_spare(house: &House, preload: &str) -> (std::sync::Arc<Slots>, Lease) {
+    let mut settings = settings(house).await;
+    settings.preload = vec![preload.to_owned(), "noop".to_owned()];
+    let slots = Slots::with_spares(1, 1, settings);
+    let mut lease = slots.join(0).acquire().await;
+    lease.child().await.unwrap();
+    spare_is_ready(&slots).await;
+    (slots, lease)
+}
+
+/// Those of this test alone: children run where the runtime lies, and that is in the test's own directory.
+fn children_of(house: &House) -> Vec<i32> {
+    let is_its = |pid: &u32| {
+        std::fs::read_link(format!("/proc/{pid}/cwd")).is_ok_and(|cwd| cwd.starts_with(house.scratch.path()))
+    };
+    descendants(std::process::id()).into_iter().filter(is_its).map(u32::cast_signed).collect()
+}
+
+async fn spare_is_ready(slots: &Slots) {
+    wait_until("the spare is ready", PATIENCE, async || (slots.spares() == 1).then_some(())).await;
+}
+
+#[tokio::test]
+async fn a_slot_with_a_spare_trains_again_in_a_tenth_of_a_cold_start() {
+    let house = House::open().await;
+    let cold = Instant::now();
+    let mut settings = settings(&house).await;
+    settings.preload = vec!["mlp".to_owned(), "noop".to_owned()];
+    let mut child = Child::start(&settings).await.unwrap();
+    first_trial(&mut child).await;
+    let cold = cold.elapsed();
+    child.kill().await;
+
+    let (slots, mut lease) = with_a_ready_spare(&house, "mlp").await;
+    let lost = lease.take_child().unwrap();
+    let warm = Instant::now();
+    first_trial(lease.child().await.unwrap()).await;
+    let warm = warm.elapsed();
+    assert!(warm * 10 <= cold, "{warm:?} with a spare, {cold:?} without");
+    lost.kill().await;
+    // The next one is on its way already.
+    spare_is_ready(&slots).await;
+    drop(lease);
+    slots.close().await;
+}
+
+#[tokio::test]
+async fn a_spare_that_died_while_it_waited_is_not_given_to_a_slot() {
+    let house = House::open().await;
+    let (slots, mut lease) = with_a_ready_spare(&house, "noop").await;
+    let lost = lease.take_child().unwrap();
+    let spare = children_of(&house).into_iter().find(|pid| *pid != lost.pid()).unwrap();
+    kill(Pid::from_raw(spare), Signal::SIGKILL).unwrap();
+    let is_dead = async || (!alive(spare.unsigned_abs())).then_some(());
+    wait_until("the spare is dead", PATIENCE, is_dead).await;
+    let child = lease.child().await.unwrap();
+    assert_ne!(child.pid(), spare);
+    first_trial(child).await;
+    lost.kill().await;
+    drop(lease);
+    slots.close().await;
+}
