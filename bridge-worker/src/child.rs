@@ -154,6 +154,12 @@ impl Child {
             Ok(Err(reason)) => reason,
             Err(_) => format!("nothing within {} s", START_LIMIT.as_secs()),
         };
+        let reason = match settings.limits.memory {
+            Some(limit) => {
+                format!("{reason}; {limit} of memory are allowed: if that is it, raise --child-memory")
+            }
+            None => reason,
+        };
         Err(StartError::NotReady { reason, stderr: child.kill().await.stderr })
     }
 
