@@ -5,6 +5,7 @@
 //! on top of it in ours (checked lengths, heartbeats, stop orders, captured output, results by type) is the ratio.
 
 mod bare;
+mod spare;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -45,6 +46,7 @@ pub(crate) async fn measure(effort: Effort) -> Result<Vec<Finding>, CliError> {
     let task = tokio::spawn(async move {
         let mut findings = echo(&python, effort).await?;
         findings.extend(warm_slot(&python, effort).await?);
+        findings.extend(spare::measure(&python, effort).await?);
         Ok(findings)
     });
     task.await.map_err(|error| CliError::internal("the measurement ended abnormally").because(error))?
@@ -142,7 +144,10 @@ async fn warm_slot(python: &Path, effort: Effort) -> Result<Vec<Finding>, CliErr
 /// One trial as the worker holds it: take a slot, call, hear the result, give the slot back.
 async fn noop(slots: &Arc<Slots>, dir: &Path) -> Result<(), CliError> {
     let mut lease = slots.join(0).acquire().await;
-    let child = lease.child().await.map_err(|error| not_a_child(&error))?;
+    train_noop(lease.child().await.map_err(|error| not_a_child(&error))?, dir).await
+}
+
+async fn train_noop(child: &mut Child, dir: &Path) -> Result<(), CliError> {
     let call = call(child.next_call(), "train", dir);
     child.send(&ToChild::Call(&call)).await?;
     let result = answer(child, call.id).await?;

@@ -27,7 +27,7 @@ use tokio_util::codec::{FramedRead, LengthDelimitedCodec};
 
 use crate::limits::Limits;
 use family::Member;
-pub use family::end_orphans;
+pub use family::{bury_strays, end_orphans};
 use output::Tail;
 pub use probe::Probe;
 use protocol::{ChildLimits, FromChild, MAX_FRAME_BYTES, PROTOCOL, ToChild};
@@ -153,6 +153,12 @@ impl Child {
             Ok(Ok(())) => return Ok(child),
             Ok(Err(reason)) => reason,
             Err(_) => format!("nothing within {} s", START_LIMIT.as_secs()),
+        };
+        let reason = match settings.limits.memory {
+            Some(limit) => {
+                format!("{reason}; {limit} of memory are allowed: if that is it, raise --child-memory")
+            }
+            None => reason,
         };
         Err(StartError::NotReady { reason, stderr: child.kill().await.stderr })
     }
@@ -306,7 +312,7 @@ impl Child {
             Some(status) => Some(status),
             None => tokio::time::timeout(REAP_LIMIT, self.process.wait()).await.ok().and_then(Result::ok),
         };
-        family::bury_strays(self.member.pid()).await;
+        family::bury_strays(Some(self.member.pid())).await;
         let (stdout, stderr) = tokio::join!(self.stdout.last_words(), self.stderr.last_words());
         End { status, stdout, stderr }
     }

@@ -146,6 +146,9 @@ async fn assemble(
 }
 
 fn child_settings(args: &ServeArgs) -> Result<ChildSettings, CliError> {
+    if args.limits.are_watched() && !cfg!(target_os = "linux") {
+        tracing::warn!("CPU time, and memory of all processes of a trial, are watched on Linux alone");
+    }
     let data_dir = &args.broker.data_dir;
     let runtime =
         runtime::lay_out(&data_dir.join("runtime")).map_err(|error| unwritable(data_dir, &error))?;

@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex};
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
-use crate::child::{Child, ChildSettings, StartError};
+use crate::child::{Child, ChildSettings, StartError, bury_strays};
 use crate::queue::{Member, Queue};
 use crate::reserve::Reserve;
 use board::Board;
@@ -105,6 +105,8 @@ impl Slots {
         });
         futures_util::future::join_all(ended).await;
         self.reserve.close().await;
+        // A child whose trial was given up while it was being buried may have left somebody.
+        bury_strays(None).await;
     }
 
     async fn all(self: &Arc<Self>) -> Vec<Lease> {

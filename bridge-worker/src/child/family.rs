@@ -81,11 +81,12 @@ pub(super) fn kill_all(root: Pid) {
     stopped.into_iter().filter(|pid| *pid != root.as_raw()).for_each(|pid| signal(pid, Signal::SIGKILL));
 }
 
-/// Ends what an ended child has left to this process, and waits for it.
-pub(super) async fn bury_strays(group: Pid) {
+/// Ends what ended children have left to this process, and waits for it; `group` is that of the latest, and needed to
+/// recognise those that have ended already.
+pub async fn bury_strays(group: Option<Pid>) {
     let deadline = Instant::now() + REAP_LIMIT;
     loop {
-        let mut strays = strays(group.as_raw());
+        let mut strays = strays(group.map(Pid::as_raw));
         if strays.is_empty() {
             return;
         }
@@ -113,15 +114,15 @@ pub fn end_orphans() -> usize {
     orphans.map(|pid| signal(pid, Signal::SIGKILL)).count()
 }
 
-/// Children of this process that came from the group's leader: it is not there any more, and they are nobody else's.
-fn strays(group: i32) -> Vec<i32> {
+/// Children of this process that a child of ours has left: they are nobody else's.
+fn strays(group: Option<i32>) -> Vec<i32> {
     let known = known();
     let ours = getsid(None).map(Pid::as_raw).ok();
     let mark = std::process::id().to_string();
     let came_from_a_child = |pid: i32| {
         processes::stat(pid).is_some_and(|stat| {
             // Programs this process starts itself stay in its session, those of user code may leave it.
-            stat.group == group
+            Some(stat.group) == group
                 || Some(stat.session) != ours
                 || processes::variable(pid, MARK).is_some_and(|worker| worker == mark)
         })

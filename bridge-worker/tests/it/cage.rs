@@ -235,6 +235,23 @@ async fn a_daemon_in_a_session_of_its_own_does_not_outlive_its_trial() {
 }
 
 #[tokio::test]
+async fn a_trial_that_forks_without_end_is_killed_with_everybody_it_started() {
+    let Cage { house, worker } = Cage::open(&[]).await;
+    house
+        .request(
+            json!({"run_id": "forks", "dataset_id": "digits", "trainer": "hostile_trainers:forks_without_end",
+            "search_space": any(), "budget": {"max_trials": 1, "max_trial_seconds": 2.0}}),
+        )
+        .await;
+    house.ended("forks").await;
+    let failure = house.trials("forks").await.pop().unwrap().failure.unwrap();
+    assert!(matches!(failure.class, FailureClass::TimeoutTrial | FailureClass::Oom), "{}", failure.message);
+    let cage = Cage { house, worker };
+    cage.assert_in_order("forks").await;
+    cage.worker.stop().await;
+}
+
+#[tokio::test]
 async fn a_daemon_of_a_killed_worker_is_ended_by_the_next_one() {
     let Cage { house, mut worker } = Cage::open(&[]).await;
     let marks = house.scratch.path().to_str().unwrap();
@@ -257,4 +274,18 @@ async fn a_daemon_of_a_killed_worker_is_ended_by_the_next_one() {
     let next = house.worker(&["--slots", "1", "--preload", "noop"]).await;
     wait_until_gone("the daemon", &[daemon], Duration::from_secs(20)).await;
     next.stop().await;
+}
+
+#[tokio::test]
+async fn a_limit_the_imports_do_not_fit_in_is_named_with_its_remedy() {
+    let house = House::open().await;
+    let worker = house.worker(&["--slots", "1", "--preload", "mlp", "--child-memory", "64MiB"]).await;
+    let cage = Cage { house, worker };
+    cage.request("tight", "noop", any(), 1).await;
+    let record = cage.house.ended("tight").await;
+    assert_eq!((record.state, record.ended_by.as_deref()), (RunState::Failed, Some("dependency")));
+    let events = cage.house.events("tight").await;
+    let Some(Event::RunFailed(end)) = events.last() else { panic!("{events:?}") };
+    assert!(end.failure.message.contains("raise --child-memory"), "{}", end.failure.message);
+    cage.worker.stop().await;
 }

@@ -118,12 +118,10 @@ async fn a_process_that_shows_no_sign_of_life_is_replaced_and_its_trial_tried_ag
             "trainer": "faulty_trainers:hangs_silently_the_first_time", "search_space": {"marks": [marks]}}))
         .await;
     assert_eq!(house.ended("silent").await.state, RunState::Completed);
-    let exception = |event: &Event| match event {
-        Event::RunException(exception) => Some((exception.failure.class, exception.will_retry)),
-        _ => None,
-    };
-    let exceptions: Vec<_> = house.events("silent").await.iter().filter_map(exception).collect();
-    assert_eq!(exceptions, [(FailureClass::HeartbeatLost, true)]);
+    let exception = |event| if let Event::RunException(exception) = event { Some(exception) } else { None };
+    let exceptions: Vec<_> = house.events("silent").await.into_iter().filter_map(exception).collect();
+    let [lost] = exceptions.as_slice() else { panic!("{exceptions:?}") };
+    assert_eq!((lost.failure.class, lost.will_retry), (FailureClass::HeartbeatLost, true));
     worker.stop().await;
 }
 
