@@ -200,13 +200,14 @@ fn call(id: u64, op: &'static str, dir: &Path) -> Call {
     let run_id = "019a0000-0000-7000-8000-000000000000";
     Call {
         id,
-        op,
+        op: op.into(),
         entry: "noop".to_owned(),
         params: serde_json::json!({
             "x": 0.5, "layers": [64, 32], "activation": "relu", "learning_rate": 0.001, "note": "x".repeat(100),
         }),
         trial: TrialContext {
             run_id: run_id.to_owned(),
+            correlation_id: run_id.to_owned(),
             trial_id: format!("{run_id}-t00001"),
             number: 1,
             attempt: 1,
@@ -217,6 +218,7 @@ fn call(id: u64, op: &'static str, dir: &Path) -> Call {
             workdir: dir.to_owned(),
             budget: serde_json::json!({"max_trials": 1}),
         },
+        search: None,
     }
 }
 

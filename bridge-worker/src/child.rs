@@ -34,7 +34,7 @@ const START_LIMIT: Duration = Duration::from_secs(120);
 /// Deadline for the kernel to hand over a killed process.
 const REAP_LIMIT: Duration = Duration::from_secs(5);
 /// Variables of our environment a child sees; everything else, credentials first of all, stays with the worker.
-const ENVIRONMENT: [&str; 12] = [
+pub(crate) const ENVIRONMENT: [&str; 12] = [
     "PATH",
     "HOME",
     "USER",
@@ -49,7 +49,7 @@ const ENVIRONMENT: [&str; 12] = [
     "CUDA_VISIBLE_DEVICES",
 ];
 /// Variables by which numeric libraries take their number of threads, read at import.
-const THREADS: [&str; 5] = [
+pub(crate) const THREADS: [&str; 5] = [
     "OMP_NUM_THREADS",
     "OPENBLAS_NUM_THREADS",
     "MKL_NUM_THREADS",
@@ -113,6 +113,9 @@ pub enum Lost {
     /// It was silent for too long.
     #[error("no sign of life for {} s", SILENCE_LIMIT.as_secs())]
     Silent,
+    /// It ended well and left nothing that could be read as a result; why.
+    #[error("{0}")]
+    NoResult(String),
     /// It said something that is no message.
     #[error("it broke the protocol: {0}")]
     Broken(String),
@@ -222,7 +225,7 @@ impl Child {
                 other @ (FromChild::Report { .. }
                 | FromChild::Artifact { .. }
                 | FromChild::Result(_)
-                | FromChild::Trial {}) => return Err(format!("it spoke out of turn: {other:?}")),
+                | FromChild::Trial { .. }) => return Err(format!("it spoke out of turn: {other:?}")),
             }
         }
     }

@@ -24,9 +24,11 @@ use crate::control::take_cancel_requests;
 use crate::fault::Faults;
 use crate::gauges::Gauges;
 use crate::in_hand::{self, InHand};
+use crate::invoker::{FallbackTo, Invoker};
 use crate::plan::Allowed;
 use crate::retry::RetryPolicy;
 use crate::runtime;
+use crate::script::ScriptSettings;
 use crate::slots::Slots;
 use crate::workdir::Workdirs;
 use crate::worker::Worker;
@@ -43,6 +45,8 @@ const SHARED_RUNS: usize = 16;
 const SHARE_AFTER: Duration = Duration::from_millis(250);
 /// How often it is looked whether a slot has become free for another run.
 const CAPACITY_POLL: Duration = Duration::from_millis(5);
+/// Longest a call by subprocess may take when nobody says otherwise.
+const DEFAULT_SUBPROCESS_LIMIT: Duration = Duration::from_secs(15);
 /// Port of the health endpoint.
 const HEALTH_PORT: u16 = 8000;
 
@@ -58,13 +62,14 @@ pub(crate) async fn serve(args: ServeArgs, shutdown: Shutdown) -> Result<Exit, C
     python_up.not_ready("starting");
     let address = args.health.serve(HEALTH_PORT, health, metrics.clone(), shutdown.clone()).await?;
     let settings = child_settings(&args)?;
+    let invoker = invoker(&args, &settings)?;
     let slots = Slots::new(args.slots(), settings);
-    let warming = tokio::spawn(warm(slots.clone(), python_up));
+    let warming = tokio::spawn(warm(slots.clone(), invoker.clone(), python_up));
     let target = args.broker.resolve()?;
     let broker = Broker::connect(&target, "bridge-worker", BROKER_PATIENCE).await?;
     topology::ensure(&broker).await?;
     broker_up.ready();
-    let worker = Arc::new(assemble(&args, broker, slots, &metrics).await?);
+    let worker = Arc::new(assemble(&args, broker, slots, invoker, &metrics).await?);
     tracing::info!(worker = &*worker.id, slots = worker.slots.count(), http = %address, "worker ready");
     let mut helpers = JoinSet::new();
     helpers.spawn(take_cancel_requests(worker.clone(), shutdown.clone()));
@@ -91,6 +96,7 @@ async fn assemble(
     args: &ServeArgs,
     broker: Broker,
     slots: Arc<Slots>,
+    invoker: Arc<Invoker>,
     metrics: &Metrics,
 ) -> Result<Worker, CliError> {
     let artifacts = Artifacts::open(&broker).await.map_err(|reason| {
@@ -114,7 +120,8 @@ async fn assemble(
             max_retries: args.max_retries,
             backoff: Duration::from_millis(args.retry_backoff_ms),
         },
-        allowed: Allowed { entrypoints: args.allow_entrypoint.clone() },
+        allowed: Allowed { entrypoints: args.allow_entrypoint.clone(), has_script: invoker.has_script() },
+        invoker,
         gates: args.gates.gates()?,
         gauges: Gauges::new(metrics),
         faults: Faults::default(),
@@ -143,6 +150,44 @@ fn child_settings(args: &ServeArgs) -> Result<ChildSettings, CliError> {
     })
 }
 
+/// How Python is called, with a script of our own where the operator names none.
+fn invoker(args: &ServeArgs, settings: &ChildSettings) -> Result<Arc<Invoker>, CliError> {
+    let data_dir = &args.broker.data_dir;
+    // A copy of its own: whatever keeps the children from starting is not to keep the fallback from it.
+    let runtime = runtime::lay_out(&data_dir.join("runtime").join("subprocess"))
+        .and_then(|runtime| std::path::absolute(&runtime))
+        .map_err(|error| unwritable(data_dir, &error))?;
+    let ours = ScriptSettings {
+        python: settings.python.clone(),
+        script: runtime.join(runtime::SCRIPT),
+        is_the_operators: false,
+        limit: args.timeout_ms.map(Duration::from_millis),
+        import_paths: std::iter::once(runtime).chain(settings.extra_paths.iter().cloned()).collect(),
+        dataset_dir: settings.dataset_dir.clone(),
+        threads: settings.threads,
+    };
+    let limit = ours.limit.or(Some(DEFAULT_SUBPROCESS_LIMIT));
+    let script = match &args.script {
+        Some(path) => {
+            ScriptSettings { script: existing(path)?, is_the_operators: true, limit, ..ours.clone() }
+        }
+        None => ScriptSettings { limit, ..ours.clone() },
+    };
+    let reserve = match args.fallback {
+        FallbackTo::Subprocess => Some(ours),
+        FallbackTo::None => None,
+    };
+    Ok(Invoker::new(args.invoker, script, reserve))
+}
+
+fn existing(script: &Path) -> Result<PathBuf, CliError> {
+    script.canonicalize().map_err(|error| {
+        CliError::new("script-missing", Exit::Usage, format!("there is no script {}", script.display()))
+            .because(error)
+            .help("name an existing file with --script or CEREBROS_SCRIPT")
+    })
+}
+
 fn unwritable(path: &Path, error: &std::io::Error) -> CliError {
     CliError::new("data-dir-unwritable", Exit::LocalResource, format!("cannot write to {}", path.display()))
         .because(error)
@@ -150,7 +195,10 @@ fn unwritable(path: &Path, error: &std::io::Error) -> CliError {
 }
 
 /// Warms the slots until it works: an interpreter that is being installed is waited for, and said.
-async fn warm(slots: Arc<Slots>, python_up: service_kit::health::ComponentHandle) {
+async fn warm(slots: Arc<Slots>, invoker: Arc<Invoker>, python_up: service_kit::health::ComponentHandle) {
+    if !invoker.needs_children() {
+        return python_up.ready();
+    }
     let mut pause = Duration::from_millis(500);
     loop {
         match slots.warm().await {

@@ -1,7 +1,7 @@
 //! One trial: its tries in slots, what it reports on the way, and the event it ends with.
 
-mod call;
 mod report;
+mod topic;
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -18,7 +18,10 @@ use crate::announce::{Announcer, Unsaid};
 use crate::artifacts::{Announced, Artifacts};
 use crate::best::BestSoFar;
 use crate::child::protocol::CallResult;
+use crate::conversation::{Conversation, Outcome, stopped};
+use crate::invoker::Invoker;
 use crate::plan::RunPlan;
+use crate::remarks::Remarks;
 use crate::resume::evaluation_of;
 use crate::retry::{RetryPolicy, given_up};
 use crate::slots::Place;
@@ -26,7 +29,8 @@ use crate::supervisor::{Input, Stop};
 use crate::vitals::Vitals;
 use crate::workdir::{Workdir, Workdirs};
 
-use call::{Conversation, Outcome};
+use topic::Training;
+pub(crate) use topic::check_count;
 
 /// What a trial needs.
 pub struct Trial {
@@ -40,6 +44,10 @@ pub struct Trial {
     pub worker_id: Arc<str>,
     /// Speaks for the attempt.
     pub announcer: Arc<Announcer>,
+    /// How Python is called.
+    pub invoker: Arc<Invoker>,
+    /// What the end of the run warns of.
+    pub remarks: Arc<Remarks>,
     /// The run's place in the queue for slots.
     pub place: Arc<Place>,
     /// Where files go.
@@ -74,14 +82,15 @@ impl Trial {
                 Ok(workdir) => workdir,
                 Err(failure) => return Input::Abort(failure),
             };
-            let (result, files) = match self.attempt(&id, &workdir, &mut stop).await {
+            let (outcome, files) = self.attempt(&id, &workdir, &mut stop).await;
+            let result = match outcome {
                 Outcome::Dropped => {
                     let how = (*stop.borrow()).filter(|_| self.tried(&id) > 0).unwrap_or(Stop::Dropped);
                     return self.stopped_between_tries(&id, started_at, how).await;
                 }
                 Outcome::Unsaid(error) => return unsaid(number, &error),
                 Outcome::NoChild(failure) => return self.without_child(&id, failure).await,
-                Outcome::Over { result, files } => (result, files),
+                Outcome::Over { result, .. } => *result,
             };
             let result = result.and_then(|result| self.judge(result));
             let failure = match &result {
@@ -112,17 +121,31 @@ impl Trial {
         id: &TrialId,
         workdir: &Workdir,
         stop: &mut watch::Receiver<Option<Stop>>,
-    ) -> Outcome {
+    ) -> (Outcome, Vec<Announced>) {
         let mut lease = tokio::select! {
             biased;
-            _ = stopped(stop) => return Outcome::Dropped,
+            _ = stopped(stop) => return (Outcome::Dropped, Vec::new()),
             lease = self.place.acquire() => lease,
         };
-        let outcome = Conversation::new(self, id, workdir.path()).hold(&mut lease, stop).await;
+        let mut topic = Training::new(self, id, workdir.path());
+        let conversation = Conversation {
+            invoker: &self.invoker,
+            vitals: &self.vitals,
+            remarks: &self.remarks,
+            limit: self.plan.trial_limit(),
+        };
+        let outcome = conversation.hold(&mut topic, &mut lease, stop).await;
+        let outcome = match outcome {
+            Outcome::Over { result, printed } => {
+                Outcome::Over { result: Box::new(result.map(|result| topic.as_pruned(result))), printed }
+            }
+            other @ (Outcome::Dropped | Outcome::NoChild(_) | Outcome::Unsaid(_)) => other,
+        };
+        let files = topic.files;
         drop(lease);
         // Whoever got the slot begins first: its child would wait while this trial's event is written.
         tokio::task::yield_now().await;
-        outcome
+        (outcome, files)
     }
 
     /// A failure the child itself told of and that may pass is a failure of the try.
@@ -267,15 +290,6 @@ impl Trial {
             Ok(()) => Input::Abort(failure),
             Err(error) => unsaid(self.proposal.number, &error),
         }
-    }
-}
-
-/// Resolves when the run wants its trials stopped.
-async fn stopped(stop: &mut watch::Receiver<Option<Stop>>) -> Stop {
-    match stop.wait_for(Option::is_some).await {
-        Ok(stop) => stop.expect("waited for a stop"),
-        // The run is gone; so is whoever would listen.
-        Err(_) => Stop::Dropped,
     }
 }
 

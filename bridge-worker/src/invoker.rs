@@ -1,0 +1,242 @@
+//! The ways to call Python: a warm child of a slot, or one process for one call.
+//!
+//! What is said in a conversation is the same either way. A worker whose children do not start falls back to processes
+//! for one call, says why, and tries the children again later.
+
+mod fallback;
+
+use std::process::ExitStatus;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use schemas::{Failure, FailureClass, Stage};
+use tokio::time::Instant;
+
+use crate::child::protocol::{Call, FromChild, ToChild};
+use crate::child::{Child, Lost};
+use crate::conversation::Cut;
+use crate::script::{Script, ScriptSettings, names_script};
+use crate::slots::Lease;
+
+use fallback::Fallback;
+
+/// Tries to start a child before something else is done, and the pause after the first; it doubles.
+const START_TRIES: u32 = 3;
+const START_PAUSE: Duration = Duration::from_millis(500);
+
+/// Which way is taken when nothing speaks against it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum Way {
+    /// Warm Python processes that take one call after the other
+    Pool,
+    /// A Python process for each call
+    Subprocess,
+}
+
+/// What is done when children do not start.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum FallbackTo {
+    /// A Python process for each call
+    Subprocess,
+    /// The run fails
+    None,
+}
+
+/// How a worker calls Python.
+#[derive(Debug)]
+pub struct Invoker {
+    way: Way,
+    /// The script of processes for one call.
+    script: Arc<ScriptSettings>,
+    /// The same, for when children do not start; `None` when that fails the run.
+    reserve: Option<Arc<ScriptSettings>>,
+    fallback: Mutex<Fallback>,
+}
+
+impl Invoker {
+    /// Takes `way`, with `script` for calls that have a process of their own and `reserve` for when no child starts.
+    pub fn new(way: Way, script: ScriptSettings, reserve: Option<ScriptSettings>) -> Arc<Self> {
+        let fallback = Mutex::default();
+        Arc::new(Self { way, script: Arc::new(script), reserve: reserve.map(Arc::new), fallback })
+    }
+
+    /// True when calls without a script of their own are answered by warm children.
+    pub fn needs_children(&self) -> bool {
+        self.way == Way::Pool
+    }
+
+    /// True when the operator has named a script, which requests may call by `script:OP`.
+    pub fn has_script(&self) -> bool {
+        self.script.is_the_operators
+    }
+
+    /// Finds who answers calls of `entry` in a slot.
+    ///
+    /// # Errors
+    /// No child starts, and nothing else is allowed.
+    pub(crate) async fn engage<'a>(&self, entry: &str, lease: &'a mut Lease) -> Result<Partner<'a>, Failure> {
+        if self.way == Way::Subprocess || (self.has_script() && names_script(entry)) {
+            return Ok(Partner::Once(Box::new(Script::new(self.script.clone(), None))));
+        }
+        if let (Some(reserve), Some(why)) = (&self.reserve, self.fallback().reason(Instant::now())) {
+            return Ok(Partner::Once(Box::new(Script::new(reserve.clone(), Some(told(&why))))));
+        }
+        let error = match start(lease).await {
+            // Borrowed again: the borrow checker does not see that this returns.
+            Ok(()) => {
+                self.fallback().over();
+                return lease.child().await.map(Partner::Warm).map_err(|error| no_child(&error));
+            }
+            Err(error) => error,
+        };
+        let Some(reserve) = &self.reserve else { return Err(no_child(&error)) };
+        let why = error.to_string();
+        tracing::warn!(why, "no Python child starts; each call gets a process of its own until one does");
+        self.fallback().fall(Instant::now(), why.clone());
+        Ok(Partner::Once(Box::new(Script::new(reserve.clone(), Some(told(&why))))))
+    }
+
+    fn fallback(&self) -> std::sync::MutexGuard<'_, Fallback> {
+        self.fallback.lock().expect("nobody panics while holding the fallback")
+    }
+}
+
+/// The warning every trial and run carries that was trained by the fallback.
+fn told(why: &str) -> String {
+    let why = schemas::failure::bounded_head(why, 400);
+    format!("called by subprocess instead of the pool, because no child started: {why}")
+}
+
+fn no_child(error: &impl std::fmt::Display) -> Failure {
+    Failure::new(FailureClass::Dependency, Stage::Execute, error.to_string())
+}
+
+async fn start(lease: &mut Lease) -> Result<(), crate::child::StartError> {
+    let mut pause = START_PAUSE;
+    for _ in 1..START_TRIES {
+        match lease.child().await {
+            Ok(_) => return Ok(()),
+            Err(error) => tracing::warn!(%error, "child did not start, trying again"),
+        }
+        tokio::time::sleep(pause).await;
+        pause *= 2;
+    }
+    lease.child().await.map(drop)
+}
+
+/// Who answers a call.
+pub(crate) enum Partner<'a> {
+    /// The child of a slot.
+    Warm(&'a mut Child),
+    /// A process for this call alone.
+    Once(Box<Script>),
+}
+
+impl Partner<'_> {
+    /// How long a part of the call may take at most, whatever the request says.
+    pub(crate) fn limit(&self) -> Option<Duration> {
+        match self {
+            Self::Warm(_) => None,
+            Self::Once(script) => script.limit(),
+        }
+    }
+
+    /// What the result has to carry about the way it came about.
+    pub(crate) fn warning(&self) -> Option<&str> {
+        match self {
+            Self::Warm(_) => None,
+            Self::Once(script) => script.warning(),
+        }
+    }
+
+    /// A number for the next call.
+    pub(crate) fn next_call(&mut self) -> u64 {
+        match self {
+            Self::Warm(child) => child.next_call(),
+            Self::Once(_) => 1,
+        }
+    }
+
+    /// Makes the call.
+    pub(crate) async fn begin(&mut self, call: &Call) -> Result<(), Cut> {
+        match self {
+            Self::Warm(child) => {
+                child.clear_output();
+                child.send(&ToChild::Call(call)).await.map_err(|_| Cut::Lost(Lost::Ended))
+            }
+            Self::Once(script) => script.begin(call).map_err(Cut::NotStarted),
+        }
+    }
+
+    /// The next message. Cancel safe.
+    pub(crate) async fn receive(&mut self) -> Result<FromChild, Lost> {
+        match self {
+            Self::Warm(child) => child.receive().await,
+            Self::Once(script) => script.receive().await,
+        }
+    }
+
+    /// Asks for the end of the call.
+    pub(crate) async fn stop(&mut self, call: u64, reason: &'static str) -> std::io::Result<()> {
+        match self {
+            Self::Warm(child) => child.send(&ToChild::Stop { id: call, reason }).await,
+            Self::Once(script) => script.stop(),
+        }
+    }
+
+    /// True when processes started by user code are still there. Those of a process for one call end with it.
+    pub(crate) fn has_descendants(&self) -> bool {
+        match self {
+            Self::Warm(child) => child.has_descendants(),
+            Self::Once(_) => false,
+        }
+    }
+
+    /// The end of what was printed on standard output and standard error.
+    pub(crate) fn output(&self) -> (String, String) {
+        match self {
+            Self::Warm(child) => child.output(),
+            Self::Once(script) => script.output(),
+        }
+    }
+
+    /// The process that was for this call alone, if it was one.
+    pub(crate) fn into_script(self) -> Option<Box<Script>> {
+        match self {
+            Self::Warm(_) => None,
+            Self::Once(script) => Some(script),
+        }
+    }
+}
+
+/// A process that takes no further call.
+pub(crate) enum Leftover {
+    Child(Box<Child>),
+    Script(Box<Script>),
+}
+
+impl Leftover {
+    /// Ends it after a call that went well.
+    pub(crate) async fn dismiss(self) {
+        if let Self::Child(child) = &self {
+            tracing::warn!(pid = child.pid(), "the call left processes behind; its child is replaced");
+        }
+        self.kill().await;
+    }
+
+    /// Kills it with everything it started, and says how it ended.
+    pub(crate) async fn kill(self) -> Option<ExitStatus> {
+        match self {
+            Self::Child(child) => child.kill().await,
+            Self::Script(script) => script.kill().await,
+        }
+    }
+
+    /// The same for one that is known to end by itself.
+    pub(crate) async fn bury(self) -> Option<ExitStatus> {
+        match self {
+            Self::Child(child) => child.bury().await,
+            Self::Script(script) => script.kill().await,
+        }
+    }
+}
