@@ -65,6 +65,11 @@ impl Invoker {
         self.way == Way::Pool
     }
 
+    /// True when a worker whose children do not start can still make calls.
+    pub fn falls_back(&self) -> bool {
+        self.reserve.is_some()
+    }
+
     /// True when the operator has named a script, which requests may call by `script:OP`.
     pub fn has_script(&self) -> bool {
         self.script.is_the_operators

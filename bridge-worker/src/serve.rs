@@ -205,7 +205,7 @@ async fn warm(slots: Arc<Slots>, invoker: Arc<Invoker>, python_up: service_kit::
             Ok(()) => return python_up.ready(),
             Err(error @ (StartError::Spawn { .. } | StartError::NotReady { .. })) => {
                 tracing::error!(%error, "Python children do not start");
-                python_up.not_ready(error);
+                if invoker.falls_back() { python_up.ready() } else { python_up.not_ready(error) }
             }
         }
         tokio::time::sleep(pause).await;

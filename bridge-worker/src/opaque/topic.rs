@@ -54,7 +54,9 @@ impl<'a> SearchCall<'a> {
                 return Ok(Step::NextPart);
             }
             Admission::Beyond => {
-                (self.told)(self.run.conduct().order());
+                // Not within the next line: whoever is told looks at the conduct himself.
+                let order = self.run.conduct().order();
+                (self.told)(order);
                 return Ok(Step::GoOn);
             }
         };
