@@ -252,7 +252,7 @@ fn died(status: Option<ExitStatus>) -> Failure {
         (None, Some(signal)) => format!("was ended by signal {signal}{}", signal_name(signal)),
         (None, None) => "ended".to_owned(),
     };
-    let message = format!("the Python process {how} before the trial was over");
+    let message = format!("the Python process {how} before it had given a result");
     let mut failure = Failure::new(FailureClass::SubprocessExit, Stage::Execute, message);
     failure.exit_code = code;
     failure.signal = signal;

@@ -3,6 +3,7 @@
 
 mod faults;
 mod growth;
+mod guides;
 mod hostile;
 mod house;
 mod invokers;
