@@ -167,7 +167,7 @@ fn finalized(asked: &Asked, record: &RunRecord, account: &Account, status: Final
 }
 
 /// What a search that is not ours tells, as far as no other field has it.
-fn payload(told: &Told) -> Json {
+pub(crate) fn payload(told: &Told) -> Json {
     Json(serde_json::json!({
         "best_model": told.best_model,
         "best_metric": told.best_metric,

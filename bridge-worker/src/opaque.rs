@@ -7,6 +7,7 @@ mod arguments;
 mod checks;
 mod conduct;
 mod files;
+mod sayable;
 mod topic;
 mod trials;
 
@@ -24,6 +25,7 @@ use crate::child::protocol::CallResult;
 use crate::conversation::{Conversation, Outcome, stopped};
 use crate::outside::Outside;
 use crate::resume::Checkpoint;
+use crate::retry::given_up;
 use crate::run::{Attempt, Progress, Reporter};
 use crate::supervisor::{Ending, Stop};
 use crate::workdir::Workdir;
@@ -80,32 +82,45 @@ impl OpaqueRun {
         let (stop, _) = watch::channel(None);
         let mut outside = attempt.outside(shutdown);
         loop {
-            self.conduct().begin();
             let (outcome, workdir) = self.call(attempt, &mut outside, &stop, reporter).await;
+            self.conduct().rest();
             let failure = match outcome {
                 Outcome::Over { result, printed } => {
                     self.printed = printed;
-                    match self.take(attempt, *result, workdir).await {
-                        Ok(()) => return self.conduct().end(Returned::Well),
+                    let taken = tokio::select! {
+                        biased;
+                        () = self.listen(&mut outside, &stop, |conduct| conduct.order().is_some()) => break,
+                        taken = self.take(attempt, *result, workdir) => taken,
+                    };
+                    match taken {
+                        Ok((told, files)) => {
+                            (self.told, self.files) = (Some(told), files);
+                            return self.conduct().end(Returned::Well);
+                        }
                         Err(failure) => failure,
                     }
                 }
-                Outcome::Dropped => return self.conduct().end(Returned::Dropped),
+                Outcome::Dropped => break,
                 Outcome::NoChild(failure) => return self.fail(attempt, failure).await,
                 Outcome::Unsaid(error) => return self.conduct().end(unsaid(&error)),
             };
             let tried = self.tries + 1;
-            let pause = attempt.worker.retries.next(&failure, tried, chance(attempt.plan.seed));
-            let Some(pause) = pause.filter(|_| self.conduct().may_go_on()) else {
-                return self.fail(attempt, crate::retry::given_up(failure, tried)).await;
+            let Some(pause) = attempt.worker.retries.next(&failure, tried, chance(attempt.plan.seed)) else {
+                return self.fail(attempt, given_up(failure, tried)).await;
             };
+            if !self.conduct().may_go_on() {
+                break;
+            }
             if let Err(error) = self.announce_retry(attempt, &failure, pause).await {
                 return self.conduct().end(unsaid(&error));
             }
-            if self.wait(&mut outside, &stop, pause).await {
-                return self.conduct().end(Returned::Dropped);
+            tokio::select! {
+                biased;
+                () = self.listen(&mut outside, &stop, |conduct| !conduct.may_go_on()) => break,
+                () = tokio::time::sleep(pause) => {}
             }
         }
+        self.conduct().end(Returned::Dropped)
     }
 
     /// One call, in a slot of its own, while the world goes on.
@@ -116,16 +131,27 @@ impl OpaqueRun {
         stop: &watch::Sender<Option<Stop>>,
         reporter: &Reporter,
     ) -> Called {
-        let mut call = std::pin::pin!(self.converse(attempt, stop, reporter));
+        let never = self.listen(outside, stop, |_| false);
+        tokio::select! {
+            called = self.converse(attempt, stop, reporter) => called,
+            () = never => (Outcome::Dropped, None),
+        }
+    }
+
+    /// Hears what comes from outside, and passes on the orders that follow from it, until it is enough.
+    async fn listen(
+        &self,
+        outside: &mut Outside<'_>,
+        stop: &watch::Sender<Option<Stop>>,
+        is_enough: impl Fn(&Conduct) -> bool,
+    ) {
         loop {
-            tokio::select! {
-                called = &mut call => return called,
-                news = outside.next() => {
-                    let order = self.conduct().hear(news);
-                    stop.send_replace(order);
-                }
+            let news = outside.next().await;
+            let order = self.conduct().hear(news);
+            stop.send_replace(order);
+            if is_enough(&self.conduct()) {
+                return;
             }
-            reporter.tell(self.progress());
         }
     }
 
@@ -145,6 +171,7 @@ impl OpaqueRun {
             _ = stopped(&mut listening) => return (Outcome::Dropped, None),
             lease = attempt.place.acquire() => lease,
         };
+        self.conduct().begin();
         let conversation = Conversation {
             invoker: &attempt.worker.invoker,
             vitals: &attempt.vitals,
@@ -162,53 +189,33 @@ impl OpaqueRun {
 
     /// Holds what came back against what was agreed, and keeps the files it names.
     async fn take(
-        &mut self,
+        &self,
         attempt: &Attempt,
         result: Result<CallResult, Failure>,
         workdir: Option<Workdir>,
-    ) -> Result<(), Failure> {
+    ) -> Result<(Told, Vec<ArtifactRef>), Failure> {
         let result = result?;
         for warning in &result.warnings {
             attempt.remarks.note(Some(warning));
         }
         let (counted, _) = self.conduct().counts();
         let told = check(&result, counted)?;
+        sayable::check_result(&attempt.plan.run_id, &told)?;
         for remark in told.remarks(counted, attempt.plan.request.budget.max_trials) {
             attempt.remarks.note(Some(&remark));
         }
-        if let Some(workdir) = workdir {
-            self.files = files::keep(attempt, workdir.path(), &told.artifacts).await;
-        }
-        self.told = Some(told);
-        Ok(())
-    }
-
-    /// True when the run is to end instead of trying again.
-    async fn wait(
-        &self,
-        outside: &mut Outside<'_>,
-        stop: &watch::Sender<Option<Stop>>,
-        pause: Duration,
-    ) -> bool {
-        let mut over = std::pin::pin!(tokio::time::sleep(pause));
-        loop {
-            tokio::select! {
-                () = &mut over => return false,
-                news = outside.next() => {
-                    let order = self.conduct().hear(news);
-                    stop.send_replace(order);
-                    if !self.conduct().may_go_on() {
-                        return true;
-                    }
-                }
-            }
-        }
+        let files = match workdir {
+            Some(workdir) => files::keep(attempt, workdir.path(), &told.artifacts).await,
+            None => Vec::new(),
+        };
+        Ok((told, files))
     }
 
     /// The end of a run whose call failed for good, which is said.
     async fn fail(&self, attempt: &Attempt, failure: Failure) -> Ending {
-        let is_told = self.conduct().may_go_on();
-        if is_told && let Err(error) = attempt.announcer.say(&[exception(attempt, &failure).into()]).await {
+        let is_its_end = self.conduct().order().is_none();
+        if is_its_end && let Err(error) = attempt.announcer.say(&[exception(attempt, &failure).into()]).await
+        {
             return self.conduct().end(unsaid(&error));
         }
         self.conduct().end(Returned::Badly(failure))

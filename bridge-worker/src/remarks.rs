@@ -3,8 +3,13 @@
 use std::collections::BTreeSet;
 use std::sync::Mutex;
 
+use schemas::failure::bounded_head;
+
 /// Most texts of one run: enough to see a pattern.
 const MAX_REMARKS: usize = 20;
+
+/// Longest of them.
+const MAX_BYTES: usize = 1024;
 
 /// The warnings of one attempt.
 #[derive(Debug, Default)]
@@ -17,7 +22,7 @@ impl Remarks {
         if let Some(text) = text
             && texts.len() < MAX_REMARKS
         {
-            texts.insert(text.to_owned());
+            texts.insert(bounded_head(text, MAX_BYTES));
         }
     }
 

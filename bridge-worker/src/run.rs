@@ -138,9 +138,10 @@ impl Run {
 
     fn opening(&self) -> MlRunStarted {
         let request = &self.attempt.plan.request;
+        let is_ours = request.entrypoint.is_none();
         let mut extra = serde_json::json!({
-            "strategy": request.strategy,
-            "trainer": request.trainer,
+            "strategy": is_ours.then_some(&request.strategy),
+            "trainer": is_ours.then_some(&request.trainer),
             "entrypoint": request.entrypoint,
             "direction": self.attempt.plan.direction.as_str(),
             "seed": self.attempt.plan.seed,

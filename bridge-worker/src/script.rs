@@ -111,7 +111,7 @@ impl Script {
             .stdout(Stdio::null())
             .stderr(Stdio::null())
             .process_group(0)
-            .kill_on_drop(true)
+            // Not killed when we let go of it: it kills the group when the pipe ends, and itself with it.
             .spawn()?;
         let lifeline = guard.stdin.take().ok_or_else(missing)?;
         let group = guard.id().and_then(|pid| i32::try_from(pid).ok()).ok_or_else(missing)?;

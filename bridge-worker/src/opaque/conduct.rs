@@ -59,6 +59,7 @@ pub(super) struct Conduct {
     failed_in_a_row: u32,
     last_failure: Option<Failure>,
     best: Option<Best>,
+    is_calling: bool,
     is_draining: bool,
     ending: Option<Ending>,
 }
@@ -78,6 +79,7 @@ impl Conduct {
             failed_in_a_row: 0,
             last_failure: None,
             best: None,
+            is_calling: false,
             is_draining: false,
             ending: None,
         }
@@ -95,6 +97,12 @@ impl Conduct {
     /// The function is called anew: it numbers its trials from 0.
     pub(super) fn begin(&mut self) {
         self.next = 0;
+        self.is_calling = true;
+    }
+
+    /// The function came back.
+    pub(super) fn rest(&mut self) {
+        self.is_calling = false;
     }
 
     /// The number a trial without one would have.
@@ -169,7 +177,13 @@ impl Conduct {
         match news {
             // One call is under way at a time, whatever the request allows.
             News::Scale { .. } => {}
-            News::Drain => self.is_draining = true,
+            News::Drain => {
+                self.is_draining = true;
+                // What is under way may finish; what is not does not begin.
+                if !self.is_calling && self.ending.is_none() {
+                    self.ending = Some(Ending::Interrupted);
+                }
+            }
             News::Stale => self.ending = Some(Ending::Stale),
             News::Interrupt if self.ending != Some(Ending::Stale) => {
                 self.ending = Some(Ending::Interrupted);

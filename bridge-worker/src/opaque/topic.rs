@@ -9,6 +9,7 @@ use service_kit::clock;
 
 use super::arguments::arguments;
 use super::conduct::Admission;
+use super::sayable::check_event;
 use super::trials::{Frame, event_of, number_of};
 use super::{OpaqueRun, id_of};
 use crate::child::Lost;
@@ -70,7 +71,7 @@ impl<'a> SearchCall<'a> {
         };
         let trial = event_of(fields, id_of(self.attempt, number), number, &frame).map_err(Cut::Senseless)?;
         let event = Event::from(trial.clone());
-        event.validate().map_err(Cut::Unsayable)?;
+        check_event(&event).map_err(|reason| Cut::Senseless(format!("report_trial: {reason}")))?;
         self.attempt.announcer.say(&[event]).await.map_err(Cut::Unsaid)?;
         let order = self.run.conduct().count(number, &trial);
         (self.told)(order);

@@ -66,8 +66,8 @@ class Trial:
         """Sends values on the way; `number` names the trial of an opaque run they belong to."""
         values = to_metrics(metrics)
         at = self._reports if step is None else int(step)
-        if at < 0:
-            raise ValueError(f"step must not be negative, got {at}")
+        if at < 0 or (number or 0) < 0:
+            raise ValueError(f"step and number must not be negative, got {at} and {number}")
         self._reports = at + 1
         self.latest_metrics.update(values)
         of_trial = {} if number is None else {"number": int(number)}

@@ -115,9 +115,21 @@ fn the_end_of_the_time_keeps_the_best_there_is() {
 }
 
 #[test]
+fn a_worker_that_drains_begins_no_call() {
+    let mut waiting = conduct(json!({}));
+    assert_eq!(waiting.hear(News::Drain), Some(Stop::Dropped));
+    let mut between = conduct(json!({}));
+    between.begin();
+    between.rest();
+    assert_eq!(between.hear(News::Drain), Some(Stop::Dropped));
+    assert_eq!(between.end(Returned::Dropped), Ending::Interrupted);
+}
+
+#[test]
 fn what_ends_a_run_first_stays_unless_there_is_no_time_for_it() {
     let cancel = || News::Cancel { reason: None };
     let mut conduct = conduct(json!({}));
+    conduct.begin();
     assert_eq!(conduct.hear(News::Drain), None, "it may finish");
     assert!(!conduct.may_go_on(), "it is not called again");
     assert_eq!(conduct.hear(cancel()), Some(Stop::Cancelled));
