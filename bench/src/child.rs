@@ -164,7 +164,7 @@ async fn answer(child: &mut Child, id: u64) -> Result<CallResult, CliError> {
             | FromChild::Report { .. }
             | FromChild::Artifact { .. }
             | FromChild::Result(_)
-            | FromChild::Trial {}) => {
+            | FromChild::Trial { .. }) => {
                 return Err(CliError::internal("the child spoke out of turn").because(format!("{other:?}")));
             }
         }

@@ -223,6 +223,24 @@ async fn a_killed_worker_s_run_begins_anew_and_every_trial_is_stored_once() {
 }
 
 #[tokio::test]
+async fn a_worker_that_drains_lets_it_come_to_its_end() {
+    let house = House::open().await;
+    let worker = house.worker(&ARGUMENTS).await;
+    let go = house.scratch.join("go");
+    house.request(request("finishing", "tells_three_and_waits", json!({"go": go}), json!({}))).await;
+    house.trained("finishing", 3).await;
+    worker.signal(nix::sys::signal::Signal::SIGTERM);
+    wait_until("the worker drains", PATIENCE, async || {
+        let log = std::fs::read_to_string(house.scratch.join("worker.log")).unwrap();
+        log.contains("a second signal stops at once").then_some(())
+    })
+    .await;
+    std::fs::write(&go, "").unwrap();
+    let record = house.ended("finishing").await;
+    assert_eq!((record.state, record.attempt, record.interruptions), (RunState::Completed, 1, 0));
+}
+
+#[tokio::test]
 async fn a_stopped_worker_interrupts_it_and_the_next_begins_anew() {
     let house = House::open().await;
     let first = house.worker(&ARGUMENTS).await;

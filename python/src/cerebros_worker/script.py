@@ -100,7 +100,7 @@ def main() -> None:
 
 def _answer(operation: str, payload: Message) -> Message:
     if operation == "train":
-        request = {"entry": payload["entry"], "params": payload["params"], "trial": payload["trial"]}
+        request = {name: payload[name] for name in ("entry", "params", "trial")}
         gathered = _call({"op": "train", **request}, Answer([], None))
         result = {key: value for key, value in gathered.result.items() if key not in ("type", "id")}
         return {**result, **gathered.told}

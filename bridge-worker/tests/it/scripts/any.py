@@ -88,7 +88,11 @@ def loud():
 
 def train():
     print(json.dumps({"metrics": {"accuracy": payload["params"]["x"]}}), flush=True)
-    answer = {"status": "success", "metrics": {"accuracy": payload["params"]["x"]}, "warnings": ["w"]}
+    answer = {
+        "status": "success",
+        "metrics": {"accuracy": payload["params"]["x"]},
+        "warnings": ["w"],
+    }
     answer["reports"] = [{"metrics": {"loss": 0.5}, "step": 0}]
     print(json.dumps(answer))
 
