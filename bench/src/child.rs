@@ -169,7 +169,7 @@ async fn answer(child: &mut Child, id: u64) -> Result<CallResult, CliError> {
             | FromChild::Report { .. }
             | FromChild::Artifact { .. }
             | FromChild::Result(_)
-            | FromChild::Trial {}) => {
+            | FromChild::Trial { .. }) => {
                 return Err(CliError::internal("the child spoke out of turn").because(format!("{other:?}")));
             }
         }
@@ -206,13 +206,14 @@ fn call(id: u64, op: &'static str, dir: &Path) -> Call {
     let run_id = "019a0000-0000-7000-8000-000000000000";
     Call {
         id,
-        op,
+        op: op.into(),
         entry: "noop".to_owned(),
         params: serde_json::json!({
             "x": 0.5, "layers": [64, 32], "activation": "relu", "learning_rate": 0.001, "note": "x".repeat(100),
         }),
         trial: TrialContext {
             run_id: run_id.to_owned(),
+            correlation_id: run_id.to_owned(),
             trial_id: format!("{run_id}-t00001"),
             number: 1,
             attempt: 1,
@@ -223,6 +224,7 @@ fn call(id: u64, op: &'static str, dir: &Path) -> Call {
             workdir: dir.to_owned(),
             budget: serde_json::json!({"max_trials": 1}),
         },
+        search: None,
     }
 }
 

@@ -10,6 +10,7 @@ use search::Best;
 use service_kit::registry::RunRecord;
 
 use crate::best::files_of;
+use crate::opaque::Told;
 use crate::resume::{Checkpoint, evaluation_of};
 
 /// Where a run stands.
@@ -33,6 +34,12 @@ pub struct Account {
     pub is_opened: bool,
     /// An earlier attempt may have left files no trial tells of.
     pub has_leftovers: bool,
+    /// What the end of the run warns of.
+    pub warnings: Vec<String>,
+    /// The result of a search that is not ours.
+    pub told: Option<Told>,
+    /// The end of what it printed.
+    pub printed: Option<String>,
 }
 
 impl Account {
@@ -72,6 +79,18 @@ impl Account {
         }
     }
 
+    /// The best objective: what a search that is not ours says it is, otherwise that of the best trial.
+    pub fn best_metric(&self) -> Option<f64> {
+        self.told.as_ref().map(|told| told.best_metric).or(self.best.as_ref().map(|best| best.objective))
+    }
+
+    /// What the best model is: in the words of a search that is not ours, otherwise the parameters of the best trial.
+    pub fn best_model(&self) -> serde_json::Value {
+        let of_best = |best: &Best| best.parameters.clone().into();
+        let of_told = self.told.as_ref().map(|told| told.best_model.clone());
+        of_told.or(self.best.as_ref().map(of_best)).unwrap_or_else(|| serde_json::json!({}))
+    }
+
     /// Id of the best trial.
     pub fn best_trial_id(&self, run: &RunId) -> Option<String> {
         self.best.as_ref().map(|best| TrialId::numbered(run, best.number).to_string())
@@ -83,6 +102,10 @@ impl Account {
     /// # Errors
     /// Which promise is broken. That would be a defect of ours; the run fails rather than lie.
     pub fn check(&self, request: &RunRequested, status: &str) -> Result<(), Failure> {
+        if self.told.is_some() {
+            // It was held against what was agreed when it came back; how many trials it took is its own to say.
+            return Ok(());
+        }
         let broken = |what: String| Err(Failure::new(FailureClass::Unknown, Stage::Execute, what));
         match &self.best {
             None => return broken("the run ended well without a best trial".to_owned()),
@@ -104,7 +127,7 @@ impl Account {
         RunRecord {
             completed_trials: self.completed,
             failed_trials: self.failed,
-            best_metric: self.best.as_ref().map(|best| Real(best.objective)),
+            best_metric: self.best_metric().map(Real),
             best_trial_id: self.best_trial_id(&record.run_id),
             ..record
         }

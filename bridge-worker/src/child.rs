@@ -26,7 +26,7 @@ use tokio::process::{Child as Process, ChildStdin, Command};
 use tokio_util::codec::{FramedRead, LengthDelimitedCodec};
 
 use crate::limits::Limits;
-use family::Member;
+pub(crate) use family::{Member, kill_all, spawn};
 pub use family::{bury_strays, end_orphans};
 use output::Tail;
 pub use probe::Probe;
@@ -41,7 +41,7 @@ const START_LIMIT: Duration = Duration::from_secs(120);
 /// Deadline for the kernel to hand over a killed process.
 const REAP_LIMIT: Duration = Duration::from_secs(5);
 /// Variables of our environment a child sees; everything else, credentials first of all, stays with the worker.
-const ENVIRONMENT: [&str; 12] = [
+pub(crate) const ENVIRONMENT: [&str; 12] = [
     "PATH",
     "HOME",
     "USER",
@@ -56,7 +56,7 @@ const ENVIRONMENT: [&str; 12] = [
     "CUDA_VISIBLE_DEVICES",
 ];
 /// Variables by which numeric libraries take their number of threads, read at import.
-const THREADS: [&str; 5] = [
+pub(crate) const THREADS: [&str; 5] = [
     "OMP_NUM_THREADS",
     "OPENBLAS_NUM_THREADS",
     "MKL_NUM_THREADS",
@@ -122,6 +122,9 @@ pub enum Lost {
     /// It was silent for too long.
     #[error("no sign of life for {} s", SILENCE_LIMIT.as_secs())]
     Silent,
+    /// It ended well and left nothing that could be read as a result; why.
+    #[error("{0}")]
+    NoResult(String),
     /// It said something that is no message.
     #[error("it broke the protocol: {0}")]
     Broken(String),
@@ -188,7 +191,7 @@ impl Child {
         let mappings =
             ends.into_iter().map(|(parent_fd, child_fd)| FdMapping { parent_fd, child_fd }).collect();
         command.fd_mappings(mappings).map_err(std::io::Error::other)?;
-        let (mut process, member) = family::spawn(&mut command)?;
+        let (mut process, member) = spawn(&mut command, 0)?;
         let pid = member.pid().as_raw();
         let missing = || std::io::Error::other("a standard stream is missing");
         Ok(Self {
@@ -234,7 +237,7 @@ impl Child {
                 other @ (FromChild::Report { .. }
                 | FromChild::Artifact { .. }
                 | FromChild::Result(_)
-                | FromChild::Trial {}) => return Err(format!("it spoke out of turn: {other:?}")),
+                | FromChild::Trial { .. }) => return Err(format!("it spoke out of turn: {other:?}")),
             }
         }
     }
@@ -297,6 +300,11 @@ impl Child {
         self.stderr.clear();
     }
 
+    /// The end of what was printed on standard output so far.
+    pub fn printed(&self) -> String {
+        self.stdout.text()
+    }
+
     /// True when processes started by user code are still there (Linux; elsewhere not known and false).
     pub fn has_descendants(&self) -> bool {
         let mut first = [0; 1];
@@ -307,7 +315,7 @@ impl Child {
     pub async fn kill(mut self) -> End {
         // A process that is already gone but not reaped keeps its group id taken, so no stranger is hit.
         let earlier = self.process.try_wait().ok().flatten();
-        family::kill_all(self.member.pid());
+        kill_all(self.member.pid());
         let status = match earlier {
             Some(status) => Some(status),
             None => tokio::time::timeout(REAP_LIMIT, self.process.wait()).await.ok().and_then(Result::ok),

@@ -7,6 +7,7 @@ use service_kit::health::HealthArgs;
 use service_kit::program::{self, Kind};
 use service_kit::wire::WireArgs;
 
+use crate::invoker::{FallbackTo, Way};
 use crate::limits::Limits;
 
 /// Takes run requests, trains candidates in warm Python processes, and emits every trial as an event.
@@ -63,6 +64,18 @@ pub struct ServeArgs {
     /// Directory under which every trial gets one of its own [default: <data dir>/work]
     #[arg(long, env = "CEREBROS_WORKDIR", value_name = "DIR")]
     pub workdir: Option<PathBuf>,
+    /// How Python is called
+    #[arg(long, env = "CEREBROS_INVOKER", value_enum, default_value_t = Way::Pool)]
+    pub invoker: Way,
+    /// What is done when the processes of the pool do not start
+    #[arg(long, env = "CEREBROS_FALLBACK", value_enum, default_value_t = FallbackTo::Subprocess)]
+    pub fallback: FallbackTo,
+    /// Script for calls that have a process of their own [default: one that calls trainers and entry points]
+    #[arg(long, env = "CEREBROS_SCRIPT", value_name = "PATH")]
+    pub script: Option<PathBuf>,
+    /// Longest a call by subprocess may take, in milliseconds [default: 15000, and what the request says in a fallback]
+    #[arg(long, env = "CEREBROS_TIMEOUT_MS", value_name = "MS", value_parser = clap::value_parser!(u64).range(1..))]
+    pub timeout_ms: Option<u64>,
     /// Functions requests may name, such as `mypackage.*:train`; `*` stands for any text
     #[arg(long, value_name = "PATTERN")]
     pub allow_entrypoint: Vec<String>,

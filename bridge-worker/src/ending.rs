@@ -13,6 +13,7 @@ use service_kit::registry::RunRecord;
 use crate::account::Account;
 use crate::asked::Asked;
 use crate::halt::Halt;
+use crate::opaque::Told;
 
 /// The end of an attempt.
 #[derive(Debug)]
@@ -34,7 +35,7 @@ impl Said {
 
 /// The end of a run that completed; `status` is `succeeded`, or the budget that ended it early.
 pub(crate) fn completed(asked: &Asked, record: &RunRecord, account: &Account, status: &str) -> Said {
-    let best = account.best.as_ref();
+    let history = account.told.as_ref().map_or(&account.history, |told| &told.population_history);
     let event = RunCompleted {
         run_id: record.run_id.clone(),
         attempt: record.attempt,
@@ -42,9 +43,9 @@ pub(crate) fn completed(asked: &Asked, record: &RunRecord, account: &Account, st
         completed_trials: account.completed,
         failed_trials: account.failed,
         best_trial_id: account.best_trial_id(&record.run_id),
-        best_metric: best.map(|best| Real(best.objective)),
-        best_model: Json(best.map_or_else(|| serde_json::json!({}), |best| best.parameters.clone().into())),
-        population_history: Json(account.history.clone()),
+        best_metric: account.best_metric().map(Real),
+        best_model: Json(account.best_model()),
+        population_history: Json(history.clone()),
         duration_ms: millis(account),
         artifact_refs: account.files.clone(),
     };
@@ -155,9 +156,9 @@ fn closed(
 
 fn finalized(asked: &Asked, record: &RunRecord, account: &Account, status: FinalStatus) -> MlRunFinalized {
     let request = &asked.request;
-    let best = account.best.as_ref();
+    let best = account.best_metric();
     let metrics: BTreeMap<String, Real> =
-        best.map(|best| (request.objective.clone(), Real(best.objective))).into_iter().collect();
+        best.map(|best| (request.objective.clone(), Real(best))).into_iter().collect();
     MlRunFinalized {
         run_id: record.run_id.clone(),
         status,
@@ -167,12 +168,24 @@ fn finalized(asked: &Asked, record: &RunRecord, account: &Account, status: Final
         metrics,
         best_trial_id: account.best_trial_id(&record.run_id),
         duration_ms: Some(millis(account)),
-        returncode: None,
+        returncode: account.told.as_ref().map(|_| 0),
         artifact_refs: account.files.clone(),
-        warnings: Vec::new(),
-        stdout_excerpt: None,
-        payload: Json::object(),
+        warnings: account.warnings.clone(),
+        stdout_excerpt: account.printed.clone(),
+        payload: account.told.as_ref().map_or_else(Json::object, payload),
     }
+}
+
+/// What a search that is not ours tells, as far as no other field has it.
+pub(crate) fn payload(told: &Told) -> Json {
+    Json(serde_json::json!({
+        "best_model": told.best_model,
+        "best_metric": told.best_metric,
+        "completed_trials": told.completed_trials,
+        "population_history": told.population_history,
+        "artifacts": told.artifacts,
+        "metadata": told.metadata,
+    }))
 }
 
 fn millis(account: &Account) -> i64 {

@@ -8,6 +8,7 @@ use tokio::time::sleep;
 
 use crate::child::end_orphans;
 use crate::fitness::Fitness;
+use crate::invoker::Invoker;
 use crate::slots::Slots;
 use crate::workdir::Workdirs;
 
@@ -20,6 +21,8 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 pub(crate) struct Footing {
     /// Children start in those that are free.
     pub(crate) slots: Arc<Slots>,
+    /// Calls can be made without children.
+    pub(crate) invoker: Arc<Invoker>,
     /// A directory can be made.
     pub(crate) workdirs: Arc<Workdirs>,
     /// Where the proof goes.
@@ -47,8 +50,18 @@ impl Footing {
         }
     }
 
+    async fn python(&self) -> Result<(), String> {
+        if !self.invoker.needs_children() {
+            return Ok(());
+        }
+        match self.slots.warm().await {
+            Ok(()) => Ok(()),
+            Err(error) => self.invoker.falls_back(&error).await,
+        }
+    }
+
     async fn holds(&self) -> bool {
-        let python = self.slots.warm().await;
+        let python = self.python().await;
         let workdir = self.workdirs.take().map(drop).map_err(|failure| failure.message);
         let do_children_start = report(&self.python_up, python, "Python children do not start");
         let has_room = report(&self.workdir_up, workdir, "trials have no place to work in");

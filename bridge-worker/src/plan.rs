@@ -2,10 +2,14 @@
 //!
 //! Pure. What is refused here is refused for good: the same request on the same worker will never run.
 
+use std::time::Duration;
+
 use schemas::dataset::DatasetRef;
 use schemas::event::{Direction, RunRequested};
 use schemas::{Failure, FailureClass, RunId, Stage};
 use search::{Plan, SearchSpace, Settings};
+
+use crate::script::{RUN_NAS, START_RUN, names_script, operation};
 
 /// Limit of one trial when the request sets none; a run of days may have it, a hang must not be endless.
 pub const DEFAULT_MAX_TRIAL_SECONDS: f64 = 24.0 * 3600.0;
@@ -21,16 +25,38 @@ pub struct RunPlan {
     pub direction: Direction,
     /// Seed of the search.
     pub seed: u64,
-    /// What the search is a function of.
-    pub search: Plan,
+    /// Who searches.
+    pub work: Work,
     /// Limit of one trial in seconds.
     pub max_trial_seconds: f64,
+}
+
+/// Who searches.
+#[derive(Debug, Clone)]
+pub enum Work {
+    /// We do: one call for each candidate. What the search is a function of.
+    Search(Box<Plan>),
+    /// The user's own `run_nas(spec, opts)`, in one call. Its entry point.
+    Opaque(String),
 }
 
 impl RunPlan {
     /// True when trials may be stopped for what they report on the way.
     pub fn prunes(&self) -> bool {
-        self.search.settings.pruning.is_active()
+        match &self.work {
+            Work::Search(search) => search.settings.pruning.is_active(),
+            Work::Opaque(_) => false,
+        }
+    }
+
+    /// How long one trial may take.
+    pub fn trial_limit(&self) -> Duration {
+        Duration::try_from_secs_f64(self.max_trial_seconds).unwrap_or(Duration::MAX)
+    }
+
+    /// The identity that follows the request; the run's own when it brings none.
+    pub fn correlation_id(&self) -> String {
+        self.request.correlation_id.clone().unwrap_or_else(|| self.run_id.to_string())
     }
 }
 
@@ -39,12 +65,20 @@ impl RunPlan {
 pub struct Allowed {
     /// Patterns of `module:function` that requests may name; `*` stands for any text.
     pub entrypoints: Vec<String>,
+    /// The operator has named a script: it may be called by its two operations, because that is what it is there for.
+    pub has_script: bool,
 }
 
 impl Allowed {
     /// True when a request may name this function.
     pub fn permits(&self, entry: &str) -> bool {
         self.entrypoints.iter().any(|pattern| matches(pattern, entry))
+    }
+
+    /// True when a request may have this search for it.
+    fn permits_search(&self, entry: &str) -> bool {
+        let is_scripts = self.has_script && names_script(entry);
+        (is_scripts && matches!(operation(entry), RUN_NAS | START_RUN)) || self.permits(entry)
     }
 }
 
@@ -53,15 +87,31 @@ impl Allowed {
 /// # Errors
 /// A failure of stage validate that names the path and what there is.
 pub fn plan(run_id: &RunId, request: &RunRequested, allowed: &Allowed) -> Result<RunPlan, Failure> {
-    check_dataset(&request.dataset_id)?;
-    check_entry(request, allowed)?;
-    let space = SearchSpace::parse(&request.search_space.0, &request.trainer)
-        .map_err(|error| invalid(error.to_string()))?;
     let direction = request.direction.unwrap_or_else(|| match search::direction_of(&request.objective) {
         search::Direction::Maximize => Direction::Maximize,
         search::Direction::Minimize => Direction::Minimize,
     });
     let seed = request.seed.map_or_else(|| search::seed_from_run_id(run_id.as_str()), i64::unsigned_abs);
+    let work = match &request.entrypoint {
+        // What its data set, search space and parameters mean is the function's own business.
+        Some(entry) => Work::Opaque(check_search(entry, allowed)?),
+        None => Work::Search(Box::new(plan_search(request, allowed, direction, seed)?)),
+    };
+    let max_trial_seconds =
+        request.budget.max_trial_seconds.map_or(DEFAULT_MAX_TRIAL_SECONDS, |limit| limit.0);
+    Ok(RunPlan { run_id: run_id.clone(), request: request.clone(), direction, seed, work, max_trial_seconds })
+}
+
+fn plan_search(
+    request: &RunRequested,
+    allowed: &Allowed,
+    direction: Direction,
+    seed: u64,
+) -> Result<Plan, Failure> {
+    check_dataset(&request.dataset_id)?;
+    check_trainer(&request.trainer, allowed)?;
+    let space = SearchSpace::parse(&request.search_space.0, &request.trainer)
+        .map_err(|error| invalid(error.to_string()))?;
     let settings = Settings::from_request(
         seed,
         match direction {
@@ -73,39 +123,46 @@ pub fn plan(run_id: &RunId, request: &RunRequested, allowed: &Allowed) -> Result
         Some(request.tau.0),
     )
     .map_err(|error| invalid(error.to_string()))?;
-    let search = Plan {
+    let plan = Plan {
         space,
         strategy: request.strategy.clone(),
         settings,
         max_trials: request.budget.max_trials.into(),
         lag: request.budget.max_parallelism().into(),
     };
-    search::Search::new(search.clone())
-        .map_err(|error| invalid(format!("at `{}`: {error}", error.path())))?;
-    let max_trial_seconds =
-        request.budget.max_trial_seconds.map_or(DEFAULT_MAX_TRIAL_SECONDS, |limit| limit.0);
-    Ok(RunPlan {
-        run_id: run_id.clone(),
-        request: request.clone(),
-        direction,
-        seed,
-        search,
-        max_trial_seconds,
-    })
+    search::Search::new(plan.clone()).map_err(|error| invalid(format!("at `{}`: {error}", error.path())))?;
+    Ok(plan)
 }
 
 fn check_dataset(name: &str) -> Result<(), Failure> {
     DatasetRef::parse(name).map(drop).map_err(|error| invalid(format!("at `dataset_id`: {error}")))
 }
 
-fn check_entry(request: &RunRequested, allowed: &Allowed) -> Result<(), Failure> {
-    if let Some(entry) = &request.entrypoint {
+fn check_search(entry: &str, allowed: &Allowed) -> Result<String, Failure> {
+    if !allowed.permits_search(entry) {
         return Err(refused(format!(
-            "at `entrypoint`: opaque runs such as \"{entry}\" are not executed by this version of the worker; give a trainer"
+            "at `entrypoint`: this worker does not allow \"{entry}\"; its operator can with --allow-entrypoint"
         )));
     }
-    let trainer = &request.trainer;
-    if search::TRAINERS.contains(&trainer.as_str()) || allowed.permits(trainer) {
+    if !is_entry(entry) {
+        return Err(invalid(format!("at `entrypoint`: expected `module:function`, found \"{entry}\"")));
+    }
+    Ok(entry.to_owned())
+}
+
+/// The form of `module:function`, which is what is imported and called.
+fn is_entry(entry: &str) -> bool {
+    let is_name = |name: &str| {
+        let starts_well = name.starts_with(|first: char| first.is_ascii_alphabetic() || first == '_');
+        starts_well && name.chars().all(|letter| letter.is_ascii_alphanumeric() || letter == '_')
+    };
+    entry
+        .split_once(':')
+        .is_some_and(|(module, function)| module.split('.').all(is_name) && is_name(function))
+}
+
+fn check_trainer(trainer: &str, allowed: &Allowed) -> Result<(), Failure> {
+    if search::TRAINERS.contains(&trainer) || allowed.permits(trainer) {
         return Ok(());
     }
     if trainer.contains(':') {
@@ -151,14 +208,16 @@ mod tests {
 
     fn planned(body: serde_json::Value) -> Result<RunPlan, Failure> {
         let request: RunRequested = serde_json::from_value(body).unwrap();
-        let allowed = Allowed { entrypoints: vec!["trusted.*:train".into()] };
+        let entrypoints = vec!["trusted.*:train".into(), "mine:run_nas".into()];
+        let allowed = Allowed { entrypoints, has_script: true };
         plan(&RunId::parse("r").unwrap(), &request, &allowed)
     }
 
     #[test]
     fn a_bare_data_set_becomes_a_plan() {
         let plan = planned(json!({"dataset_id": "digits"})).unwrap();
-        assert_eq!((plan.search.max_trials, plan.search.lag, plan.direction), (10, 4, Direction::Maximize));
+        let Work::Search(search) = &plan.work else { panic!("{plan:?}") };
+        assert_eq!((search.max_trials, search.lag, plan.direction), (10, 4, Direction::Maximize));
         assert_eq!(plan.seed, planned(json!({"dataset_id": "digits"})).unwrap().seed);
     }
 
@@ -183,8 +242,8 @@ mod tests {
         let with = |pruner: serde_json::Value| {
             planned(json!({"dataset_id": "digits", "parameters": {"pruner": pruner}}))
         };
-        assert!(!with(json!(null)).unwrap().search.settings.pruning.is_active());
-        assert!(with(json!("median")).unwrap().search.settings.pruning.is_active());
+        assert!(!with(json!(null)).unwrap().prunes());
+        assert!(with(json!("median")).unwrap().prunes());
         let failure = with(json!({"name": "median", "startup_trials": -1})).unwrap_err();
         assert_eq!((failure.class, failure.stage), (FailureClass::Validation, Stage::Validate));
         assert!(failure.message.contains("parameters.pruner.startup_trials"), "{}", failure.message);
@@ -198,6 +257,25 @@ mod tests {
         assert_eq!(failure.class, FailureClass::EntrypointRefused);
         planned(json!({"dataset_id": "iris", "trainer": "trusted.net:train", "search_space": space}))
             .unwrap();
+    }
+
+    #[test]
+    fn a_search_of_the_user_s_own_needs_the_operator_s_word_and_nothing_else_about_it_is_ours_to_judge() {
+        let with = |entry: &str| {
+            planned(json!({"dataset_id": "mnist", "entrypoint": entry, "search_space": {"layers": []}}))
+        };
+        for entry in ["mine:run_nas", "script:run_nas", "script:start_run"] {
+            assert!(matches!(with(entry).unwrap().work, Work::Opaque(allowed) if allowed == entry));
+        }
+        for entry in ["os:system", "mine:other", "script:finalize_run"] {
+            let failure = with(entry).unwrap_err();
+            assert_eq!((failure.class, failure.stage), (FailureClass::EntrypointRefused, Stage::Validate));
+            assert!(failure.message.contains(entry) && failure.message.contains("--allow-entrypoint"));
+        }
+        let all = Allowed { entrypoints: vec!["*".to_owned()], has_script: false };
+        for entry in ["mine", "", ":", "a b:c", "mine:run nas", "../mine:run_nas"] {
+            assert_eq!(check_search(entry, &all).unwrap_err().class, FailureClass::Validation, "{entry}");
+        }
     }
 
     #[test]

@@ -55,6 +55,8 @@ pub struct Checkpoint {
     pub reports: Vec<Report>,
     /// Tries of trials that failed and were to be tried again.
     pub tries: BTreeMap<TrialId, u32>,
+    /// The same of calls of a whole search.
+    pub run_tries: u32,
     /// True when the record of the run was opened.
     pub is_opened: bool,
     /// The end of the run, when an attempt announced it and was lost before it could record it.
@@ -147,8 +149,9 @@ impl Checkpoint {
                 self.ended = Some(event);
             }
             Event::RunException(exception) if is_current && exception.will_retry => {
-                if let Some(trial) = exception.trial_id {
-                    *self.tries.entry(trial).or_default() += 1;
+                match exception.trial_id {
+                    Some(trial) => *self.tries.entry(trial).or_default() += 1,
+                    None => self.run_tries += 1,
                 }
             }
             Event::MetricReported(metric) if reading.reports_of == Some(metric.name.as_str()) => {

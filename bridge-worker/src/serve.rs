@@ -28,10 +28,12 @@ use crate::fitness::Fitness;
 use crate::footing::Footing;
 use crate::gauges::Gauges;
 use crate::in_hand::{self, InHand};
+use crate::invoker::{FallbackTo, Invoker};
+use crate::outside::DRAIN_GRACE;
 use crate::plan::Allowed;
 use crate::retry::RetryPolicy;
-use crate::run::DRAIN_GRACE;
 use crate::runtime;
+use crate::script::ScriptSettings;
 use crate::slots::Slots;
 use crate::workdir::Workdirs;
 use crate::worker::Worker;
@@ -51,6 +53,8 @@ const CAPACITY_POLL: Duration = Duration::from_millis(5);
 /// How long a broker that does not answer may keep a worker from its end, once its trials are stopped: with the grace that
 /// trials have, within the half minute that orchestrators leave a process.
 const LAST_WORDS: Duration = Duration::from_secs(5);
+/// Longest a call by subprocess may take when nobody says otherwise.
+const DEFAULT_SUBPROCESS_LIMIT: Duration = Duration::from_secs(15);
 /// Port of the health endpoint.
 const HEALTH_PORT: u16 = 8000;
 
@@ -68,12 +72,14 @@ pub(crate) async fn serve(args: ServeArgs, shutdown: Shutdown) -> Result<Exit, C
     workdir_up.not_ready("starting");
     let address = args.health.serve(HEALTH_PORT, health, metrics.clone(), shutdown.clone()).await?;
     let settings = child_settings(&args)?;
+    let invoker = invoker(&args, &settings)?;
     let slots = Slots::with_spares(args.slots(), args.spares.into(), settings);
     let id: Arc<str> = args.worker_id().into();
     let workdirs = Workdirs::under(args.workdir().join(&*id));
     let fitness = Fitness::unproven();
     let footing = Footing {
         slots: slots.clone(),
+        invoker: invoker.clone(),
         workdirs: workdirs.clone(),
         fitness: fitness.clone(),
         python_up,
@@ -84,7 +90,7 @@ pub(crate) async fn serve(args: ServeArgs, shutdown: Shutdown) -> Result<Exit, C
     let broker = Broker::connect(&target, "bridge-worker", BROKER_PATIENCE).await?;
     topology::ensure(&broker).await?;
     broker_up.ready();
-    let worker = Arc::new(assemble(&args, id, broker, (slots, workdirs, fitness), &metrics).await?);
+    let worker = Arc::new(assemble(&args, id, broker, (slots, invoker, workdirs, fitness), &metrics).await?);
     tracing::info!(worker = &*worker.id, slots = worker.slots.count(), http = %address, "worker ready");
     let mut helpers = JoinSet::new();
     helpers.spawn(take_cancel_requests(worker.clone(), shutdown.clone()));
@@ -112,7 +118,7 @@ async fn assemble(
     args: &ServeArgs,
     id: Arc<str>,
     broker: Broker,
-    (slots, workdirs, fitness): (Arc<Slots>, Arc<Workdirs>, Arc<Fitness>),
+    (slots, invoker, workdirs, fitness): (Arc<Slots>, Arc<Invoker>, Arc<Workdirs>, Arc<Fitness>),
     metrics: &Metrics,
 ) -> Result<Worker, CliError> {
     let artifacts = Artifacts::open(&broker).await.map_err(|reason| {
@@ -137,7 +143,8 @@ async fn assemble(
             max_retries: args.max_retries,
             backoff: Duration::from_millis(args.retry_backoff_ms),
         },
-        allowed: Allowed { entrypoints: args.allow_entrypoint.clone() },
+        allowed: Allowed { entrypoints: args.allow_entrypoint.clone(), has_script: invoker.has_script() },
+        invoker,
         gates: args.gates.gates()?,
         gauges: Gauges::new(metrics),
         faults: Faults::default(),
@@ -167,6 +174,45 @@ fn child_settings(args: &ServeArgs) -> Result<ChildSettings, CliError> {
             .collect::<Vec<PathBuf>>(),
         threads: (cores / args.slots()).max(1),
         limits: args.limits,
+    })
+}
+
+/// How Python is called, with a script of our own where the operator names none.
+fn invoker(args: &ServeArgs, settings: &ChildSettings) -> Result<Arc<Invoker>, CliError> {
+    let data_dir = &args.broker.data_dir;
+    // A copy of its own: whatever keeps the children from starting is not to keep the fallback from it.
+    let runtime = runtime::lay_out(&data_dir.join("runtime").join("subprocess"))
+        .and_then(|runtime| std::path::absolute(&runtime))
+        .map_err(|error| unwritable(data_dir, &error))?;
+    let ours = ScriptSettings {
+        python: settings.python.clone(),
+        script: runtime.join(runtime::SCRIPT),
+        is_the_operators: false,
+        limit: args.timeout_ms.map(Duration::from_millis),
+        import_paths: std::iter::once(runtime).chain(settings.extra_paths.iter().cloned()).collect(),
+        dataset_dir: settings.dataset_dir.clone(),
+        threads: settings.threads,
+        limits: settings.limits,
+    };
+    let limit = ours.limit.or(Some(DEFAULT_SUBPROCESS_LIMIT));
+    let script = match &args.script {
+        Some(path) => {
+            ScriptSettings { script: existing(path)?, is_the_operators: true, limit, ..ours.clone() }
+        }
+        None => ScriptSettings { limit, ..ours.clone() },
+    };
+    let reserve = match args.fallback {
+        FallbackTo::Subprocess => Some(ours),
+        FallbackTo::None => None,
+    };
+    Ok(Invoker::new(args.invoker, script, reserve))
+}
+
+fn existing(script: &Path) -> Result<PathBuf, CliError> {
+    script.canonicalize().map_err(|error| {
+        CliError::new("script-missing", Exit::Usage, format!("there is no script {}", script.display()))
+            .because(error)
+            .help("name an existing file with --script or CEREBROS_SCRIPT")
     })
 }
 

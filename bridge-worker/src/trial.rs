@@ -1,8 +1,7 @@
 //! One trial: its tries in slots, what it reports on the way, and the event it ends with.
 
-mod call;
-mod died;
 mod report;
+mod topic;
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -20,8 +19,11 @@ use crate::announce::{Announcer, Unsaid};
 use crate::artifacts::{Announced, Artifacts};
 use crate::best::BestSoFar;
 use crate::child::protocol::{CallResult, ChildFailure};
+use crate::conversation::{Conversation, Outcome, stopped};
 use crate::invocations::Invocations;
+use crate::invoker::Invoker;
 use crate::plan::RunPlan;
+use crate::remarks::Remarks;
 use crate::resume::evaluation_of;
 use crate::retry::{RetryPolicy, given_up};
 use crate::slots::Place;
@@ -29,7 +31,8 @@ use crate::supervisor::{Input, Stop};
 use crate::vitals::Vitals;
 use crate::workdir::{Workdir, Workdirs};
 
-use call::{Conversation, Outcome};
+use topic::Training;
+pub(crate) use topic::check_count;
 
 /// What a trial needs.
 pub struct Trial {
@@ -43,6 +46,10 @@ pub struct Trial {
     pub worker_id: Arc<str>,
     /// Speaks for the attempt.
     pub announcer: Arc<Announcer>,
+    /// How Python is called.
+    pub invoker: Arc<Invoker>,
+    /// What the end of the run warns of.
+    pub remarks: Arc<Remarks>,
     /// The run's place in the queue for slots.
     pub place: Arc<Place>,
     /// Where files go.
@@ -79,14 +86,15 @@ impl Trial {
                 Ok(workdir) => workdir,
                 Err(failure) => return self.cannot_begin(&id, failure).await,
             };
-            let (result, files) = match self.attempt(&id, &workdir, &mut stop).await {
+            let (outcome, files) = self.attempt(&id, &workdir, &mut stop).await;
+            let result = match outcome {
                 Outcome::Dropped => {
                     let how = (*stop.borrow()).filter(|_| self.tried(&id) > 0).unwrap_or(Stop::Dropped);
                     return self.stopped_between_tries(&id, started_at, how).await;
                 }
                 Outcome::Unsaid(error) => return unsaid(number, &error),
                 Outcome::NoChild(failure) => return self.cannot_begin(&id, failure).await,
-                Outcome::Over { result, files } => (result, files),
+                Outcome::Over { result, .. } => *result,
             };
             let result = result.and_then(|result| self.judge(result));
             let failure = match &result {
@@ -117,19 +125,33 @@ impl Trial {
         id: &TrialId,
         workdir: &Workdir,
         stop: &mut watch::Receiver<Option<Stop>>,
-    ) -> Outcome {
+    ) -> (Outcome, Vec<Announced>) {
         let lease = tokio::select! {
             biased;
-            _ = stopped(stop) => return Outcome::Dropped,
+            _ = stopped(stop) => return (Outcome::Dropped, Vec::new()),
             lease = self.place.acquire() => lease,
         };
         let began = Instant::now();
         self.invocations.begin(id, self.tried(id) + 1);
-        let outcome = Conversation::new(self, id, workdir.path()).hold(lease, stop).await;
+        let mut topic = Training::new(self, id, workdir.path());
+        let conversation = Conversation {
+            invoker: &self.invoker,
+            vitals: &self.vitals,
+            remarks: &self.remarks,
+            limit: self.plan.trial_limit(),
+        };
+        let outcome = match conversation.hold(&mut topic, lease, stop).await {
+            Outcome::Over { result, printed } => {
+                let result = Box::new(topic.unless_pruned(*result));
+                Outcome::Over { result, printed }
+            }
+            other @ (Outcome::Dropped | Outcome::NoChild(_) | Outcome::Unsaid(_)) => other,
+        };
+        let files = topic.files;
         self.note_end(id, &outcome, began.elapsed());
         // Whoever got the slot begins first: its child would wait while this trial's event is written.
         tokio::task::yield_now().await;
-        outcome
+        (outcome, files)
     }
 
     fn note_end(&self, id: &TrialId, outcome: &Outcome, took: Duration) {
@@ -137,13 +159,14 @@ impl Trial {
         let told =
             |failure: &ChildFailure| Failure::new(failure.class(), Stage::Execute, failure.message.as_str());
         match outcome {
-            Outcome::Over { result: Ok(result), .. } => match &result.failure {
-                Some(failure) => self.invocations.except(id, attempt, &told(failure), took),
-                None => self.invocations.stop(id, result.status.as_str(), took),
+            Outcome::Over { result, .. } => match &**result {
+                Ok(result) => match &result.failure {
+                    Some(failure) => self.invocations.except(id, attempt, &told(failure), took),
+                    None => self.invocations.stop(id, result.status.as_str(), took),
+                },
+                Err(failure) => self.invocations.except(id, attempt, failure, took),
             },
-            Outcome::Over { result: Err(failure), .. } | Outcome::NoChild(failure) => {
-                self.invocations.except(id, attempt, failure, took);
-            }
+            Outcome::NoChild(failure) => self.invocations.except(id, attempt, failure, took),
             Outcome::Dropped | Outcome::Unsaid(_) => self.invocations.stop(id, "interrupted", took),
         }
     }
@@ -291,15 +314,6 @@ impl Trial {
             Ok(()) => Input::HandBack { reason: failure.message },
             Err(error) => unsaid(self.proposal.number, &error),
         }
-    }
-}
-
-/// Resolves when the run wants its trials stopped.
-async fn stopped(stop: &mut watch::Receiver<Option<Stop>>) -> Stop {
-    match stop.wait_for(Option::is_some).await {
-        Ok(stop) => stop.expect("waited for a stop"),
-        // The run is gone; so is whoever would listen.
-        Err(_) => Stop::Dropped,
     }
 }
 

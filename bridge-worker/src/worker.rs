@@ -15,6 +15,7 @@ use crate::fault::Faults;
 use crate::fitness::Fitness;
 use crate::gauges::Gauges;
 use crate::in_hand::InHand;
+use crate::invoker::Invoker;
 use crate::plan::Allowed;
 use crate::retry::RetryPolicy;
 use crate::slots::Slots;
@@ -30,6 +31,8 @@ pub struct Worker {
     pub publisher: Publisher,
     /// The run registry.
     pub registry: Registry,
+    /// How Python is called.
+    pub invoker: Arc<Invoker>,
     /// Where trials are trained.
     pub slots: Arc<Slots>,
     /// Where their files go.

@@ -43,6 +43,12 @@ class OpaqueRuns(unittest.TestCase):
         self.assertEqual(result["value"]["completed_trials"], 3)
         self.assertEqual(result["value"]["metadata"], {"run_id": "r1"})
 
+    def test_values_on_the_way_name_their_trial_and_their_steps_begin_anew(self) -> None:
+        call_id = self.child.start_run_nas("opaque_runs:reports_on_the_way")
+        reports = self.child.outcome(call_id).of_type("report")
+        told = [(report["step"], report.get("number")) for report in reports]
+        self.assertEqual(told, [(0, None), (1, None), (0, None), (5, 7)])
+
     def test_a_stop_ends_it_at_its_next_trial(self) -> None:
         call_id = self.child.start_run_nas("opaque_runs:runs_until_stopped")
         self.assertEqual(self.child.receive()["type"], "trial")

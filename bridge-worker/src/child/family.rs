@@ -26,7 +26,7 @@ const ROUNDS: usize = 10;
 const REAP_LIMIT: Duration = Duration::from_secs(5);
 const REAP_POLL: Duration = Duration::from_millis(5);
 
-/// The children of this process that are slots' own. Locked while one is started, so that nobody sees one that is not yet
+/// The children of this process that are slots' own, or answer a call. Locked while one is started, so that nobody sees one that is not yet
 /// in here and takes it for a stray.
 static KNOWN: Mutex<BTreeSet<i32>> = Mutex::new(BTreeSet::new());
 
@@ -36,11 +36,11 @@ fn known() -> std::sync::MutexGuard<'static, BTreeSet<i32>> {
 
 /// A child of this process that is not to be taken for a stray, until this is dropped.
 #[derive(Debug)]
-pub(super) struct Member(Pid);
+pub(crate) struct Member(Pid);
 
 impl Member {
-    /// Its process id, which is also that of its group.
-    pub(super) fn pid(&self) -> Pid {
+    /// Its process id, which is also that of its group if it leads one.
+    pub(crate) fn pid(&self) -> Pid {
         self.0
     }
 }
@@ -51,11 +51,11 @@ impl Drop for Member {
     }
 }
 
-/// Starts a process that leads a group of its own.
-pub(super) fn spawn(command: &mut Command) -> std::io::Result<(Process, Member)> {
+/// Starts a process in a group, or one that leads a group of its own when that is 0.
+pub(crate) fn spawn(command: &mut Command, group: i32) -> std::io::Result<(Process, Member)> {
     adopt_orphans();
     let mut known = known();
-    let process = command.process_group(0).env(MARK, std::process::id().to_string()).spawn()?;
+    let process = command.process_group(group).env(MARK, std::process::id().to_string()).spawn()?;
     let pid = process.id().and_then(|pid| i32::try_from(pid).ok());
     let pid = pid.ok_or_else(|| std::io::Error::other("no pid"))?;
     known.insert(pid);
@@ -63,7 +63,7 @@ pub(super) fn spawn(command: &mut Command) -> std::io::Result<(Process, Member)>
 }
 
 /// Sends SIGKILL to a child and to everything below it.
-pub(super) fn kill_all(root: Pid) {
+pub(crate) fn kill_all(root: Pid) {
     let mut stopped = BTreeSet::new();
     for _ in 0..ROUNDS {
         let fresh: Vec<i32> =

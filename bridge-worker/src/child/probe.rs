@@ -25,7 +25,7 @@ pub struct Probe {
 }
 
 impl Probe {
-    pub(super) fn new(pid: i32, limits: Limits) -> Self {
+    pub(crate) fn new(pid: i32, limits: Limits) -> Self {
         let oom_kills = AtomicU64::new(oom::kills());
         Self { pid, limits, memory_bytes: AtomicU64::new(0), oom_kills }
     }

@@ -3,6 +3,7 @@
 //! The other side is `python/src/cerebros_worker`. Whatever arrives is checked: a frame over the limit, a message
 //! that does not parse or an answer to another call ends the child, not the worker.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::path::Path;
 
@@ -74,14 +75,26 @@ impl ChildLimits {
 pub struct Call {
     /// Unique on this child.
     pub id: u64,
-    /// `train` or `echo`.
-    pub op: &'static str,
+    /// `train`, `run_nas` or `echo`; a script of somebody else's may know others.
+    pub op: Cow<'static, str>,
     /// Trainer by name, or `module:function`.
     pub entry: String,
     /// The candidate.
     pub params: serde_json::Value,
     /// What the trainer may know.
     pub trial: TrialContext,
+    /// What a function that brings its own search is called with.
+    #[serde(flatten)]
+    pub search: Option<SearchArguments>,
+}
+
+/// The arguments of `run_nas(spec, opts)`.
+#[derive(Debug, Clone, Serialize)]
+pub struct SearchArguments {
+    /// The request.
+    pub spec: serde_json::Value,
+    /// What the run is, and what it may use.
+    pub opts: serde_json::Value,
 }
 
 /// What a trainer may know about its trial.
@@ -89,6 +102,7 @@ pub struct Call {
 #[expect(missing_docs, reason = "the names are those of the trial's event")]
 pub struct TrialContext {
     pub run_id: String,
+    pub correlation_id: String,
     pub trial_id: String,
     pub number: u64,
     pub attempt: u32,
@@ -122,6 +136,9 @@ pub enum FromChild {
         id: u64,
         metrics: BTreeMap<String, Real>,
         step: i64,
+        /// Of an opaque run: the trial it belongs to, the next one when absent.
+        #[serde(default)]
+        number: Option<u32>,
     },
     Artifact {
         id: u64,
@@ -132,8 +149,11 @@ pub enum FromChild {
         media_type: String,
     },
     Result(Box<CallResult>),
-    /// A trial of an opaque run; a later version of the worker takes them.
-    Trial {},
+    /// A trial of an opaque run, with the fields of its event.
+    Trial {
+        id: u64,
+        trial: serde_json::Map<String, serde_json::Value>,
+    },
 }
 
 /// What a call came to.
@@ -152,6 +172,9 @@ pub struct CallResult {
     pub warnings: Vec<String>,
     #[serde(default)]
     pub parameters: Option<Json>,
+    /// What an opaque run returned.
+    #[serde(default)]
+    pub value: Option<Json>,
     #[serde(default)]
     pub failure: Option<ChildFailure>,
     #[serde(default)]
@@ -164,16 +187,17 @@ pub struct CallResult {
 }
 
 impl CallResult {
-    /// A result of nothing but a status, for a call whose child could not tell one.
-    pub fn of(status: TrialStatus) -> Self {
+    /// A result with nothing in it but how the call ended.
+    pub fn new(id: u64, status: TrialStatus) -> Self {
         Self {
-            id: 0,
+            id,
             status,
             metrics: BTreeMap::new(),
             spectral_norm: false,
             spectral_norm_value: None,
             warnings: Vec::new(),
             parameters: None,
+            value: None,
             failure: None,
             duration_ms: None,
             max_rss_bytes: None,

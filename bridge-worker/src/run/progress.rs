@@ -11,17 +11,20 @@ use tokio::task::JoinHandle;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use crate::supervisor::Supervisor;
 use crate::vitals::Vitals;
 
 /// Least time between two writes.
 const PERIOD: Duration = Duration::from_millis(250);
 
+/// Where a run stands, as far as displays show it.
 #[derive(Debug, Clone, Default, PartialEq)]
-struct Progress {
-    completed: u32,
-    failed: u32,
-    best: Option<(u64, f64)>,
+pub(crate) struct Progress {
+    /// Trials that ended.
+    pub(crate) completed: u32,
+    /// How many of them failed.
+    pub(crate) failed: u32,
+    /// Number and objective of the best.
+    pub(crate) best: Option<(u64, f64)>,
 }
 
 /// The time is written this often even when nothing happens: should the worker be lost, what was used is known.
@@ -66,7 +69,7 @@ struct Written {
 }
 
 /// Writes the progress of one attempt in the background.
-pub(super) struct Reporter {
+pub(crate) struct Reporter {
     latest: watch::Sender<Progress>,
     task: JoinHandle<()>,
 }
@@ -84,10 +87,7 @@ impl Reporter {
     }
 
     /// Notes where the run stands.
-    pub(super) fn tell(&self, supervisor: &Supervisor) {
-        let (completed, failed) = supervisor.counts();
-        let best = supervisor.best().map(|best| (best.number, best.objective));
-        let progress = Progress { completed, failed, best };
+    pub(crate) fn tell(&self, progress: Progress) {
         self.latest.send_if_modified(|latest| {
             let is_new = *latest != progress;
             *latest = progress;

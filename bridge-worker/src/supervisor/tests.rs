@@ -3,7 +3,7 @@ use schemas::event::RunRequested;
 use serde_json::json;
 
 use super::*;
-use crate::plan::{Allowed, plan};
+use crate::plan::{Allowed, Work, plan};
 
 fn supervisor(trials: u32, parallelism: u32, max_failed: Option<u32>) -> Supervisor {
     let request: RunRequested = serde_json::from_value(json!({
@@ -12,8 +12,9 @@ fn supervisor(trials: u32, parallelism: u32, max_failed: Option<u32>) -> Supervi
     }))
     .unwrap();
     let plan = plan(&RunId::parse("r").unwrap(), &request, &Allowed::default()).unwrap();
+    let Work::Search(search) = plan.work else { panic!("no search of ours") };
     Supervisor::new(
-        Search::new(plan.search).unwrap(),
+        Search::new(*search).unwrap(),
         Limits { max_failed_trials: max_failed, ..Limits::default() },
     )
 }

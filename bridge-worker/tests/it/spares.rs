@@ -17,7 +17,14 @@ async fn first_trial(child: &mut Child) {
     let trial =
         TrialContext { objective: "accuracy".to_owned(), workdir: "/".into(), ..TrialContext::default() };
     let params = serde_json::json!({"x": 0.5});
-    let call = Call { id: child.next_call(), op: "train", entry: "noop".to_owned(), params, trial };
+    let call = Call {
+        id: child.next_call(),
+        op: "train".into(),
+        entry: "noop".to_owned(),
+        params,
+        trial,
+        search: None,
+    };
     child.send(&ToChild::Call(&call)).await.unwrap();
     loop {
         if let FromChild::Result(result) = child.receive().await.unwrap() {

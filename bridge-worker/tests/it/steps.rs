@@ -10,8 +10,10 @@ use bridge_worker::fault::{Fault, Faults};
 use bridge_worker::fitness::Fitness;
 use bridge_worker::gauges::Gauges;
 use bridge_worker::in_hand::InHand;
+use bridge_worker::invoker::{Invoker, Way};
 use bridge_worker::plan::Allowed;
 use bridge_worker::retry::RetryPolicy;
+use bridge_worker::script::ScriptSettings;
 use bridge_worker::slots::Slots;
 use bridge_worker::steps::Step;
 use bridge_worker::workdir::Workdirs;
@@ -42,17 +44,33 @@ pub(crate) async fn worker(house: &House, id: &str, slots: Arc<Slots>, faults: F
         publisher: Publisher::new(&house.broker, Encoding::Json),
         registry: house.registry.clone(),
         slots,
+        invoker: invoker(),
         artifacts: Artifacts::open(&house.broker).await.unwrap(),
         in_hand: InHand::open(&root).unwrap(),
         workdirs: Workdirs::under(root),
         retries: RetryPolicy { max_retries: 2, backoff: Duration::from_millis(20) },
-        allowed: Allowed { entrypoints: vec!["searching:*".to_owned()] },
+        allowed: Allowed { entrypoints: vec!["searching:*".to_owned()], has_script: false },
         fitness: Fitness::proven(),
         last_word: CancellationToken::new(),
         gates: Gates::from_env_values(Some("true"), None, Some("ml_nas")).unwrap(),
         gauges: Gauges::new(&Metrics::new()),
         faults,
     })
+}
+
+/// Children, and nothing else.
+fn invoker() -> Arc<Invoker> {
+    let script = ScriptSettings {
+        python: "none".into(),
+        script: "none".into(),
+        is_the_operators: false,
+        limit: None,
+        import_paths: Vec::new(),
+        dataset_dir: None,
+        threads: 1,
+        limits: bridge_worker::limits::Limits::default(),
+    };
+    Invoker::new(Way::Pool, script, None)
 }
 
 pub(crate) async fn slots(house: &House) -> Arc<Slots> {

@@ -1,7 +1,7 @@
 """Opaque runs: a user's `run_nas(spec, opts)` that brings a search of its own.
 
-The runtime adds one thing to `opts`, the callable `report_trial`, and reads two things from
-the result: whether it says it failed, and the best metric. The rest travels as it is.
+The runtime adds two callables to `opts`, `report_trial` and `report`, and reads two things
+from the result: whether it says it failed, and the best metric. The rest travels as it is.
 """
 
 from __future__ import annotations
@@ -34,9 +34,24 @@ def report_trial(trial: Optional[Mapping[str, Any]] = None, /, **fields: Any) ->
     unless it is given, `metrics` is a dict of numbers. Raises `Cancelled` when the run is to
     stop, and `RuntimeError` outside an opaque run.
     """
+    _running().publish_trial(_trial_fields({**(trial or {}), **fields}))
+
+
+def report(
+    metrics: Mapping[str, Any], step: Optional[int] = None, *, number: Optional[int] = None
+) -> None:
+    """Publishes values on the way of a trial: of `number`, or of the one that is told next.
+
+    `step` counts up from 0 for each trial when it is not given. Raises `Cancelled` when the
+    run is to stop.
+    """
+    _running().publish_report(metrics, step, number)
+
+
+def _running() -> Trial:
     if _current is None:
         raise RuntimeError("report_trial is for run_nas; a trainer calls trial.report")
-    _current.publish_trial(_trial_fields({**(trial or {}), **fields}))
+    return _current
 
 
 def run(function: Callable[..., Any], request: Mapping[str, Any], trial: Trial) -> Dict[str, Any]:
@@ -44,7 +59,8 @@ def run(function: Callable[..., Any], request: Mapping[str, Any], trial: Trial) 
     global _current
     _current = trial
     try:
-        opts = {**(request.get("opts") or {}), "report_trial": report_trial}
+        told = {"report_trial": report_trial, "report": report}
+        opts = {**(request.get("opts") or {}), **told}
         returned = function(request.get("spec") or {}, opts)
     finally:
         _current = None

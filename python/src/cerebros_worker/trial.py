@@ -58,13 +58,20 @@ class Trial:
 
         Raises `Pruned` or `Cancelled` when the search wants no more of this trial.
         """
+        self.publish_report(metrics, step)
+
+    def publish_report(
+        self, metrics: Mapping[str, Any], step: Optional[int], number: Optional[int] = None
+    ) -> None:
+        """Sends values on the way; `number` names the trial of an opaque run they belong to."""
         values = to_metrics(metrics)
         at = self._reports if step is None else int(step)
-        if at < 0:
-            raise ValueError(f"step must not be negative, got {at}")
+        if at < 0 or (number or 0) < 0:
+            raise ValueError(f"step and number must not be negative, got {at} and {number}")
         self._reports = at + 1
         self.latest_metrics.update(values)
-        self._send({"type": "report", "metrics": sendable(values), "step": at})
+        of_trial = {} if number is None else {"number": int(number)}
+        self._send({"type": "report", "metrics": sendable(values), "step": at, **of_trial})
         self.raise_if_stopped()
 
     def save_artifact(self, name: str, source: artifacts.Source) -> str:
@@ -99,6 +106,7 @@ class Trial:
 
     def publish_trial(self, fields: Message) -> None:
         """Sends a trial of an opaque run; `report_trial` is the way to it."""
+        self._reports = 0  # the steps of the next trial begin at 0
         self._send({"type": "trial", "trial": fields})
         self.raise_if_stopped()
 

@@ -2,6 +2,9 @@
 //!
 //! Pure: what was seen is an argument.
 
+use std::os::unix::process::ExitStatusExt as _;
+use std::process::ExitStatus;
+
 use schemas::{Failure, FailureClass, Stage};
 
 /// How a process ended, and what was seen of it before.
@@ -22,6 +25,15 @@ const OUT_OF_MEMORY: &str = ": it ran out of memory; use fewer slots or smaller 
     container or --child-memory more";
 
 impl Death {
+    /// What is known of a process that ended so.
+    pub(super) fn of(status: Option<ExitStatus>, was_short_of_memory: bool) -> Self {
+        Self {
+            code: status.and_then(|status| status.code()),
+            signal: status.and_then(|status| status.signal()),
+            was_short_of_memory,
+        }
+    }
+
     /// The failure of the trial.
     pub(super) fn failure(self) -> Failure {
         let how = match (self.code, self.signal) {
@@ -33,7 +45,7 @@ impl Death {
             true => (FailureClass::Oom, OUT_OF_MEMORY),
             false => (FailureClass::SubprocessExit, ""),
         };
-        let message = format!("the Python process {how} before the trial was over{why}");
+        let message = format!("the Python process {how} before it had given a result{why}");
         let mut failure = Failure::new(class, Stage::Execute, message);
         failure.exit_code = self.code;
         failure.signal = self.signal;

@@ -1,0 +1,107 @@
+//! Whether what a function said can be told: written as an event, and read again by everybody.
+//!
+//! Pure. What cannot be is the function's failure, with the reason; found out later it would hold up the end of the run.
+
+use schemas::cloudevents::Headers;
+use schemas::event::{FinalStatus, MlRunFinalized};
+use schemas::{Encoding, Event, Failure, FailureClass, RunId, Stage, Timestamp};
+
+use super::checks::Told;
+use crate::ending;
+
+/// Bytes a result may have as JSON; the rest of what an event may have is for warnings, files and what was printed.
+const MAX_RESULT_BYTES: usize = 416 * 1024;
+
+/// Checks one event.
+///
+/// # Errors
+/// Why it cannot be told.
+pub(super) fn check_event(event: &Event) -> Result<(), String> {
+    written(event).map(drop)
+}
+
+fn written(event: &Event) -> Result<usize, String> {
+    event.validate().map_err(|invalid| invalid.to_string())?;
+    let payload = schemas::codec::encode(event, Encoding::Json).map_err(|error| error.to_string())?;
+    schemas::codec::decode(event.record().subject(), &Headers::default(), &payload)
+        .map_err(|error| error.to_string())?;
+    Ok(payload.len())
+}
+
+/// Checks the result of a run.
+///
+/// # Errors
+/// Why it cannot be told, as a failure whose origin is the function.
+pub(super) fn check_result(run: &RunId, told: &Told) -> Result<(), Failure> {
+    let bytes = written(&end_with(run, told)).and_then(|bytes| {
+        let is_small = bytes <= MAX_RESULT_BYTES;
+        is_small
+            .then_some(())
+            .ok_or_else(|| format!("{bytes} bytes as JSON are over the limit of {MAX_RESULT_BYTES}"))
+    });
+    bytes.map_err(|reason| {
+        let message =
+            format!("the result of the run cannot be told: {reason}; save large values as artefacts");
+        Failure::new(FailureClass::ParseError, Stage::Execute, message)
+    })
+}
+
+/// The event the whole result is in.
+fn end_with(run: &RunId, told: &Told) -> Event {
+    MlRunFinalized {
+        run_id: run.clone(),
+        status: FinalStatus::Succeeded,
+        timestamp: Timestamp::from_micros(0),
+        pulse_id: None,
+        correlation_id: None,
+        metrics: Default::default(),
+        best_trial_id: None,
+        duration_ms: None,
+        returncode: None,
+        artifact_refs: Vec::new(),
+        warnings: Vec::new(),
+        stdout_excerpt: None,
+        payload: ending::payload(told),
+    }
+    .into()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn told(metadata: Value, artifacts: Vec<Value>) -> Told {
+        Told {
+            best_model: json!({"layers": [8]}),
+            best_metric: 0.5,
+            completed_trials: 1,
+            population_history: json!([]),
+            artifacts,
+            metadata,
+            left_out: Vec::new(),
+        }
+    }
+
+    fn check(told: &Told) -> Result<(), Failure> {
+        check_result(&RunId::parse("r").unwrap(), told)
+    }
+
+    #[test]
+    fn a_result_nobody_could_read_is_the_function_s_failure() {
+        assert!(check(&told(json!({"a": 1}), vec![])).is_ok());
+        let deep = (0..110).fold(json!(0), |value, _| json!([value]));
+        let heavy: Vec<Value> = (0..40_000).map(|_| json!({})).collect();
+        let long = vec![json!("x".repeat(450 * 1024))];
+        for told in [
+            told(json!({"deep": deep}), vec![]),
+            told(json!({"heavy": heavy}), vec![]),
+            told(json!({}), long),
+        ] {
+            let failure = check(&told).unwrap_err();
+            assert_eq!(failure.class, FailureClass::ParseError);
+            assert!(failure.message.contains("cannot be told"), "{}", failure.message);
+        }
+    }
+}

@@ -1,0 +1,172 @@
+//! What a conversation about an opaque run is about: one call of the function, and the trials it tells of.
+
+use std::path::Path;
+
+use schemas::event::MetricReported;
+use schemas::{Event, Timestamp};
+use serde_json::{Map, Value};
+use service_kit::clock;
+
+use super::arguments::arguments;
+use super::conduct::Admission;
+use super::sayable::check_event;
+use super::trials::{Frame, event_of, number_of};
+use super::{OpaqueRun, id_of};
+use crate::child::Lost;
+use crate::child::protocol::{Call, FromChild, TrialContext};
+use crate::conversation::{Cut, Step, Topic};
+use crate::run::Attempt;
+use crate::script::{RUN_NAS, operation};
+use crate::supervisor::Stop;
+use crate::trial::check_count;
+
+/// One call of the function.
+pub(super) struct SearchCall<'a> {
+    attempt: &'a Attempt,
+    run: &'a OpaqueRun,
+    workdir: &'a Path,
+    /// Called after every trial, with the order to stop if there is one.
+    told: &'a (dyn Fn(Option<Stop>) + Sync),
+    /// When the last trial was told.
+    since: Timestamp,
+}
+
+impl<'a> SearchCall<'a> {
+    pub(super) fn new(
+        attempt: &'a Attempt,
+        run: &'a OpaqueRun,
+        workdir: &'a Path,
+        told: &'a (dyn Fn(Option<Stop>) + Sync),
+    ) -> Self {
+        Self { attempt, run, workdir, told, since: clock::now() }
+    }
+
+    /// A trial becomes an event, unless it is known or too much.
+    async fn trial(&mut self, fields: Map<String, Value>) -> Result<Step, Cut> {
+        let now = clock::now();
+        let since = std::mem::replace(&mut self.since, now);
+        let parameters = fields.get("parameters").cloned().unwrap_or_else(|| Value::Object(Map::new()));
+        let asked = number_of(&fields).map_err(Cut::Senseless)?;
+        let admission = self.run.conduct().admit(asked, &parameters.into());
+        let number = match admission {
+            Admission::New(number) => number,
+            Admission::Known { number, is_same } => {
+                self.note_known(number, is_same);
+                return Ok(Step::NextPart);
+            }
+            Admission::Beyond => {
+                // Not within the next line: whoever is told looks at the conduct himself.
+                let order = self.run.conduct().order();
+                (self.told)(order);
+                return Ok(Step::GoOn);
+            }
+        };
+        let frame = Frame {
+            run: &self.attempt.plan.run_id,
+            attempt: self.attempt.record.attempt,
+            worker_id: &self.attempt.worker.id,
+            pulse_id: self.attempt.plan.request.pulse_id.as_deref(),
+            since,
+            now,
+        };
+        let trial = event_of(fields, id_of(self.attempt, number), number, &frame).map_err(Cut::Senseless)?;
+        let event = Event::from(trial.clone());
+        check_event(&event).map_err(|reason| Cut::Senseless(format!("report_trial: {reason}")))?;
+        self.attempt.announcer.say(&[event]).await.map_err(Cut::Unsaid)?;
+        let order = self.run.conduct().count(number, &trial);
+        (self.told)(order);
+        Ok(Step::NextPart)
+    }
+
+    fn note_known(&self, number: u32, is_same: bool) {
+        if !is_same {
+            let remark = format!(
+                "trial {number} was told again with other parameters; the first stands (give `number` to tell another)"
+            );
+            self.attempt.remarks.note(Some(&remark));
+        }
+    }
+
+    /// Values on the way of a trial.
+    async fn report(
+        &self,
+        values: Vec<(String, schemas::Real)>,
+        step: i64,
+        number: u32,
+    ) -> Result<Step, Cut> {
+        check_count(values.len())?;
+        if self.run.conduct().is_known(number) {
+            return Ok(Step::GoOn);
+        }
+        let recorded_at = clock::now();
+        let event = |(name, value)| -> Event {
+            MetricReported {
+                run_id: self.attempt.plan.run_id.clone(),
+                trial_id: id_of(self.attempt, number),
+                name,
+                value,
+                step,
+                recorded_at,
+                attempt: Some(self.attempt.record.attempt),
+            }
+            .into()
+        };
+        let events: Vec<Event> = values.into_iter().map(event).collect();
+        events.iter().try_for_each(Event::validate).map_err(Cut::Unsayable)?;
+        self.attempt.announcer.say(&events).await.map_err(Cut::Unsaid)?;
+        Ok(Step::GoOn)
+    }
+}
+
+impl Topic for SearchCall<'_> {
+    fn entry(&self) -> &str {
+        &self.run.entry
+    }
+
+    fn call(&self, id: u64) -> Call {
+        let (plan, attempt) = (&self.attempt.plan, self.attempt.record.attempt);
+        let has_script = self.attempt.worker.invoker.has_script();
+        let op = if has_script { operation(&self.run.entry) } else { RUN_NAS };
+        Call {
+            id,
+            op: op.to_owned().into(),
+            entry: self.run.entry.clone(),
+            params: Value::Null,
+            trial: TrialContext {
+                run_id: plan.run_id.to_string(),
+                correlation_id: plan.correlation_id(),
+                trial_id: String::new(),
+                number: 0,
+                attempt,
+                seed: u32::try_from(plan.seed % (1 << 32)).expect("it was just made to fit"),
+                objective: plan.request.objective.clone(),
+                direction: plan.direction.as_str(),
+                dataset_id: plan.request.dataset_id.clone(),
+                workdir: self.workdir.to_owned(),
+                budget: serde_json::to_value(&plan.request.budget).expect("a budget is plain data"),
+            },
+            search: Some(arguments(plan, attempt, &self.run.known, clock::now())),
+        }
+    }
+
+    async fn hear(&mut self, message: FromChild, call: u64) -> Result<Step, Cut> {
+        match message {
+            FromChild::Heartbeat => Ok(Step::GoOn),
+            FromChild::Trial { id, trial } if id == call => self.trial(trial).await,
+            FromChild::Report { id, metrics, step, number } if id == call => {
+                let number = number.unwrap_or_else(|| self.run.conduct().next_number());
+                self.report(metrics.into_iter().collect(), step, number).await
+            }
+            FromChild::Result(result) if result.id == call => Ok(Step::Result(result)),
+            FromChild::Fatal { failure } => Err(Cut::Lost(Lost::Broken(failure.message))),
+            other @ (FromChild::Hello { .. }
+            | FromChild::Ready { .. }
+            | FromChild::Report { .. }
+            | FromChild::Artifact { .. }
+            | FromChild::Result(_)
+            | FromChild::Trial { .. }) => {
+                Err(Cut::Lost(Lost::Broken(format!("it spoke out of turn: {other:?}"))))
+            }
+        }
+    }
+}

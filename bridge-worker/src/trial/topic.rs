@@ -1,0 +1,154 @@
+//! What a conversation about one trial is about: training one candidate, its reports, its files.
+
+use std::path::Path;
+
+use schemas::event::{MetricReported, TrialStatus};
+use schemas::{Event, Failure, FailureClass, Real, TrialId};
+use search::Verdict;
+use service_kit::clock;
+
+use super::Trial;
+use crate::artifacts::{Announced, MAX_FILES};
+use crate::child::Lost;
+use crate::child::protocol::{Call, CallResult, FromChild, TrialContext};
+use crate::conversation::{Cut, Step, Topic};
+
+/// Values of one report at most; each becomes an event.
+pub(crate) const MAX_METRICS: usize = 1000;
+
+/// One trial and what was said about it so far.
+pub(super) struct Training<'a> {
+    trial: &'a Trial,
+    id: &'a TrialId,
+    workdir: &'a Path,
+    /// Files it announced.
+    pub(super) files: Vec<Announced>,
+    /// The objective at the report that was its last, when the search stops the trial.
+    pruned_at: Option<Real>,
+}
+
+impl<'a> Training<'a> {
+    pub(super) fn new(trial: &'a Trial, id: &'a TrialId, workdir: &'a Path) -> Self {
+        Self { trial, id, workdir, files: Vec::new(), pruned_at: None }
+    }
+
+    /// A trial that was to be stopped is pruned, whether it heard of it in time, came to its end before or, because it
+    /// reported no more, was ended by something else: the same search prunes the same trials.
+    pub(super) fn unless_pruned(&self, result: Result<CallResult, Failure>) -> Result<CallResult, Failure> {
+        let Some(objective) = self.pruned_at else { return result };
+        let result = match result {
+            Ok(result) => result,
+            Err(failure) if failure.class == FailureClass::Cancelled => return Err(failure),
+            Err(failure) => {
+                let why = &failure.message;
+                let warnings = vec![format!("it was stopped before it heard that it was pruned: {why}")];
+                CallResult { warnings, ..CallResult::new(0, TrialStatus::Pruned) }
+            }
+        };
+        let metrics = [(self.trial.plan.request.objective.clone(), objective)].into();
+        Ok(CallResult { status: TrialStatus::Pruned, metrics, failure: None, ..result })
+    }
+
+    /// Whether the trial is worth going on with, now that this is durable.
+    fn judge(&mut self, step: i64, objective: Real) -> Step {
+        let number = self.trial.proposal.number;
+        let mut pruning = self.trial.pruning.lock().expect("nobody panics while holding the reports");
+        if !pruning.is_active() {
+            return Step::GoOn;
+        }
+        pruning.record(number, step, objective.0);
+        match pruning.verdict(number, step) {
+            Verdict::GoOn => Step::GoOn,
+            Verdict::Prune => {
+                self.pruned_at = Some(objective);
+                Step::Prune
+            }
+        }
+    }
+}
+
+impl Topic for Training<'_> {
+    fn entry(&self) -> &str {
+        &self.trial.plan.request.trainer
+    }
+
+    fn call(&self, id: u64) -> Call {
+        let plan = &self.trial.plan;
+        let proposal = &self.trial.proposal;
+        Call {
+            id,
+            op: "train".into(),
+            entry: plan.request.trainer.clone(),
+            params: proposal.candidate.parameters.clone().into(),
+            trial: TrialContext {
+                run_id: plan.run_id.to_string(),
+                correlation_id: plan.correlation_id(),
+                trial_id: self.id.to_string(),
+                number: proposal.number,
+                attempt: self.trial.attempt,
+                seed: proposal.seed,
+                objective: plan.request.objective.clone(),
+                direction: plan.direction.as_str(),
+                dataset_id: plan.request.dataset_id.clone(),
+                workdir: self.workdir.to_owned(),
+                budget: serde_json::to_value(&plan.request.budget).expect("a budget is plain data"),
+            },
+            search: None,
+        }
+    }
+
+    async fn hear(&mut self, message: FromChild, call: u64) -> Result<Step, Cut> {
+        match message {
+            FromChild::Heartbeat => Ok(Step::GoOn),
+            // What it reports before it hears that it is pruned is no part of its course.
+            FromChild::Report { id, .. } if id == call && self.pruned_at.is_some() => Ok(Step::GoOn),
+            FromChild::Report { id, metrics, step, .. } if id == call => {
+                check_count(metrics.len())?;
+                let objective = metrics.get(&self.trial.plan.request.objective).copied();
+                let recorded_at = clock::now();
+                let event = |(name, value)| -> Event {
+                    MetricReported {
+                        run_id: self.trial.plan.run_id.clone(),
+                        trial_id: self.id.clone(),
+                        name,
+                        value,
+                        step,
+                        recorded_at,
+                        attempt: Some(self.trial.attempt),
+                    }
+                    .into()
+                };
+                let events: Vec<Event> = metrics.into_iter().map(event).collect();
+                events.iter().try_for_each(Event::validate).map_err(Cut::Unsayable)?;
+                self.trial.announcer.say(&events).await.map_err(Cut::Unsaid)?;
+                Ok(objective.map_or(Step::GoOn, |objective| self.judge(step, objective)))
+            }
+            FromChild::Artifact { id, name, path, sha256, media_type, .. } if id == call => {
+                self.files.retain(|file| file.name != name);
+                if self.files.len() < MAX_FILES {
+                    self.files.push(Announced { name, path, sha256, media_type });
+                }
+                Ok(Step::GoOn)
+            }
+            FromChild::Result(result) if result.id == call => Ok(Step::Result(result)),
+            FromChild::Fatal { failure } => Err(Cut::Lost(Lost::Broken(failure.message))),
+            other @ (FromChild::Hello { .. }
+            | FromChild::Ready { .. }
+            | FromChild::Report { .. }
+            | FromChild::Artifact { .. }
+            | FromChild::Result(_)
+            | FromChild::Trial { .. }) => {
+                Err(Cut::Lost(Lost::Broken(format!("it spoke out of turn: {other:?}"))))
+            }
+        }
+    }
+}
+
+/// Holds the number of values of one report against what is taken.
+pub(crate) fn check_count(count: usize) -> Result<(), Cut> {
+    if count > MAX_METRICS {
+        let reason = format!("{count} values were reported at once; at most {MAX_METRICS} are taken");
+        return Err(Cut::Senseless(reason));
+    }
+    Ok(())
+}

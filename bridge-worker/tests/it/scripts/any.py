@@ -1,0 +1,110 @@
+"""A script as one finds them: it prints what it likes, and its result at the end."""
+
+import argparse
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+parser = argparse.ArgumentParser()
+parser.add_argument("--bridge-op", required=True)
+op = parser.parse_args().bridge_op
+text = sys.stdin.read()
+question = json.loads(text)
+payload = question["payload"]
+print("loading ...", {"not": "json"}, flush=True)
+
+
+def result(**more):
+    return {
+        "status": "success",
+        "best_architecture": {"layers": [16]},
+        "best_metric": 0.8,
+        "completed_trials": 2,
+        "population_history": [],
+        "artifacts": [],
+        "metadata": {},
+        **more,
+    }
+
+
+def told():
+    """What a script can see of how it was called."""
+    in_environment = os.environ.get("CEREBROS_BRIDGE_PAYLOAD")
+    return {
+        "op": [op, question["op"], os.environ["CEREBROS_BRIDGE_OP"]],
+        "bytes": len(text),
+        "same_in_environment": None if in_environment is None else in_environment == text,
+        "variables": sorted(name for name in os.environ if name.startswith("CEREBROS_BRIDGE_")),
+        "secrets": [name for name in os.environ if "NATS" in name or "SECRET" in name],
+        "unbuffered": os.environ.get("PYTHONUNBUFFERED"),
+        "fields": sorted(payload),
+    }
+
+
+def chatter():
+    print("epoch 1/2 {loss: 0.4}")
+    json.dump(result(metadata=told()), sys.stdout, indent=2)
+    print("\nbye")
+
+
+def trials():
+    listed = [{"trial_id": "a", "metrics": {"accuracy": 0.8}}, {"status": "failed", "error": "no"}]
+    print(json.dumps(result(trials=listed)))
+
+
+def failed():
+    print(json.dumps({"status": "failed", "error": "the cluster said no", "metadata": {}}))
+
+
+def exits_with_a_result():
+    print("about to break", file=sys.stderr)
+    print(json.dumps(result()))
+    sys.exit(3)
+
+
+def no_result():
+    print("all is well")
+
+
+def garbage():
+    os.write(1, b'{"status": "success", \xff\xfe {{{')
+
+
+def hangs_with_a_grandchild():
+    """Deaf to SIGTERM, like the process it starts."""
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
+    time.sleep(600)
+
+
+def loud():
+    for _ in range(300):
+        print("x" * 100_000)
+    print(json.dumps(result()))
+
+
+def train():
+    print(json.dumps({"metrics": {"accuracy": payload["params"]["x"]}}), flush=True)
+    answer = {
+        "status": "success",
+        "metrics": {"accuracy": payload["params"]["x"]},
+        "warnings": ["w"],
+    }
+    answer["reports"] = [{"metrics": {"loss": 0.5}, "step": 0}]
+    print(json.dumps(answer))
+
+
+def fails_if_told():
+    if payload["params"]["x"] == "bad":
+        print(json.dumps({"status": "failed", "error": "x is bad"}))
+    else:
+        print(json.dumps({"accuracy": 0.5}))
+
+
+if op == "train":
+    fails_if_told() if isinstance(payload["params"]["x"], str) else train()
+else:
+    globals()[payload["spec"]["search_space"]["kind"]]()
