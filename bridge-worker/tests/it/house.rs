@@ -75,6 +75,8 @@ impl House {
             .env("CEREBROS_DATA_DIR", self.scratch.path())
             .env("CEREBROS_PYTHON", python)
             .env("CEREBROS_REPO", fixtures)
+            // A test that wants one says so: each costs the time of an import.
+            .env("CEREBROS_SPARES", "0")
             .env("RUST_LOG", "info")
             .stdin(Stdio::null())
             .stdout(Stdio::null())

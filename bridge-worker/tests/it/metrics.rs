@@ -36,6 +36,8 @@ async fn children_and_calls_are_counted_by_slot_and_by_end() {
         .worker(&[
             "--slots",
             "2",
+            "--spares",
+            "1",
             "--preload",
             "noop",
             "--allow-entrypoint",
