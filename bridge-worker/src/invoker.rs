@@ -38,7 +38,7 @@ pub enum Way {
 pub enum FallbackTo {
     /// A Python process for each call
     Subprocess,
-    /// The run fails
+    /// Nothing: runs are given back, and none are taken
     None,
 }
 
@@ -48,7 +48,7 @@ pub struct Invoker {
     way: Way,
     /// The script of processes for one call.
     script: Arc<ScriptSettings>,
-    /// The same, for when children do not start; `None` when that fails the run.
+    /// The same, for when children do not start; `None` when nothing else is wanted.
     reserve: Option<Arc<ScriptSettings>>,
     fallback: Mutex<Fallback>,
 }

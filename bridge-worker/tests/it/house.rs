@@ -87,6 +87,16 @@ impl House {
         WorkerProcess { child }
     }
 
+    /// Resolves when a worker has written `words` into its log.
+    pub(crate) async fn says_in_its_log(&self, words: &str) {
+        let what = format!("a worker says {words:?}");
+        wait_until(&what, PATIENCE, async || {
+            let log = std::fs::read_to_string(self.scratch.join("worker.log")).ok()?;
+            log.contains(words).then_some(())
+        })
+        .await;
+    }
+
     /// Publishes bytes as any NATS client would: no headers, no acknowledgement asked for.
     pub(crate) async fn publish_plain(&self, subject: &'static str, payload: impl Into<Bytes>) {
         self.broker.client.publish(subject, payload.into()).await.unwrap();

@@ -181,11 +181,7 @@ async fn a_second_signal_stops_what_is_training_at_once_and_the_run_goes_on_else
     house.request(endless("twice")).await;
     training(&house, "twice").await;
     worker.signal(Signal::SIGTERM);
-    wait_until("the worker drains", PATIENCE, async || {
-        let log = std::fs::read_to_string(house.scratch.join("worker.log")).unwrap();
-        log.contains("a second signal stops at once").then_some(())
-    })
-    .await;
+    house.says_in_its_log("a second signal stops at once").await;
     worker.signal(Signal::SIGTERM);
     let status = tokio::time::timeout(Duration::from_secs(5), worker.child.wait()).await.unwrap().unwrap();
     assert_eq!(status.code(), Some(143), "it was told not to wait");
