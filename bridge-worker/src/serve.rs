@@ -203,9 +203,14 @@ async fn warm(slots: Arc<Slots>, invoker: Arc<Invoker>, python_up: service_kit::
     loop {
         match slots.warm().await {
             Ok(()) => return python_up.ready(),
+            // Calls are made all the same, and try the children again now and then. Warming would take every slot for it.
+            Err(error @ StartError::NotReady { .. }) if invoker.falls_back() => {
+                tracing::warn!(%error, "Python children do not start; calls fall back to processes of their own");
+                return python_up.ready();
+            }
             Err(error @ (StartError::Spawn { .. } | StartError::NotReady { .. })) => {
                 tracing::error!(%error, "Python children do not start");
-                if invoker.falls_back() { python_up.ready() } else { python_up.not_ready(error) }
+                python_up.not_ready(error);
             }
         }
         tokio::time::sleep(pause).await;
