@@ -56,7 +56,11 @@ impl Footing {
         }
         match self.slots.warm().await {
             Ok(()) => Ok(()),
-            Err(error) => self.invoker.falls_back(&error).await,
+            Err(error) => {
+                self.invoker.falls_back(&error).await?;
+                tracing::warn!(%error, "Python children do not start; calls fall back to processes of their own");
+                Ok(())
+            }
         }
     }
 

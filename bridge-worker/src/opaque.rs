@@ -39,8 +39,8 @@ pub use checks::{Told, check};
 pub(crate) struct OpaqueRun {
     entry: String,
     conduct: Mutex<Conduct>,
-    /// Trials of earlier attempts.
-    known: Vec<TrialReported>,
+    /// Trials of earlier attempts and calls, which the next call is told of.
+    known: Mutex<Vec<TrialReported>>,
     pub(crate) resumed: u32,
     /// Calls, this attempt's and those of earlier ones, that were to be made again.
     tries: u32,
@@ -64,7 +64,7 @@ impl OpaqueRun {
             entry: entry.to_owned(),
             resumed: conduct.counts().0,
             conduct: Mutex::new(conduct),
-            known,
+            known: Mutex::new(known),
             tries: checkpoint.run_tries,
             told: None,
             files: Vec::new(),
@@ -84,6 +84,9 @@ impl OpaqueRun {
         loop {
             let (outcome, workdir) = self.call(attempt, &mut outside, &stop, reporter).await;
             self.conduct().rest();
+            if self.conduct().order().is_some() {
+                break;
+            }
             let failure = match outcome {
                 Outcome::Over { result, printed } => {
                     self.printed = printed;
@@ -252,6 +255,10 @@ impl OpaqueRun {
         let conduct = self.conduct();
         let (completed, failed) = conduct.counts();
         Progress { completed, failed, best: conduct.best().map(|best| (best.number, best.objective)) }
+    }
+
+    fn known(&self) -> std::sync::MutexGuard<'_, Vec<TrialReported>> {
+        self.known.lock().expect("nobody panics while holding the trials")
     }
 
     fn conduct(&self) -> std::sync::MutexGuard<'_, Conduct> {

@@ -74,6 +74,7 @@ impl<'a> SearchCall<'a> {
         check_event(&event).map_err(|reason| Cut::Senseless(format!("report_trial: {reason}")))?;
         self.attempt.announcer.say(&[event]).await.map_err(Cut::Unsaid)?;
         let order = self.run.conduct().count(number, &trial);
+        self.run.known().push(trial);
         (self.told)(order);
         Ok(Step::NextPart)
     }
@@ -145,7 +146,7 @@ impl Topic for SearchCall<'_> {
                 workdir: self.workdir.to_owned(),
                 budget: serde_json::to_value(&plan.request.budget).expect("a budget is plain data"),
             },
-            search: Some(arguments(plan, attempt, &self.run.known, clock::now())),
+            search: Some(arguments(plan, attempt, &self.run.known(), clock::now())),
         }
     }
 

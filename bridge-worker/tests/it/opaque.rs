@@ -193,6 +193,8 @@ async fn a_process_that_dies_once_is_called_again_and_known_trials_are_stored_on
     let events = house.events("once").await;
     let retries = events.iter().filter(|event| matches!(event, Event::RunException(e) if e.will_retry));
     assert_eq!((retries.count(), house.trials("once").await.len()), (1, 1));
+    let (finalized, _) = completed(&house, "once").await;
+    assert_eq!(finalized.payload.0["metadata"]["known"], json!([0]), "the second call is told of it");
     worker.stop().await;
 }
 
