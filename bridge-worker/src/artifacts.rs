@@ -57,6 +57,20 @@ impl Artifacts {
         Ok(Self { store })
     }
 
+    /// The store itself, for whoever reads from it.
+    pub(crate) fn store(&self) -> &ObjectStore {
+        &self.store
+    }
+
+    /// Names of a run's files, `<run>/<trial>/<name>`, as many as a message can show.
+    pub(crate) async fn names_of(&self, run: &RunId) -> Vec<String> {
+        const MAX_SHOWN: usize = 20;
+        let mut names: Vec<String> = self.of_run(run).await.into_iter().map(|object| object.name).collect();
+        names.sort();
+        names.truncate(MAX_SHOWN);
+        names
+    }
+
     /// Uploads a file of a trial under `<run>/<trial>/<name>` after checking that it lies in the trial's directory and
     /// is what was announced.
     pub async fn keep(

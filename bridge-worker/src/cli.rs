@@ -82,6 +82,12 @@ impl ServeArgs {
         std::path::absolute(&chosen).unwrap_or(chosen)
     }
 
+    /// Directory that data sets given by path lie in, absolute because children run elsewhere.
+    pub fn dataset_dir(&self) -> PathBuf {
+        let chosen = self.dataset_dir.clone().unwrap_or_else(|| self.broker.data_dir.join("datasets"));
+        std::path::absolute(&chosen).unwrap_or(chosen)
+    }
+
     /// A name for this process in events: unique on one machine and, by its random part, everywhere.
     pub fn worker_id(&self) -> String {
         let random = uuid::Uuid::now_v7().simple().to_string();

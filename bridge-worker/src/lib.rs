@@ -20,6 +20,7 @@ pub mod child;
 mod cli;
 pub mod control;
 mod course;
+pub mod datasets;
 mod ending;
 pub mod fault;
 pub mod gauges;

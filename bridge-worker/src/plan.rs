@@ -7,6 +7,8 @@ use schemas::event::{Direction, RunRequested};
 use schemas::{Failure, FailureClass, RunId, Stage};
 use search::{Plan, SearchSpace, Settings};
 
+use crate::datasets::Located;
+
 /// Limit of one trial when the request sets none; a run of days may have it, a hang must not be endless.
 pub const DEFAULT_MAX_TRIAL_SECONDS: f64 = 24.0 * 3600.0;
 
@@ -25,6 +27,8 @@ pub struct RunPlan {
     pub search: Plan,
     /// Limit of one trial in seconds.
     pub max_trial_seconds: f64,
+    /// The file to train on, once it was found; none while the data set is a bundled one.
+    pub dataset: Option<Located>,
 }
 
 impl RunPlan {
@@ -91,6 +95,7 @@ pub fn plan(run_id: &RunId, request: &RunRequested, allowed: &Allowed) -> Result
         seed,
         search,
         max_trial_seconds,
+        dataset: None,
     })
 }
 

@@ -21,6 +21,7 @@ use crate::artifacts::Artifacts;
 use crate::child::{ChildSettings, StartError};
 use crate::cli::ServeArgs;
 use crate::control::take_cancel_requests;
+use crate::datasets::Datasets;
 use crate::fault::Faults;
 use crate::gauges::Gauges;
 use crate::in_hand::{self, InHand};
@@ -107,6 +108,7 @@ async fn assemble(
         registry,
         slots,
         artifacts,
+        datasets: Datasets::new(args.dataset_dir(), work.join(&*id).join("fetched")),
         workdirs: Workdirs::under(work.join(&*id)),
         id,
         in_hand,
@@ -127,13 +129,12 @@ fn child_settings(args: &ServeArgs) -> Result<ChildSettings, CliError> {
     let runtime =
         runtime::lay_out(&data_dir.join("runtime")).map_err(|error| unwritable(data_dir, &error))?;
     let runtime = std::path::absolute(&runtime).map_err(|error| unwritable(&runtime, &error))?;
-    let dataset_dir = args.dataset_dir.clone().unwrap_or_else(|| data_dir.join("datasets"));
     let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     Ok(ChildSettings {
         python: args.python.clone(),
         runtime,
         preload: args.preload.clone(),
-        dataset_dir: std::path::absolute(&dataset_dir).ok(),
+        dataset_dir: Some(args.dataset_dir()),
         extra_paths: args
             .repo
             .iter()

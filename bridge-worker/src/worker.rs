@@ -10,6 +10,7 @@ use service_kit::publish::Publisher;
 use service_kit::registry::{Held, Registry, RegistryError, RunRecord};
 
 use crate::artifacts::Artifacts;
+use crate::datasets::Datasets;
 use crate::fault::Faults;
 use crate::gauges::Gauges;
 use crate::in_hand::InHand;
@@ -32,6 +33,8 @@ pub struct Worker {
     pub slots: Arc<Slots>,
     /// Where their files go.
     pub artifacts: Artifacts,
+    /// Where data sets are found.
+    pub datasets: Datasets,
     /// Directories for trials to work in.
     pub workdirs: Arc<Workdirs>,
     /// Which requests are in hand, for whoever is started after us.

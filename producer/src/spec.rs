@@ -99,7 +99,8 @@ fn check_fields(fields: &Map<String, Value>) -> (Map<String, Value>, Vec<Finding
     let mut sound = Map::new();
     let mut findings = Vec::new();
     if !fields.contains_key("dataset_id") {
-        let help = format!("name one of {}, or a .csv or .npz file", schemas::dataset::BUNDLED.join(", "));
+        let help =
+            format!("name one of {}, or a .csv, .npz or .parquet file", schemas::dataset::BUNDLED.join(", "));
         findings.push(Finding::new("missing-field", "dataset_id", "required and missing").help(help));
     }
     for (key, value) in fields {

@@ -15,7 +15,7 @@ use tokio::time::Instant;
 use super::{Trial, stopped};
 use crate::announce::Unsaid;
 use crate::artifacts::{Announced, MAX_FILES};
-use crate::child::protocol::{Call, CallResult, FromChild, ToChild, TrialContext};
+use crate::child::protocol::{Call, CallResult, DatasetFile, FromChild, ToChild, TrialContext};
 use crate::child::{Child, Lost, StartError};
 use crate::slots::Lease;
 use crate::supervisor::Stop;
@@ -266,6 +266,7 @@ impl<'a> Conversation<'a> {
                 objective: plan.request.objective.clone(),
                 direction: plan.direction.as_str(),
                 dataset_id: plan.request.dataset_id.clone(),
+                dataset: plan.dataset.as_ref().map(DatasetFile::from),
                 workdir: self.workdir.to_owned(),
                 budget: serde_json::to_value(&plan.request.budget).expect("a budget is plain data"),
             },

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use bridge_worker::artifacts::Artifacts;
 use bridge_worker::child::ChildSettings;
+use bridge_worker::datasets::Datasets;
 use bridge_worker::fault::{Fault, Faults};
 use bridge_worker::gauges::Gauges;
 use bridge_worker::in_hand::InHand;
@@ -41,6 +42,7 @@ pub(crate) async fn worker(house: &House, id: &str, slots: Arc<Slots>, faults: F
         registry: house.registry.clone(),
         slots,
         artifacts: Artifacts::open(&house.broker).await.unwrap(),
+        datasets: Datasets::new(root.join("datasets"), root.join("fetched")),
         in_hand: InHand::open(&root).unwrap(),
         workdirs: Workdirs::under(root),
         retries: RetryPolicy { max_retries: 2, backoff: Duration::from_millis(20) },
