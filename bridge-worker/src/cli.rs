@@ -4,8 +4,12 @@ use std::path::PathBuf;
 
 use service_kit::config::{BrokerArgs, GateArgs};
 use service_kit::health::HealthArgs;
+use service_kit::output::Format;
 use service_kit::program::{self, Kind};
 use service_kit::wire::WireArgs;
+
+use crate::cache::CacheArgs;
+use crate::validate::ValidateArgs;
 
 /// Takes run requests, trains candidates in warm Python processes, and emits every trial as an event.
 #[derive(Debug, clap::Parser)]
@@ -21,6 +25,8 @@ pub struct Cli {
 pub enum Command {
     /// Serve run requests until told to stop (two signals: drain, then now)
     Serve(Box<ServeArgs>),
+    /// Check whether a worker with these flags could do its work, one line per check
+    Validate(Box<ValidateArgs>),
     /// Ask a running worker for its health, for container health checks: exit 0 when ready
     Probe(ProbeArgs),
 }
@@ -64,6 +70,9 @@ pub struct ServeArgs {
     /// Pause before the second try in milliseconds; it doubles
     #[arg(long, env = "CEREBROS_RETRY_BACKOFF_MS", value_name = "MS", default_value_t = 750)]
     pub retry_backoff_ms: u64,
+    /// What is kept of results.
+    #[command(flatten)]
+    pub cache: CacheArgs,
     /// How events are written.
     #[command(flatten)]
     pub wire: WireArgs,
@@ -104,6 +113,10 @@ pub struct ProbeArgs {
 }
 
 impl program::Cli for Cli {
+    fn output(&self) -> Option<Format> {
+        self.command.output()
+    }
+
     fn kind(&self) -> Kind {
         self.command.kind()
     }
@@ -114,7 +127,15 @@ impl Command {
     pub fn kind(&self) -> Kind {
         match self {
             Self::Serve(_) => Kind::Service,
-            Self::Probe(_) => Kind::Client,
+            Self::Validate(_) | Self::Probe(_) => Kind::Client,
+        }
+    }
+
+    /// The output format that was asked for.
+    pub fn output(&self) -> Option<Format> {
+        match self {
+            Self::Validate(args) => args.format(),
+            Self::Serve(_) | Self::Probe(_) => None,
         }
     }
 }

@@ -16,6 +16,7 @@ pub mod announce;
 pub mod artifacts;
 pub mod asked;
 pub mod best;
+pub mod cache;
 pub mod child;
 mod cli;
 pub mod control;
@@ -39,11 +40,13 @@ pub mod slots;
 pub mod steps;
 pub mod supervisor;
 pub mod trial;
+mod validate;
 pub mod vitals;
 pub mod workdir;
 pub mod worker;
 
 pub use cli::{Cli, Command, ProbeArgs, ServeArgs};
+pub use validate::ValidateArgs;
 
 use service_kit::error::CliError;
 use service_kit::exit::Exit;
@@ -56,6 +59,7 @@ use service_kit::shutdown::Shutdown;
 pub async fn run(command: Command, shutdown: Shutdown) -> Result<Exit, CliError> {
     match command {
         Command::Serve(args) => serve::serve(*args, shutdown).await,
+        Command::Validate(args) => validate::validate(*args).await,
         Command::Probe(args) => service_kit::health::probe(args.http, "/readyz").await.map(|_| Exit::Done),
     }
 }

@@ -124,7 +124,7 @@ async fn assemble(
     })
 }
 
-fn child_settings(args: &ServeArgs) -> Result<ChildSettings, CliError> {
+pub(crate) fn child_settings(args: &ServeArgs) -> Result<ChildSettings, CliError> {
     let data_dir = &args.broker.data_dir;
     let runtime =
         runtime::lay_out(&data_dir.join("runtime")).map_err(|error| unwritable(data_dir, &error))?;

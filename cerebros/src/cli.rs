@@ -98,8 +98,8 @@ impl program::Cli for Cli {
             Command::Dlq { command } => command.output(),
             Command::Events { command } => command.format(),
             Command::Schemas { command } => command.format(),
+            Command::Worker { command } => command.output(),
             Command::Up(_)
-            | Command::Worker { .. }
             | Command::Sink { .. }
             | Command::Classifier { .. }
             | Command::Completions { .. } => None,

@@ -14,3 +14,4 @@ mod sharing;
 mod steps;
 mod takeover;
 mod tries;
+mod validate;
