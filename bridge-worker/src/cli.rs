@@ -9,6 +9,7 @@ use service_kit::program::{self, Kind};
 use service_kit::wire::WireArgs;
 
 use crate::cache::CacheArgs;
+use crate::oneshot::RunArgs;
 use crate::validate::ValidateArgs;
 
 /// Takes run requests, trains candidates in warm Python processes, and emits every trial as an event.
@@ -25,6 +26,8 @@ pub struct Cli {
 pub enum Command {
     /// Serve run requests until told to stop (two signals: drain, then now)
     Serve(Box<ServeArgs>),
+    /// Carry out one search here, then exit with its result: the entry point of a Kubernetes Job
+    Run(Box<RunArgs>),
     /// Check whether a worker with these flags could do its work, one line per check
     Validate(Box<ValidateArgs>),
     /// Ask a running worker for its health, for container health checks: exit 0 when ready
@@ -97,11 +100,16 @@ impl ServeArgs {
         std::path::absolute(&chosen).unwrap_or(chosen)
     }
 
-    /// A name for this process in events: unique on one machine and, by its random part, everywhere.
+    /// A name for this process in events.
     pub fn worker_id(&self) -> String {
-        let random = uuid::Uuid::now_v7().simple().to_string();
-        format!("worker-{}-{}", std::process::id(), &random[random.len() - 6..])
+        process_id("worker")
     }
+}
+
+/// A name for this process: unique on one machine and, by its random part, everywhere.
+pub(crate) fn process_id(kind: &str) -> String {
+    let random = uuid::Uuid::now_v7().simple().to_string();
+    format!("{kind}-{}-{}", std::process::id(), &random[random.len() - 6..])
 }
 
 /// Flags of `probe`.
@@ -127,13 +135,14 @@ impl Command {
     pub fn kind(&self) -> Kind {
         match self {
             Self::Serve(_) => Kind::Service,
-            Self::Validate(_) | Self::Probe(_) => Kind::Client,
+            Self::Run(_) | Self::Validate(_) | Self::Probe(_) => Kind::Client,
         }
     }
 
     /// The output format that was asked for.
     pub fn output(&self) -> Option<Format> {
         match self {
+            Self::Run(args) => args.format(),
             Self::Validate(args) => args.format(),
             Self::Serve(_) | Self::Probe(_) => None,
         }

@@ -104,7 +104,7 @@ impl Course {
         if DatasetRef::parse(&plan.request.dataset_id).is_err() {
             return Ok(None);
         }
-        let located = worker.datasets.locate(Some(&worker.artifacts), &plan.request.dataset_id).await;
+        let located = worker.datasets.locate(&worker.artifacts, &plan.request.dataset_id).await;
         located.map_err(|error| match error {
             NotLocated::Refused(failure) => refused(failure),
             NotLocated::Unavailable(reason) => again(reason),

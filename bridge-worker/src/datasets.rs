@@ -73,7 +73,7 @@ impl Datasets {
     /// See [`NotLocated`].
     pub async fn locate(
         &self,
-        artifacts: Option<&Artifacts>,
+        artifacts: &Artifacts,
         dataset_id: &str,
     ) -> Result<Option<Located>, NotLocated> {
         let asked = DatasetRef::parse(dataset_id).map_err(|error| refused(error.to_string()))?;
@@ -100,12 +100,7 @@ impl Datasets {
         Ok(Located { name, path, sha256, _hold: None })
     }
 
-    async fn fetch(&self, artifacts: Option<&Artifacts>, object: &str) -> Result<Located, NotLocated> {
-        let Some(artifacts) = artifacts else {
-            let message =
-                format!("data set \"artifact:{object}\" lies in the artefact store, which needs a broker");
-            return Err(refused(message));
-        };
+    async fn fetch(&self, artifacts: &Artifacts, object: &str) -> Result<Located, NotLocated> {
         let (path, sha256, hold) = self.fetched.get(artifacts, object).await?;
         Ok(Located { name: object.to_owned(), path, sha256, _hold: Some(hold) })
     }

@@ -28,6 +28,7 @@ pub mod gauges;
 mod halt;
 pub mod in_hand;
 pub mod lease;
+pub mod oneshot;
 pub mod plan;
 pub mod queue;
 pub mod request;
@@ -59,6 +60,7 @@ use service_kit::shutdown::Shutdown;
 pub async fn run(command: Command, shutdown: Shutdown) -> Result<Exit, CliError> {
     match command {
         Command::Serve(args) => serve::serve(*args, shutdown).await,
+        Command::Run(args) => oneshot::run(*args, shutdown).await,
         Command::Validate(args) => validate::validate(*args).await,
         Command::Probe(args) => service_kit::health::probe(args.http, "/readyz").await.map(|_| Exit::Done),
     }

@@ -31,6 +31,7 @@ use crate::trial::Trial;
 use crate::vitals::Vitals;
 use crate::worker::Worker;
 
+pub(crate) use progress::told;
 use progress::{Clock, Reporter};
 
 /// How long trials under way may go on after the worker was asked to drain.
@@ -272,7 +273,7 @@ impl Run {
             files: best.as_ref().map(|trial| self.best.files_of(trial.number)).unwrap_or_default(),
             best,
             kept: self.best.places(),
-            history: progress::told(self.supervisor.history()),
+            history: told(self.supervisor.history()),
             took: self.spent + self.began.elapsed(),
             is_opened: true,
             has_leftovers: self.record.attempt > 1,
@@ -280,7 +281,7 @@ impl Run {
     }
 }
 
-async fn until(moment: Option<Instant>) {
+pub(crate) async fn until(moment: Option<Instant>) {
     match moment {
         Some(moment) => tokio::time::sleep_until(moment).await,
         None => std::future::pending().await,
@@ -288,7 +289,7 @@ async fn until(moment: Option<Instant>) {
 }
 
 /// A trial's task panicked: a defect of ours, which must not leave the run hanging.
-fn panicked(error: &tokio::task::JoinError) -> Input {
+pub(crate) fn panicked(error: &tokio::task::JoinError) -> Input {
     tracing::error!(%error, "a trial's task ended abnormally");
     let message = format!("a trial could not be carried out: {error}");
     Input::Abort(schemas::Failure::new(schemas::FailureClass::Unknown, schemas::Stage::Execute, message))

@@ -33,7 +33,7 @@ use crate::workdir::Workdirs;
 use crate::worker::Worker;
 
 /// How long a service waits for its broker at the start.
-const BROKER_PATIENCE: Duration = Duration::from_secs(30);
+pub(crate) const BROKER_PATIENCE: Duration = Duration::from_secs(30);
 /// Runs in hand per slot while a slot is free: while one run's events are being confirmed, another trains.
 const RUNS_PER_SLOT: usize = 4;
 /// Runs in hand at least allowed while they share slots that are all in use. Each of them takes its turns; what is in
@@ -65,7 +65,7 @@ pub(crate) async fn serve(args: ServeArgs, shutdown: Shutdown) -> Result<Exit, C
     let broker = Broker::connect(&target, "bridge-worker", BROKER_PATIENCE).await?;
     topology::ensure(&broker).await?;
     broker_up.ready();
-    let worker = Arc::new(assemble(&args, broker, slots, &metrics).await?);
+    let worker = Arc::new(assemble(&args, args.worker_id().into(), broker, slots, &metrics).await?);
     tracing::info!(worker = &*worker.id, slots = worker.slots.count(), http = %address, "worker ready");
     let mut helpers = JoinSet::new();
     helpers.spawn(take_cancel_requests(worker.clone(), shutdown.clone()));
@@ -88,8 +88,9 @@ pub(crate) async fn serve(args: ServeArgs, shutdown: Shutdown) -> Result<Exit, C
     Ok(Exit::Done)
 }
 
-async fn assemble(
+pub(crate) async fn assemble(
     args: &ServeArgs,
+    id: Arc<str>,
     broker: Broker,
     slots: Arc<Slots>,
     metrics: &Metrics,
@@ -98,7 +99,6 @@ async fn assemble(
         CliError::new("artifacts-missing", Exit::Unreachable, "the artefact store cannot be opened")
             .because(reason)
     })?;
-    let id: Arc<str> = args.worker_id().into();
     let work = args.workdir();
     let in_hand = InHand::open(&work.join(&*id)).map_err(|error| unwritable(&work, &error))?;
     let registry = Registry::open(&broker).await?;

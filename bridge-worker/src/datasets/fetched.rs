@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use async_nats::jetstream::object_store::{GetErrorKind, InfoErrorKind, ObjectInfo};
+use async_nats::jetstream::object_store::{GetErrorKind, InfoErrorKind, ObjectInfo, ObjectStore};
 use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE;
 use schemas::RunId;
@@ -54,7 +54,12 @@ impl Fetched {
         artifacts: &Artifacts,
         object: &str,
     ) -> Result<(PathBuf, String, Arc<Hold>), NotLocated> {
-        let asked = tokio::time::timeout(INFO_LIMIT, artifacts.store().info(object)).await;
+        let Some(store) = artifacts.store() else {
+            let reason =
+                format!("data set \"artifact:{object}\" lies in the artefact store, which needs a broker");
+            return Err(refused(reason));
+        };
+        let asked = tokio::time::timeout(INFO_LIMIT, store.info(object)).await;
         let info = match asked {
             Ok(Ok(info)) => info,
             Ok(Err(error))
@@ -73,7 +78,7 @@ impl Fetched {
             Some(hold) if path.exists() => hold,
             Some(_) | None => {
                 make_room(&mut kept, bytes_of(&info)).await?;
-                let fetch = fetch(artifacts, object, &sha256, &path);
+                let fetch = fetch(store, object, &sha256, &path);
                 tokio::time::timeout(FETCH_LIMIT, fetch)
                     .await
                     .unwrap_or_else(|_| Err(silent(&"it takes too long")))?;
@@ -113,11 +118,11 @@ fn surplus(kept: &BTreeMap<PathBuf, Kept>, bytes: u64) -> Vec<PathBuf> {
     surplus
 }
 
-async fn fetch(artifacts: &Artifacts, object: &str, sha256: &str, path: &Path) -> Result<(), NotLocated> {
+async fn fetch(store: &ObjectStore, object: &str, sha256: &str, path: &Path) -> Result<(), NotLocated> {
     let partial = path.with_extension("partial");
     let unwritable =
         |error: std::io::Error| NotLocated::Unavailable(format!("{}: {error}", partial.display()));
-    let mut source = artifacts.store().get(object).await.map_err(|error| match error.kind() {
+    let mut source = store.get(object).await.map_err(|error| match error.kind() {
         GetErrorKind::NotFound | GetErrorKind::InvalidName | GetErrorKind::BucketLink => {
             refused(format!("data set \"artifact:{object}\" was removed meanwhile"))
         }

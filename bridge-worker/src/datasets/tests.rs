@@ -18,8 +18,13 @@ fn house(scratch: &Scratch) -> Datasets {
     Datasets::new(directory, scratch.join("fetched"))
 }
 
+/// A place for files that is no store.
+fn nowhere() -> Artifacts {
+    Artifacts::in_directory(PathBuf::new())
+}
+
 async fn refusal(datasets: &Datasets, name: &str) -> String {
-    match datasets.locate(None, name).await {
+    match datasets.locate(&nowhere(), name).await {
         Err(NotLocated::Refused(failure)) => {
             assert_eq!((failure.class, failure.stage), (FailureClass::Validation, Stage::Validate));
             failure.message
@@ -32,11 +37,11 @@ async fn refusal(datasets: &Datasets, name: &str) -> String {
 async fn a_file_is_found_with_its_name_within_the_directory_and_its_hash() {
     let scratch = Scratch::new();
     let datasets = house(&scratch);
-    let found = datasets.locate(None, "sub/../x.csv").await;
+    let found = datasets.locate(&nowhere(), "sub/../x.csv").await;
     assert!(matches!(found, Err(NotLocated::Refused(_))), "two dots are refused by the name alone");
-    let found = datasets.locate(None, "./x.csv").await.unwrap().unwrap();
+    let found = datasets.locate(&nowhere(), "./x.csv").await.unwrap().unwrap();
     assert_eq!((found.name.as_str(), found.sha256.as_str()), ("x.csv", SHA256_OF_X));
-    assert!(datasets.locate(None, "digits").await.unwrap().is_none());
+    assert!(datasets.locate(&nowhere(), "digits").await.unwrap().is_none());
 }
 
 #[tokio::test]
@@ -44,7 +49,7 @@ async fn a_checksum_of_either_case_holds_and_a_wrong_one_names_the_right_one() {
     let scratch = Scratch::new();
     let datasets = house(&scratch);
     let upper = SHA256_OF_X.to_uppercase();
-    assert!(datasets.locate(None, &format!("x.csv#sha256={upper}")).await.unwrap().is_some());
+    assert!(datasets.locate(&nowhere(), &format!("x.csv#sha256={upper}")).await.unwrap().is_some());
     let message = refusal(&datasets, &format!("x.csv#sha256={}", "0".repeat(64))).await;
     assert!(message.contains(SHA256_OF_X) && message.contains("dataset_id"), "{message}");
 }
@@ -53,9 +58,9 @@ async fn a_checksum_of_either_case_holds_and_a_wrong_one_names_the_right_one() {
 async fn a_file_that_was_changed_is_hashed_again() {
     let scratch = Scratch::new();
     let datasets = house(&scratch);
-    let before = datasets.locate(None, "x.csv").await.unwrap().unwrap().sha256;
+    let before = datasets.locate(&nowhere(), "x.csv").await.unwrap().unwrap().sha256;
     fs::write(scratch.join("data/x.csv"), "another").unwrap();
-    assert_ne!(datasets.locate(None, "x.csv").await.unwrap().unwrap().sha256, before);
+    assert_ne!(datasets.locate(&nowhere(), "x.csv").await.unwrap().unwrap().sha256, before);
 }
 
 #[tokio::test]
@@ -66,8 +71,8 @@ async fn a_missing_file_names_what_there_is() {
         message.contains("digits, iris, wine, breast_cancer, diabetes, sub/y.parquet, x.csv"),
         "{message}"
     );
-    let nowhere = Datasets::new(scratch.join("nowhere"), scratch.join("fetched"));
-    assert!(refusal(&nowhere, "x.csv").await.contains("nowhere"));
+    let elsewhere = Datasets::new(scratch.join("nowhere"), scratch.join("fetched"));
+    assert!(refusal(&elsewhere, "x.csv").await.contains("nowhere"));
 }
 
 #[tokio::test]

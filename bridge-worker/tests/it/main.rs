@@ -6,6 +6,7 @@ mod faults;
 mod growth;
 mod hostile;
 mod house;
+mod oneshot;
 mod python;
 mod races;
 mod refusals;

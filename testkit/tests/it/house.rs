@@ -4,10 +4,11 @@ use std::path::{Path, PathBuf};
 
 use testkit::workspace;
 
-const ROOMS: [&str; 10] = [
+const ROOMS: [&str; 11] = [
     "schemas",
     "search",
     "service-kit",
+    "run-spec",
     "producer",
     "bridge-worker",
     "mlflow-sink",

@@ -9,12 +9,13 @@
 //! - the contract itself (types, ranges, limits) is not repeated here: each field is decoded by `schemas`, alone,
 //!   so that one fault does not hide the next.
 //!
-//! Deliberately not here: reading files, choosing a run id, publishing.
+//! Only [`source_text`] reads anything. Deliberately not here: choosing a run id, publishing, running.
 
 mod assignment;
 mod finding;
 mod known;
 mod meaning;
+mod source;
 
 use schemas::cloudevents::Headers;
 use schemas::codec::{self, DecodeError, MAX_EVENT_BYTES};
@@ -24,6 +25,7 @@ use serde_json::{Map, Value, json};
 
 pub use assignment::{Assignment, NotAnAssignment};
 pub use finding::{Finding, refusal};
+pub use source::text_of as source_text;
 
 /// Stands in for the data set while another field is decoded alone.
 const ANY_DATASET: &str = "digits";
@@ -145,7 +147,7 @@ fn decode(spec: &Value) -> Result<(RunRequested, Vec<String>), DecodeError> {
     }
 }
 
-pub(crate) fn too_large(bytes: usize) -> Finding {
+fn too_large(bytes: usize) -> Finding {
     let reason = format!("{bytes} bytes or more, over the limit of {MAX_EVENT_BYTES}");
     Finding::new("too-large", "", reason).help("put large values into a file the trainer reads")
 }
