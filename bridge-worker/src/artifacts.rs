@@ -204,7 +204,7 @@ fn uri(object: &str) -> String {
     format!("nats://{ARTIFACTS_BUCKET}/{object}")
 }
 
-async fn read_checked(workdir: &Path, file: &Announced) -> Result<Vec<u8>, String> {
+pub(crate) async fn read_checked(workdir: &Path, file: &Announced) -> Result<Vec<u8>, String> {
     let describe = |error: std::io::Error| format!("{}: {error}", file.path.display());
     let real = tokio::fs::canonicalize(&file.path).await.map_err(describe)?;
     let home = tokio::fs::canonicalize(workdir).await.map_err(describe)?;

@@ -252,6 +252,7 @@ impl Run {
             announcer: self.announcer.clone(),
             place: self.place.clone(),
             artifacts: worker.artifacts.clone(),
+            cache: worker.cache.clone(),
             workdirs: worker.workdirs.clone(),
             vitals: self.vitals.clone(),
             retries: worker.retries,

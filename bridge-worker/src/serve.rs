@@ -18,6 +18,7 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use crate::artifacts::Artifacts;
+use crate::cache::ResultCache;
 use crate::child::{ChildSettings, StartError};
 use crate::cli::ServeArgs;
 use crate::control::take_cancel_requests;
@@ -44,6 +45,8 @@ const SHARED_RUNS: usize = 16;
 const SHARE_AFTER: Duration = Duration::from_millis(250);
 /// How often it is looked whether a slot has become free for another run.
 const CAPACITY_POLL: Duration = Duration::from_millis(5);
+/// Directory of the result cache, in the data directory. It may be removed at any time.
+pub(crate) const RESULTS: &str = "results";
 /// Port of the health endpoint.
 const HEALTH_PORT: u16 = 8000;
 
@@ -103,7 +106,11 @@ pub(crate) async fn assemble(
     let in_hand = InHand::open(&work.join(&*id)).map_err(|error| unwritable(&work, &error))?;
     let registry = Registry::open(&broker).await?;
     in_hand::give_back(&work, &broker, &registry).await;
+    let gauges = Gauges::new(metrics);
+    let results = args.broker.data_dir.join(RESULTS);
+    let cache = ResultCache::open(&args.cache, &results, slots.settings(), &gauges).await;
     Ok(Worker {
+        cache,
         publisher: Publisher::new(&broker, args.wire.encoding.into()),
         registry,
         slots,
@@ -118,7 +125,7 @@ pub(crate) async fn assemble(
         },
         allowed: Allowed { entrypoints: args.allow_entrypoint.clone() },
         gates: args.gates.gates()?,
-        gauges: Gauges::new(metrics),
+        gauges,
         faults: Faults::default(),
         broker,
     })

@@ -45,6 +45,11 @@ impl Slots {
         Arc::new(Self { settings, state, count, began: Instant::now() })
     }
 
+    /// How children are started.
+    pub fn settings(&self) -> &ChildSettings {
+        &self.settings
+    }
+
     /// How many slots there are.
     pub fn count(&self) -> usize {
         self.count

@@ -1,6 +1,7 @@
 //! One trial: its tries in slots, what it reports on the way, and the event it ends with.
 
 mod call;
+mod recall;
 mod report;
 
 use std::collections::BTreeMap;
@@ -17,6 +18,7 @@ use tokio::sync::watch;
 use crate::announce::{Announcer, Unsaid};
 use crate::artifacts::{Announced, Artifacts};
 use crate::best::BestSoFar;
+use crate::cache::ResultCache;
 use crate::child::protocol::CallResult;
 use crate::plan::RunPlan;
 use crate::resume::evaluation_of;
@@ -44,6 +46,8 @@ pub struct Trial {
     pub place: Arc<Place>,
     /// Where files go.
     pub artifacts: Artifacts,
+    /// What equal trials came to.
+    pub cache: Option<Arc<ResultCache>>,
     /// Directories for trials to work in.
     pub workdirs: Arc<Workdirs>,
     /// Where its child shows that it lives.
@@ -74,19 +78,29 @@ impl Trial {
                 Ok(workdir) => workdir,
                 Err(failure) => return Input::Abort(failure),
             };
-            let (result, files) = match self.attempt(&id, &workdir, &mut stop).await {
+            match self.recall(&id, workdir.path()).await {
+                Some(Ok((result, files))) => {
+                    return self.publish(&id, started_at, (Ok(result), files), workdir).await;
+                }
+                Some(Err(error)) => return unsaid(number, &error),
+                None => {}
+            }
+            let (result, files, reports) = match self.attempt(&id, &workdir, &mut stop).await {
                 Outcome::Dropped => {
                     let how = (*stop.borrow()).filter(|_| self.tried(&id) > 0).unwrap_or(Stop::Dropped);
                     return self.stopped_between_tries(&id, started_at, how).await;
                 }
                 Outcome::Unsaid(error) => return unsaid(number, &error),
                 Outcome::NoChild(failure) => return self.without_child(&id, failure).await,
-                Outcome::Over { result, files } => (result, files),
+                Outcome::Over { result, files, reports } => (result, files, reports),
             };
             let result = result.and_then(|result| self.judge(result));
             let failure = match &result {
                 Err(failure) => failure,
-                Ok(_) => return self.publish(&id, started_at, (result, files), workdir).await,
+                Ok(success) => {
+                    self.remember(&id, workdir.path(), success, (&files, reports)).await;
+                    return self.publish(&id, started_at, (result, files), workdir).await;
+                }
             };
             let tried = self.tried(&id) + 1;
             let Some(pause) = self.retries.next(failure, tried, self.chance()) else {

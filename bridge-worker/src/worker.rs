@@ -10,6 +10,7 @@ use service_kit::publish::Publisher;
 use service_kit::registry::{Held, Registry, RegistryError, RunRecord};
 
 use crate::artifacts::Artifacts;
+use crate::cache::ResultCache;
 use crate::datasets::Datasets;
 use crate::fault::Faults;
 use crate::gauges::Gauges;
@@ -35,6 +36,8 @@ pub struct Worker {
     pub artifacts: Artifacts,
     /// Where data sets are found.
     pub datasets: Datasets,
+    /// What equal trials came to.
+    pub cache: Option<Arc<ResultCache>>,
     /// Directories for trials to work in.
     pub workdirs: Arc<Workdirs>,
     /// Which requests are in hand, for whoever is started after us.

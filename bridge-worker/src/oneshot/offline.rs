@@ -12,6 +12,7 @@ use schemas::{Event, Failure, FailureClass, Stage};
 use search::{Pruning, Search};
 use service_kit::clock;
 use service_kit::error::CliError;
+use service_kit::metrics::Metrics;
 use service_kit::output;
 use service_kit::registry::RunRecord;
 use service_kit::registry::record::claim;
@@ -26,14 +27,16 @@ use crate::announce::Announcer;
 use crate::artifacts::Artifacts;
 use crate::asked::Asked;
 use crate::best::BestSoFar;
+use crate::cache::ResultCache;
 use crate::cli::process_id;
 use crate::datasets::{Datasets, NotLocated};
 use crate::ending;
+use crate::gauges::Gauges;
 use crate::halt::{Halt, completed, failed};
 use crate::plan::RunPlan;
 use crate::retry::RetryPolicy;
 use crate::run::{panicked, told, until};
-use crate::serve::child_settings;
+use crate::serve::{RESULTS, child_settings};
 use crate::slots::{Place, Slots};
 use crate::supervisor::{Command, Ending, Input, Limits, Stop, Supervisor};
 use crate::trial::Trial;
@@ -65,7 +68,11 @@ pub(super) async fn run(args: &RunArgs, mut plan: RunPlan, shutdown: &Shutdown) 
         })?;
     let slots = Slots::new(serve.slots(), child_settings(serve)?);
     let (sender, events) = mpsc::channel(UNHEARD_EVENTS);
-    let search = SearchHere::new(args, Arc::new(plan), (&id, &root), (&slots, artifacts), sender);
+    let results = serve.broker.data_dir.join(RESULTS);
+    let gauges = Gauges::new(&Metrics::new());
+    let cache = ResultCache::open(&serve.cache, &results, slots.settings(), &gauges).await;
+    let mut search = SearchHere::new(args, Arc::new(plan), (&id, &root), (&slots, artifacts), sender);
+    search.cache = cache;
     let listening = listen(outcome_of(&search.plan), search.plan.request.budget.max_trials, events);
     let (outcome, ()) = tokio::join!(listening, search.run(shutdown));
     slots.close().await;
@@ -94,6 +101,7 @@ struct SearchHere {
     supervisor: Supervisor,
     place: Arc<Place>,
     artifacts: Artifacts,
+    cache: Option<Arc<ResultCache>>,
     workdirs: Arc<Workdirs>,
     retries: RetryPolicy,
     pruning: Arc<Mutex<Pruning>>,
@@ -136,6 +144,7 @@ impl SearchHere {
             announcer: Arc::new(Announcer::without_broker(voice, listener)),
             supervisor: Supervisor::new(search, limits),
             place: Arc::new(slots.join(plan.request.priority)),
+            cache: None,
             workdirs: Workdirs::under(root.to_owned()),
             retries: RetryPolicy {
                 max_retries: args.serve.max_retries,
@@ -228,6 +237,7 @@ impl SearchHere {
             announcer: self.announcer.clone(),
             place: self.place.clone(),
             artifacts: self.artifacts.clone(),
+            cache: self.cache.clone(),
             workdirs: self.workdirs.clone(),
             vitals: Arc::new(Vitals::default()),
             retries: self.retries,

@@ -15,6 +15,7 @@ use tokio::time::Instant;
 use super::{Trial, stopped};
 use crate::announce::Unsaid;
 use crate::artifacts::{Announced, MAX_FILES};
+use crate::cache::entry::Report;
 use crate::child::protocol::{Call, CallResult, DatasetFile, FromChild, ToChild, TrialContext};
 use crate::child::{Child, Lost, StartError};
 use crate::slots::Lease;
@@ -36,6 +37,8 @@ pub(super) enum Outcome {
         result: Result<CallResult, Failure>,
         /// Files it announced.
         files: Vec<Announced>,
+        /// What it reported on the way.
+        reports: Vec<Report>,
     },
     /// Interrupted; the trial is not over.
     Dropped,
@@ -47,11 +50,13 @@ pub(super) enum Outcome {
 
 /// One call and what was said so far.
 pub(super) struct Conversation<'a> {
-    trial: &'a Trial,
+    pub(super) trial: &'a Trial,
     id: &'a TrialId,
     workdir: &'a Path,
     limit: Duration,
     files: Vec<Announced>,
+    /// What the result cache would have to say again.
+    pub(super) reports: Vec<Report>,
     /// The objective at the report that was its last, when the search stops the trial.
     pruned_at: Option<Real>,
 }
@@ -79,7 +84,7 @@ enum Cut {
 impl<'a> Conversation<'a> {
     pub(super) fn new(trial: &'a Trial, id: &'a TrialId, workdir: &'a Path) -> Self {
         let limit = Duration::try_from_secs_f64(trial.plan.max_trial_seconds).unwrap_or(Duration::MAX);
-        Self { trial, id, workdir, limit, files: Vec::new(), pruned_at: None }
+        Self { trial, id, workdir, limit, files: Vec::new(), reports: Vec::new(), pruned_at: None }
     }
 
     /// Trains in the leased slot. Afterwards the slot holds a child that is fit for the next trial, or none.
@@ -116,7 +121,7 @@ impl<'a> Conversation<'a> {
                 }
             }
         };
-        Outcome::Over { result, files: self.files }
+        Outcome::Over { result, files: self.files, reports: self.reports }
     }
 
     async fn talk(
@@ -186,6 +191,7 @@ impl<'a> Conversation<'a> {
                     return Err(Cut::TooMuch(metrics.len()));
                 }
                 let objective = metrics.get(&self.trial.plan.request.objective).copied();
+                self.note(step, &metrics);
                 let recorded_at = clock::now();
                 let event = |(name, value)| -> Event {
                     MetricReported {

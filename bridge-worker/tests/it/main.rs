@@ -1,6 +1,7 @@
 //! The worker as a program, on a real broker, with real Python children.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on says so by panicking")]
 
+mod cache;
 mod datasets;
 mod faults;
 mod growth;

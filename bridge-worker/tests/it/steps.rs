@@ -42,6 +42,7 @@ pub(crate) async fn worker(house: &House, id: &str, slots: Arc<Slots>, faults: F
         registry: house.registry.clone(),
         slots,
         artifacts: Artifacts::open(&house.broker).await.unwrap(),
+        cache: None,
         datasets: Datasets::new(root.join("datasets"), root.join("fetched")),
         in_hand: InHand::open(&root).unwrap(),
         workdirs: Workdirs::under(root),
