@@ -1,6 +1,7 @@
 //! Files a trial leaves behind, on their way into the object store.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_nats::jetstream::object_store::{ObjectInfo, ObjectMetadata, ObjectStore, UpdateMetadata};
@@ -52,7 +53,7 @@ pub struct Artifacts {
 #[derive(Clone)]
 enum Place {
     /// The object store.
-    Store(ObjectStore),
+    Store(Arc<ObjectStore>),
     /// A directory of this machine, for a search without a broker.
     Directory(PathBuf),
 }
@@ -62,7 +63,7 @@ impl Artifacts {
     pub async fn open(broker: &Broker) -> Result<Self, String> {
         let store =
             broker.jetstream.get_object_store(ARTIFACTS_BUCKET).await.map_err(|error| error.to_string())?;
-        Ok(Self { place: Place::Store(store) })
+        Ok(Self { place: Place::Store(Arc::new(store)) })
     }
 
     /// Files in a directory of this machine.

@@ -89,11 +89,9 @@ pub(crate) async fn run(args: RunArgs, shutdown: Shutdown) -> Result<Exit, CliEr
     let exit = outcome.exit();
     outcome.print(args.printer())?;
     drop(hold);
-    Ok(match exit {
-        // What a signal has ended says so.
-        Exit::Interrupted => shutdown.interrupted().unwrap_or(Exit::Interrupted),
-        exit => exit,
-    })
+    // What a signal has ended says which.
+    let ended_by = shutdown.interrupted().filter(|_| exit == Exit::Interrupted);
+    Ok(ended_by.unwrap_or(exit))
 }
 
 fn fresh_run_id() -> RunId {

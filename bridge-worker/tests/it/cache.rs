@@ -62,9 +62,9 @@ async fn an_equal_request_is_answered_with_the_same_events_and_files_of_its_own(
     }
     let reports = async |run: &str| {
         let events = house.events(run).await;
-        let report = |event| match event {
-            Event::MetricReported(metric) => Some((metric.name, metric.step, metric.value)),
-            _ => None,
+        let report = |event| {
+            let Event::MetricReported(metric) = event else { return None };
+            Some((metric.name, metric.step, metric.value))
         };
         events.into_iter().filter_map(report).collect::<Vec<_>>()
     };

@@ -18,7 +18,7 @@ fn value(variable: &Variable, number: u32) -> String {
         (_, "RUST_LOG") => ["error", "warn", "info"][number as usize % 3].to_owned(),
         (Shape::Text, _) => format!("text-{number}"),
         (Shape::Whole, _) => number.to_string(),
-        (Shape::Switch, _) => (number % 2 == 0).to_string(),
+        (Shape::Switch, _) => number.is_multiple_of(2).to_string(),
     }
 }
 
