@@ -221,6 +221,7 @@ fn call(id: u64, op: &'static str, dir: &Path) -> Call {
             objective: "accuracy".to_owned(),
             direction: "maximize",
             dataset_id: "digits".to_owned(),
+            dataset: None,
             workdir: dir.to_owned(),
             budget: serde_json::json!({"max_trials": 1}),
         },

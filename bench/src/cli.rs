@@ -6,7 +6,7 @@ use service_kit::output::{Format, Printer, note, warning};
 use service_kit::program::{self, Kind};
 
 use crate::table::{Finding, Verdict};
-use crate::{chaos, child, contracts, memory, profile, resume, runs, slots, trials};
+use crate::{chaos, child, compare, contracts, memory, profile, resume, runs, slots, trials};
 
 /// Measures the promised ratios. Exit 0: every target is met; 9: one is missed, or a peer could not be measured.
 #[derive(Debug, clap::Parser)]
@@ -49,6 +49,8 @@ enum What {
     Resume,
     /// A CPU-bound search on one slot and on two
     Slots,
+    /// The same search one trial at a time and on every slot: total, mean, throughput, speed-up; not part of `all`
+    Compare,
     /// Memory of the idle services, and the time until they are ready
     Memory,
     /// Where the time of one no-op run goes, for tuning; no targets
@@ -105,6 +107,7 @@ pub(crate) async fn run(cli: Cli) -> Result<Exit, CliError> {
         What::Runs => runs::measure(effort).await?,
         What::Trials => trials::measure(effort).await?,
         What::Resume => resume::measure(effort).await?,
+        What::Compare => return compare::run(effort, cli.json).await,
         What::Slots => slots::measure(effort).await?,
         What::Memory => memory::measure(effort).await?,
         What::Profile => profile::measure(effort).await?,

@@ -3,7 +3,8 @@
 //!
 //! Invariants:
 //! - what is compared runs on the same machine in the same minute, in alternating order, after a warm-up;
-//! - the programs measured are the release binaries, built by this program first, with their default settings;
+//! - the programs measured are the release binaries, built by this program first, with their default settings but for the
+//!   result cache, which would answer what is repeated;
 //! - what could not be measured is a row that says so and how to get it, never a row less;
 //! - everything that is started ends with this program, and nothing is installed outside the checkout.
 //!
@@ -13,6 +14,7 @@
 mod chaos;
 mod child;
 mod cli;
+mod compare;
 mod contracts;
 mod environments;
 mod faults;

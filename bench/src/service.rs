@@ -75,7 +75,9 @@ impl Service {
             .env("NATS_URL", plan.nats_url)
             .env("CEREBROS_DATA_DIR", plan.dir)
             .env("CEREBROS_ENABLED", "true")
-            .env("FEATURES", "ml_nas");
+            .env("FEATURES", "ml_nas")
+            // What is repeated has to be done again.
+            .env("CEREBROS_CACHE_ENABLED", "false");
         for name in FOREIGN {
             launch = launch.without_env(name);
         }

@@ -89,7 +89,7 @@ fn speedup(one: Duration, two: Duration, cores: usize, remark: &str) -> Finding 
 }
 
 /// Only the learning rate varies, so that every trial costs the same.
-fn search(run: &RunId, (trials, epochs): (u32, u32), parallelism: u32) -> RunRequested {
+pub(crate) fn search(run: &RunId, (trials, epochs): (u32, u32), parallelism: u32) -> RunRequested {
     let request = serde_json::json!({
         "run_id": run.as_str(),
         "dataset_id": "digits",

@@ -20,6 +20,7 @@ use service_kit::error::CliError;
 use service_kit::fence::{Fence, FenceError, is_refusal_by_fence};
 use service_kit::history::History;
 use service_kit::publish::{Outgoing, PublishFailure, Publisher, Voice};
+use tokio::sync::mpsc;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -49,10 +50,8 @@ pub enum Unsaid {
 /// The voice of one attempt.
 #[derive(Debug)]
 pub struct Announcer {
-    broker: Broker,
-    publisher: Publisher,
+    outlet: Outlet,
     voice: Voice,
-    fence: Fence,
     lifecycle: Mutex<Lifecycle>,
     last_sequence: AtomicU64,
     silenced: CancellationToken,
@@ -60,7 +59,37 @@ pub struct Announcer {
     refused: Counter,
 }
 
+/// Where events go.
+#[derive(Debug)]
+enum Outlet {
+    /// To the stream, from behind the fence.
+    Stream(Box<Line>),
+    /// To whoever runs a search without a broker; full means that the trials wait.
+    Here(mpsc::Sender<Event>),
+}
+
+/// The way to the stream.
+#[derive(Debug)]
+struct Line {
+    broker: Broker,
+    publisher: Publisher,
+    fence: Fence,
+}
+
 impl Announcer {
+    /// The only attempt at a run that no broker knows of.
+    pub fn without_broker(voice: Voice, listener: mpsc::Sender<Event>) -> Self {
+        Self {
+            outlet: Outlet::Here(listener),
+            voice,
+            lifecycle: Mutex::default(),
+            last_sequence: AtomicU64::default(),
+            silenced: CancellationToken::new(),
+            last_word: CancellationToken::new(),
+            refused: Counter::default(),
+        }
+    }
+
     /// An attempt that has said nothing yet, and says nothing before sequence `behind`. `silenced` is cancelled when
     /// another attempt owns the run, by us too when the broker says so; `last_word` when nothing more can be waited for.
     /// `refused` counts the events the broker stopped.
@@ -72,10 +101,9 @@ impl Announcer {
         (silenced, last_word): (CancellationToken, CancellationToken),
         refused: Counter,
     ) -> Self {
+        let fence = Fence::new(broker, &voice.run, voice.attempt);
         Self {
-            broker: broker.clone(),
-            publisher,
-            fence: Fence::new(broker, &voice.run, voice.attempt),
+            outlet: Outlet::Stream(Box::new(Line { broker: broker.clone(), publisher, fence })),
             voice,
             lifecycle: Mutex::default(),
             last_sequence: AtomicU64::new(behind),
@@ -90,7 +118,14 @@ impl Announcer {
     /// # Errors
     /// A later attempt has done so already, or the broker does not answer.
     pub async fn raise_fence(&self) -> Result<(), FenceError> {
-        self.fence.raise().await.inspect_err(|error| {
+        match &self.outlet {
+            Outlet::Stream(line) => self.raise(line).await,
+            Outlet::Here(_) => Ok(()),
+        }
+    }
+
+    async fn raise(&self, line: &Line) -> Result<(), FenceError> {
+        line.fence.raise().await.inspect_err(|error| {
             if matches!(error, FenceError::Stale(_)) {
                 self.silenced.cancel();
             }
@@ -106,26 +141,35 @@ impl Announcer {
     /// call may be stored in another order; those of the next call are stored later in any case.
     pub async fn say(&self, events: &[Event]) -> Result<(), Unsaid> {
         self.check_order(events)?;
-        let messages = events
-            .iter()
-            .map(|event| self.publisher.prepare(event, &self.voice))
-            .collect::<Result<Vec<_>, _>>();
-        self.deliver(messages.map_err(Unsaid::Refused)?).await
+        match &self.outlet {
+            Outlet::Stream(line) => {
+                let prepared = events.iter().map(|event| line.publisher.prepare(event, &self.voice));
+                let messages: Result<Vec<_>, _> = prepared.collect();
+                self.deliver(line, messages.map_err(Unsaid::Refused)?).await
+            }
+            Outlet::Here(listener) => {
+                for event in events {
+                    // Nobody listens any more: then the search is over.
+                    listener.send(event.clone()).await.map_err(|_| Unsaid::Silenced)?;
+                }
+                Ok(())
+            }
+        }
     }
 
-    async fn deliver(&self, mut messages: Vec<Outgoing>) -> Result<(), Unsaid> {
+    async fn deliver(&self, line: &Line, mut messages: Vec<Outgoing>) -> Result<(), Unsaid> {
         let mut began = Instant::now();
         // Trials say things side by side: what others get confirmed meanwhile may be behind what is looked for.
         let behind = self.last_sequence();
         loop {
             for message in &mut messages {
-                self.fence.stamp(&mut message.headers);
+                line.fence.stamp(&mut message.headers);
             }
             let sent = tokio::select! {
                 biased;
                 () = self.silenced.cancelled() => return Err(Unsaid::Silenced),
                 () = self.last_word.cancelled() => return Err(Unsaid::Unheard),
-                sent = self.publisher.send_all(&messages) => sent,
+                sent = line.publisher.send_all(&messages) => sent,
             };
             match sent {
                 Ok(confirmed) => {
@@ -135,12 +179,12 @@ impl Announcer {
                     }
                     return Ok(());
                 }
-                Err(failure) if is_refusal_by_fence(&failure) => self.defend().await?,
+                Err(failure) if is_refusal_by_fence(&failure) => self.defend(line).await?,
                 // The ids are the same, so what had arrived is dropped as a duplicate, while the broker remembers it.
                 Err(failure) if failure.is_outage() => {
                     tracing::warn!(run = %self.voice.run, %failure, "the broker does not confirm, waiting for it");
                     if began.elapsed() > TRUST_IN_DUPLICATES {
-                        self.leave_out_what_is_stored(&mut messages, behind).await?;
+                        self.leave_out_what_is_stored(line, &mut messages, behind).await?;
                         began = Instant::now();
                     }
                 }
@@ -150,9 +194,9 @@ impl Announcer {
     }
 
     /// The broker refused an event because of the fence: another attempt has taken over, or the fence is gone.
-    async fn defend(&self) -> Result<(), Unsaid> {
+    async fn defend(&self, line: &Line) -> Result<(), Unsaid> {
         loop {
-            match self.raise_fence().await {
+            match self.raise(line).await {
                 Ok(()) => return Ok(()),
                 Err(FenceError::Stale(attempt)) => {
                     tracing::warn!(run = %self.voice.run, by = attempt, "an event was refused: the run was taken over");
@@ -169,11 +213,12 @@ impl Announcer {
 
     async fn leave_out_what_is_stored(
         &self,
+        line: &Line,
         messages: &mut Vec<Outgoing>,
         behind: u64,
     ) -> Result<(), Unsaid> {
         loop {
-            match self.stored(messages, behind).await {
+            match self.stored(line, messages, behind).await {
                 Ok(stored) => {
                     messages.retain(|message| id_of(message).is_none_or(|id| !stored.contains(id)));
                     return Ok(());
@@ -187,11 +232,16 @@ impl Announcer {
     }
 
     /// Which of the messages the stream has behind a sequence.
-    async fn stored(&self, messages: &[Outgoing], behind: u64) -> Result<BTreeSet<String>, CliError> {
+    async fn stored(
+        &self,
+        line: &Line,
+        messages: &[Outgoing],
+        behind: u64,
+    ) -> Result<BTreeSet<String>, CliError> {
         let mut subjects: Vec<&str> = messages.iter().map(|message| message.subject.as_str()).collect();
         subjects.sort_unstable();
         subjects.dedup();
-        let mut history = History::to_the_present(&self.broker, STREAM, &subjects, behind + 1).await?;
+        let mut history = History::to_the_present(&line.broker, STREAM, &subjects, behind + 1).await?;
         let mut stored = BTreeSet::new();
         while let Some(kept) = history.next().await? {
             let Some(id) = kept.headers.get(header::MESSAGE_ID) else { continue };

@@ -1,6 +1,7 @@
 //! Files a trial leaves behind, on their way into the object store.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_nats::jetstream::object_store::{ObjectInfo, ObjectMetadata, ObjectStore, UpdateMetadata};
@@ -43,10 +44,18 @@ pub struct NotKept {
     reason: String,
 }
 
-/// The object store of all trials.
+/// Where the files of all trials go.
 #[derive(Clone)]
 pub struct Artifacts {
-    store: ObjectStore,
+    place: Place,
+}
+
+#[derive(Clone)]
+enum Place {
+    /// The object store.
+    Store(Arc<ObjectStore>),
+    /// A directory of this machine, for a search without a broker.
+    Directory(PathBuf),
 }
 
 impl Artifacts {
@@ -54,7 +63,29 @@ impl Artifacts {
     pub async fn open(broker: &Broker) -> Result<Self, String> {
         let store =
             broker.jetstream.get_object_store(ARTIFACTS_BUCKET).await.map_err(|error| error.to_string())?;
-        Ok(Self { store })
+        Ok(Self { place: Place::Store(Arc::new(store)) })
+    }
+
+    /// Files in a directory of this machine.
+    pub fn in_directory(directory: PathBuf) -> Self {
+        Self { place: Place::Directory(directory) }
+    }
+
+    /// The store itself, for whoever reads from it; none without a broker.
+    pub(crate) fn store(&self) -> Option<&ObjectStore> {
+        match &self.place {
+            Place::Store(store) => Some(store),
+            Place::Directory(_) => None,
+        }
+    }
+
+    /// Names of a run's files, `<run>/<trial>/<name>`, as many as a message can show.
+    pub(crate) async fn names_of(&self, run: &RunId) -> Vec<String> {
+        const MAX_SHOWN: usize = 20;
+        let mut names: Vec<String> = self.of_run(run).await.into_iter().map(|object| object.name).collect();
+        names.sort();
+        names.truncate(MAX_SHOWN);
+        names
     }
 
     /// Uploads a file of a trial under `<run>/<trial>/<name>` after checking that it lies in the trial's directory and
@@ -70,18 +101,38 @@ impl Artifacts {
         let content = read_checked(workdir, file).await.map_err(not_kept)?;
         let bytes = content.len();
         let object = format!("{run}/{trial}/{}", file.name);
-        let metadata = ObjectMetadata { name: object.clone(), ..ObjectMetadata::default() };
-        let mut reader = content.as_slice();
-        let upload = self.store.put(metadata, &mut reader);
-        match tokio::time::timeout(UPLOAD_LIMIT, upload).await {
-            Ok(Ok(_)) => Ok(ArtifactRef {
-                uri: uri(&object),
+        match tokio::time::timeout(UPLOAD_LIMIT, self.put(&object, &content)).await {
+            Ok(Ok(uri)) => Ok(ArtifactRef {
+                uri,
                 checksum: Some(format!("sha256:{}", file.sha256)),
                 bytes: i64::try_from(bytes).ok(),
                 media_type: Some(file.media_type.clone()),
             }),
-            Ok(Err(error)) => Err(not_kept(error.to_string())),
+            Ok(Err(reason)) => Err(not_kept(reason)),
             Err(_) => Err(not_kept(format!("the upload took longer than {} s", UPLOAD_LIMIT.as_secs()))),
+        }
+    }
+}
+
+impl Artifacts {
+    async fn put(&self, object: &str, mut content: &[u8]) -> Result<String, String> {
+        match &self.place {
+            Place::Store(store) => {
+                let metadata = ObjectMetadata { name: object.to_owned(), ..ObjectMetadata::default() };
+                let stored = store.put(metadata, &mut content).await;
+                stored.map(|_| uri(object)).map_err(|error| error.to_string())
+            }
+            Place::Directory(directory) => {
+                let path = directory.join(object);
+                let written = async {
+                    if let Some(parent) = path.parent() {
+                        tokio::fs::create_dir_all(parent).await?;
+                    }
+                    tokio::fs::write(&path, content).await
+                };
+                let written = written.await.map_err(|error| format!("{}: {error}", path.display()));
+                written.map(|()| format!("file://{}", path.display()))
+            }
         }
     }
 }
@@ -108,7 +159,7 @@ impl Artifacts {
             let is_kept = kept.contains(&uri(&object.name));
             let is_marked = object.description.as_ref().is_some_and(|text| text.starts_with(MARK));
             let changed = if !is_kept {
-                self.store.delete(&object.name).await.map_err(|error| error.to_string())
+                self.remove(&object.name).await
             } else if is_marked {
                 self.describe(&object, None).await
             } else {
@@ -122,13 +173,20 @@ impl Artifacts {
 
     async fn describe(&self, object: &ObjectInfo, description: Option<String>) -> Result<(), String> {
         let update = UpdateMetadata { name: object.name.clone(), description, ..UpdateMetadata::default() };
-        self.store.update_metadata(&object.name, update).await.map(drop).map_err(|error| error.to_string())
+        let Some(store) = self.store() else { return Ok(()) };
+        store.update_metadata(&object.name, update).await.map(drop).map_err(|error| error.to_string())
+    }
+
+    async fn remove(&self, name: &str) -> Result<(), String> {
+        let Some(store) = self.store() else { return Ok(()) };
+        store.delete(name).await.map_err(|error| error.to_string())
     }
 
     async fn of_run(&self, run: &RunId) -> Vec<ObjectInfo> {
+        let Some(store) = self.store() else { return Vec::new() };
         let prefix = format!("{run}/");
         let all = async {
-            let list = self.store.list().await.map_err(|error| error.to_string())?;
+            let list = store.list().await.map_err(|error| error.to_string())?;
             let of_run = list
                 .try_filter(|object| std::future::ready(!object.deleted && object.name.starts_with(&prefix)));
             of_run.try_collect().await.map_err(|error| error.to_string())
@@ -147,7 +205,7 @@ fn uri(object: &str) -> String {
     format!("nats://{ARTIFACTS_BUCKET}/{object}")
 }
 
-async fn read_checked(workdir: &Path, file: &Announced) -> Result<Vec<u8>, String> {
+pub(crate) async fn read_checked(workdir: &Path, file: &Announced) -> Result<Vec<u8>, String> {
     let describe = |error: std::io::Error| format!("{}: {error}", file.path.display());
     let real = tokio::fs::canonicalize(&file.path).await.map_err(describe)?;
     let home = tokio::fs::canonicalize(workdir).await.map_err(describe)?;

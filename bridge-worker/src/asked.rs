@@ -86,6 +86,11 @@ impl Asked {
         })
     }
 
+    /// True when a process of its own carries the request out; see [`crate::oneshot`].
+    pub fn is_reserved(&self) -> bool {
+        self.headers.get(header::RESERVED).is_some()
+    }
+
     /// Who claims, on behalf of `worker_id`.
     pub fn claimant<'a>(&'a self, worker_id: &'a str) -> Claimant<'a> {
         Claimant {

@@ -4,11 +4,15 @@ use std::path::PathBuf;
 
 use service_kit::config::{BrokerArgs, GateArgs};
 use service_kit::health::HealthArgs;
+use service_kit::output::Format;
 use service_kit::program::{self, Kind};
 use service_kit::wire::WireArgs;
 
+use crate::cache::CacheArgs;
 use crate::invoker::{FallbackTo, Way};
 use crate::limits::Limits;
+use crate::oneshot::RunArgs;
+use crate::validate::ValidateArgs;
 
 /// Takes run requests, trains candidates in warm Python processes, and emits every trial as an event.
 #[derive(Debug, clap::Parser)]
@@ -24,6 +28,10 @@ pub struct Cli {
 pub enum Command {
     /// Serve run requests until told to stop (two signals: drain, then now)
     Serve(Box<ServeArgs>),
+    /// Carry out one search here, then exit with its result: the entry point of a Kubernetes Job
+    Run(Box<RunArgs>),
+    /// Check whether a worker with these flags could do its work, one line per check
+    Validate(Box<ValidateArgs>),
     /// Ask a running worker for its health, for container health checks: exit 0 when ready
     Probe(ProbeArgs),
 }
@@ -85,6 +93,9 @@ pub struct ServeArgs {
     /// Pause before the second try in milliseconds; it doubles
     #[arg(long, env = "CEREBROS_RETRY_BACKOFF_MS", value_name = "MS", default_value_t = 750)]
     pub retry_backoff_ms: u64,
+    /// What is kept of results.
+    #[command(flatten)]
+    pub cache: CacheArgs,
     /// How events are written.
     #[command(flatten)]
     pub wire: WireArgs,
@@ -103,11 +114,22 @@ impl ServeArgs {
         std::path::absolute(&chosen).unwrap_or(chosen)
     }
 
-    /// A name for this process in events: unique on one machine and, by its random part, everywhere.
-    pub fn worker_id(&self) -> String {
-        let random = uuid::Uuid::now_v7().simple().to_string();
-        format!("worker-{}-{}", std::process::id(), &random[random.len() - 6..])
+    /// Directory that data sets given by path lie in, absolute because children run elsewhere.
+    pub fn dataset_dir(&self) -> PathBuf {
+        let chosen = self.dataset_dir.clone().unwrap_or_else(|| self.broker.data_dir.join("datasets"));
+        std::path::absolute(&chosen).unwrap_or(chosen)
     }
+
+    /// A name for this process in events.
+    pub fn worker_id(&self) -> String {
+        process_id("worker")
+    }
+}
+
+/// A name for this process: unique on one machine and, by its random part, everywhere.
+pub(crate) fn process_id(kind: &str) -> String {
+    let random = uuid::Uuid::now_v7().simple().to_string();
+    format!("{kind}-{}-{}", std::process::id(), &random[random.len() - 6..])
 }
 
 /// Flags of `probe`.
@@ -119,6 +141,10 @@ pub struct ProbeArgs {
 }
 
 impl program::Cli for Cli {
+    fn output(&self) -> Option<Format> {
+        self.command.output()
+    }
+
     fn kind(&self) -> Kind {
         self.command.kind()
     }
@@ -129,7 +155,16 @@ impl Command {
     pub fn kind(&self) -> Kind {
         match self {
             Self::Serve(_) => Kind::Service,
-            Self::Probe(_) => Kind::Client,
+            Self::Run(_) | Self::Validate(_) | Self::Probe(_) => Kind::Client,
+        }
+    }
+
+    /// The output format that was asked for.
+    pub fn output(&self) -> Option<Format> {
+        match self {
+            Self::Run(args) => args.format(),
+            Self::Validate(args) => args.format(),
+            Self::Serve(_) | Self::Probe(_) => None,
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use schemas::dataset::DatasetRef;
 use schemas::lifecycle::RunState;
 use schemas::{Failure, FailureClass, Stage};
 use service_kit::clock;
@@ -15,6 +16,7 @@ use crate::account::Account;
 use crate::announce::{Announcer, Unsaid};
 use crate::asked::Asked;
 use crate::control::{self, Signals};
+use crate::datasets::{Located, NotLocated};
 use crate::ending;
 use crate::fault::Fault;
 use crate::halt::{Halt, OUTAGE_PAUSE, again, completed, failed, refused};
@@ -91,8 +93,23 @@ impl Course {
         if let Some(gate) = closed {
             return Err(refused(Failure::new(FailureClass::Dependency, Stage::Execute, gate.to_string())));
         }
-        let plan = Arc::new(plan.map_err(refused)?);
+        let mut plan = plan.map_err(refused)?;
+        plan.dataset = self.locate(&plan).await?;
+        let plan = Arc::new(plan);
         self.execute(grant, plan, &checkpoint, shutdown).await
+    }
+
+    async fn locate(&self, plan: &RunPlan) -> Result<Option<Located>, Halt> {
+        let worker = &self.worker;
+        // The plan was made: a name that is none of ours belongs to a run that brings its own data.
+        if DatasetRef::parse(&plan.request.dataset_id).is_err() {
+            return Ok(None);
+        }
+        let located = worker.datasets.locate(&worker.artifacts, &plan.request.dataset_id).await;
+        located.map_err(|error| match error {
+            NotLocated::Refused(failure) => refused(failure),
+            NotLocated::Unavailable(reason) => again(reason),
+        })
     }
 
     /// The second half: from the announcement to the end.

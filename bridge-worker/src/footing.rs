@@ -1,16 +1,12 @@
 //! What a trial stands on, proved before requests are taken and again whenever a trial could not be begun.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use service_kit::health::ComponentHandle;
 use tokio::time::sleep;
 
 use crate::child::end_orphans;
-use crate::fitness::Fitness;
-use crate::invoker::Invoker;
-use crate::slots::Slots;
-use crate::workdir::Workdirs;
+use crate::means::Means;
 
 /// Pause before the second look; it doubles.
 const FIRST_PAUSE: Duration = Duration::from_millis(500);
@@ -19,14 +15,8 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 
 /// What has to work for a trial to begin.
 pub(crate) struct Footing {
-    /// Children start in those that are free.
-    pub(crate) slots: Arc<Slots>,
-    /// Calls can be made without children.
-    pub(crate) invoker: Arc<Invoker>,
-    /// A directory can be made.
-    pub(crate) workdirs: Arc<Workdirs>,
-    /// Where the proof goes.
-    pub(crate) fitness: Arc<Fitness>,
+    /// Children start, or calls can be made without; a directory can be made; and where the proof goes.
+    pub(crate) means: Means,
     /// Tells whether children start.
     pub(crate) python_up: ComponentHandle,
     /// Tells whether directories can be made.
@@ -45,19 +35,19 @@ impl Footing {
                 sleep(pause).await;
                 pause = (pause * 2).min(LONGEST_PAUSE);
             }
-            self.fitness.prove();
-            self.fitness.doubted().await;
+            self.means.fitness.prove();
+            self.means.fitness.doubted().await;
         }
     }
 
     async fn python(&self) -> Result<(), String> {
-        if !self.invoker.needs_children() {
+        if !self.means.invoker.needs_children() {
             return Ok(());
         }
-        match self.slots.warm().await {
+        match self.means.slots.warm().await {
             Ok(()) => Ok(()),
             Err(error) => {
-                self.invoker.falls_back(&error).await?;
+                self.means.invoker.falls_back(&error).await?;
                 tracing::warn!(%error, "Python children do not start; calls fall back to processes of their own");
                 Ok(())
             }
@@ -66,7 +56,7 @@ impl Footing {
 
     async fn holds(&self) -> bool {
         let python = self.python().await;
-        let workdir = self.workdirs.take().map(drop).map_err(|failure| failure.message);
+        let workdir = self.means.workdirs.take().map(drop).map_err(|failure| failure.message);
         let do_children_start = report(&self.python_up, python, "Python children do not start");
         let has_room = report(&self.workdir_up, workdir, "trials have no place to work in");
         do_children_start && has_room

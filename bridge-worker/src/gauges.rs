@@ -15,6 +15,12 @@ pub struct Gauges {
     pub rejected: Counter,
     /// Events of attempts that were taken over, refused by the broker.
     pub stale_events: Counter,
+    /// Trials answered from the result cache.
+    pub cache_hits: Counter,
+    /// Trials the result cache had no answer for.
+    pub cache_misses: Counter,
+    /// Results that are kept.
+    pub cache_entries: Gauge,
     /// Runs in hand.
     pub runs: Gauge,
     /// Slots in use.
@@ -33,6 +39,9 @@ impl Gauges {
                 "stale_events_refused",
                 "Events of attempts that were taken over, refused by the broker",
             ),
+            cache_hits: metrics.counter("cache_hits", "Trials answered from the result cache"),
+            cache_misses: metrics.counter("cache_misses", "Trials the result cache had no answer for"),
+            cache_entries: metrics.gauge("cache_entries", "Results in the result cache"),
             runs: metrics.gauge("runs_active", "Runs in hand"),
             busy_slots: metrics.gauge("slots_busy", "Slots in use"),
             invocations: Invocations::new(metrics),

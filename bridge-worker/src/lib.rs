@@ -16,12 +16,14 @@ pub mod announce;
 pub mod artifacts;
 pub mod asked;
 pub mod best;
+pub mod cache;
 pub mod census;
 pub mod child;
 mod cli;
 pub mod control;
 mod conversation;
 mod course;
+pub mod datasets;
 mod ending;
 pub mod fault;
 pub mod fitness;
@@ -33,6 +35,8 @@ pub mod invocations;
 pub mod invoker;
 pub mod lease;
 pub mod limits;
+mod means;
+pub mod oneshot;
 pub mod opaque;
 mod outside;
 mod owner;
@@ -51,11 +55,13 @@ pub mod slots;
 pub mod steps;
 pub mod supervisor;
 pub mod trial;
+mod validate;
 pub mod vitals;
 pub mod workdir;
 pub mod worker;
 
 pub use cli::{Cli, Command, ProbeArgs, ServeArgs};
+pub use validate::ValidateArgs;
 
 use service_kit::error::CliError;
 use service_kit::exit::Exit;
@@ -68,6 +74,8 @@ use service_kit::shutdown::Shutdown;
 pub async fn run(command: Command, shutdown: Shutdown) -> Result<Exit, CliError> {
     match command {
         Command::Serve(args) => serve::serve(*args, shutdown).await,
+        Command::Run(args) => oneshot::run(*args, shutdown).await,
+        Command::Validate(args) => validate::validate(*args).await,
         Command::Probe(args) => service_kit::health::probe(args.http, "/readyz").await.map(|_| Exit::Done),
     }
 }

@@ -117,7 +117,7 @@ impl<'a> Outside<'a> {
     }
 }
 
-async fn until(moment: Option<Instant>) {
+pub(crate) async fn until(moment: Option<Instant>) {
     match moment {
         Some(moment) => tokio::time::sleep_until(moment).await,
         None => std::future::pending().await,

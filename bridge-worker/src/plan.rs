@@ -9,6 +9,7 @@ use schemas::event::{Direction, RunRequested};
 use schemas::{Failure, FailureClass, RunId, Stage};
 use search::{Plan, SearchSpace, Settings};
 
+use crate::datasets::Located;
 use crate::script::{RUN_NAS, START_RUN, names_script, operation};
 
 /// Limit of one trial when the request sets none; a run of days may have it, a hang must not be endless.
@@ -29,6 +30,8 @@ pub struct RunPlan {
     pub work: Work,
     /// Limit of one trial in seconds.
     pub max_trial_seconds: f64,
+    /// The file to train on, once it was found; none while the data set is a bundled one.
+    pub dataset: Option<Located>,
 }
 
 /// Who searches.
@@ -46,6 +49,14 @@ impl RunPlan {
         match &self.work {
             Work::Search(search) => search.settings.pruning.is_active(),
             Work::Opaque(_) => false,
+        }
+    }
+
+    /// What the search is a function of, when it is ours.
+    pub fn search(&self) -> Option<&Plan> {
+        match &self.work {
+            Work::Search(search) => Some(search),
+            Work::Opaque(_) => None,
         }
     }
 
@@ -99,7 +110,15 @@ pub fn plan(run_id: &RunId, request: &RunRequested, allowed: &Allowed) -> Result
     };
     let max_trial_seconds =
         request.budget.max_trial_seconds.map_or(DEFAULT_MAX_TRIAL_SECONDS, |limit| limit.0);
-    Ok(RunPlan { run_id: run_id.clone(), request: request.clone(), direction, seed, work, max_trial_seconds })
+    Ok(RunPlan {
+        run_id: run_id.clone(),
+        request: request.clone(),
+        direction,
+        seed,
+        work,
+        max_trial_seconds,
+        dataset: None,
+    })
 }
 
 fn plan_search(

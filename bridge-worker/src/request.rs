@@ -41,6 +41,10 @@ impl Worker {
             // What cannot be read is the classifier's to dead-letter, once.
             return report(sequence, delivery.ack().await);
         };
+        if asked.is_reserved() {
+            tracing::info!(run = %asked.run_id, "the request is reserved for a process of its own");
+            return report(sequence, delivery.ack().await);
+        }
         let note = reply.and_then(|reply| self.in_hand.note(&asked.run_id, &reply));
         let mut settlement = Course::new(self.clone(), asked, vitals).run(&shutdown).await;
         if matches!(settlement, Settlement::Again(_))

@@ -31,6 +31,11 @@ impl Reserve {
         Self { settings, wanted, spares: Mutex::default() }
     }
 
+    /// How children are started.
+    pub fn settings(&self) -> &ChildSettings {
+        &self.settings
+    }
+
     /// A child that is ready: a spare, or one that is started now. Whatever was taken is replaced in the background.
     ///
     /// # Errors

@@ -29,7 +29,9 @@ use crate::vitals::Vitals;
 use crate::worker::Worker;
 
 use progress::Clock;
+pub(crate) use progress::told;
 use training::Training;
+pub(crate) use training::panicked;
 
 pub(crate) use progress::{Progress, Reporter};
 

@@ -1,6 +1,5 @@
 //! The worker as a service: connect, warm up, take one request per free capacity, drain.
 
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -19,27 +18,23 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::artifacts::Artifacts;
+use crate::cache::ResultCache;
 use crate::census::Census;
-use crate::child::ChildSettings;
 use crate::cli::ServeArgs;
 use crate::control::take_cancel_requests;
+use crate::datasets::Datasets;
 use crate::fault::Faults;
-use crate::fitness::Fitness;
 use crate::footing::Footing;
 use crate::gauges::Gauges;
 use crate::in_hand::{self, InHand};
-use crate::invoker::{FallbackTo, Invoker};
+use crate::means::{Means, unwritable};
 use crate::outside::DRAIN_GRACE;
 use crate::plan::Allowed;
 use crate::retry::RetryPolicy;
-use crate::runtime;
-use crate::script::ScriptSettings;
-use crate::slots::Slots;
-use crate::workdir::Workdirs;
 use crate::worker::Worker;
 
 /// How long a service waits for its broker at the start.
-const BROKER_PATIENCE: Duration = Duration::from_secs(30);
+pub(crate) const BROKER_PATIENCE: Duration = Duration::from_secs(30);
 /// Runs in hand per slot while a slot is free: while one run's events are being confirmed, another trains.
 const RUNS_PER_SLOT: usize = 4;
 /// Runs in hand at least allowed while they share slots that are all in use. Each of them takes its turns; what is in
@@ -53,8 +48,8 @@ const CAPACITY_POLL: Duration = Duration::from_millis(5);
 /// How long a broker that does not answer may keep a worker from its end, once its trials are stopped: with the grace that
 /// trials have, within the half minute that orchestrators leave a process.
 const LAST_WORDS: Duration = Duration::from_secs(5);
-/// Longest a call by subprocess may take when nobody says otherwise.
-const DEFAULT_SUBPROCESS_LIMIT: Duration = Duration::from_secs(15);
+/// Directory of the result cache, in the data directory. It may be removed at any time.
+pub(crate) const RESULTS: &str = "results";
 /// Port of the health endpoint.
 const HEALTH_PORT: u16 = 8000;
 
@@ -71,26 +66,13 @@ pub(crate) async fn serve(args: ServeArgs, shutdown: Shutdown) -> Result<Exit, C
     python_up.not_ready("starting");
     workdir_up.not_ready("starting");
     let address = args.health.serve(HEALTH_PORT, health, metrics.clone(), shutdown.clone()).await?;
-    let settings = child_settings(&args)?;
-    let invoker = invoker(&args, &settings)?;
-    let slots = Slots::with_spares(args.slots(), args.spares.into(), settings);
-    let id: Arc<str> = args.worker_id().into();
-    let workdirs = Workdirs::under(args.workdir().join(&*id));
-    let fitness = Fitness::unproven();
-    let footing = Footing {
-        slots: slots.clone(),
-        invoker: invoker.clone(),
-        workdirs: workdirs.clone(),
-        fitness: fitness.clone(),
-        python_up,
-        workdir_up,
-    };
-    let standing = tokio::spawn(footing.keep());
+    let means = Means::of(&args, args.worker_id().into())?;
+    let standing = tokio::spawn(Footing { means: means.clone(), python_up, workdir_up }.keep());
     let target = args.broker.resolve()?;
     let broker = Broker::connect(&target, "bridge-worker", BROKER_PATIENCE).await?;
     topology::ensure(&broker).await?;
     broker_up.ready();
-    let worker = Arc::new(assemble(&args, id, broker, (slots, invoker, workdirs, fitness), &metrics).await?);
+    let worker = Arc::new(assemble(&args, broker, means, &metrics).await?);
     tracing::info!(worker = &*worker.id, slots = worker.slots.count(), http = %address, "worker ready");
     let mut helpers = JoinSet::new();
     helpers.spawn(take_cancel_requests(worker.clone(), shutdown.clone()));
@@ -114,13 +96,13 @@ pub(crate) async fn serve(args: ServeArgs, shutdown: Shutdown) -> Result<Exit, C
     Ok(Exit::Done)
 }
 
-async fn assemble(
+pub(crate) async fn assemble(
     args: &ServeArgs,
-    id: Arc<str>,
     broker: Broker,
-    (slots, invoker, workdirs, fitness): (Arc<Slots>, Arc<Invoker>, Arc<Workdirs>, Arc<Fitness>),
+    means: Means,
     metrics: &Metrics,
 ) -> Result<Worker, CliError> {
+    let Means { id, slots, invoker, workdirs, fitness } = means;
     let artifacts = Artifacts::open(&broker).await.map_err(|reason| {
         CliError::new("artifacts-missing", Exit::Unreachable, "the artefact store cannot be opened")
             .because(reason)
@@ -129,11 +111,16 @@ async fn assemble(
     let in_hand = InHand::open(&work.join(&*id)).map_err(|error| unwritable(&work, &error))?;
     let registry = Registry::open(&broker).await?;
     in_hand::give_back(&work, &broker, &registry).await;
+    let gauges = Gauges::new(metrics);
+    let results = args.broker.data_dir.join(RESULTS);
+    let cache = ResultCache::open(&args.cache, &results, slots.settings(), &gauges).await;
     Ok(Worker {
+        cache,
         publisher: Publisher::new(&broker, args.wire.encoding.into()),
         registry,
         slots,
         artifacts,
+        datasets: Datasets::new(args.dataset_dir(), work.join(&*id).join("fetched")),
         workdirs,
         fitness,
         last_word: CancellationToken::new(),
@@ -146,80 +133,10 @@ async fn assemble(
         allowed: Allowed { entrypoints: args.allow_entrypoint.clone(), has_script: invoker.has_script() },
         invoker,
         gates: args.gates.gates()?,
-        gauges: Gauges::new(metrics),
+        gauges,
         faults: Faults::default(),
         broker,
     })
-}
-
-fn child_settings(args: &ServeArgs) -> Result<ChildSettings, CliError> {
-    if args.limits.are_watched() && !cfg!(target_os = "linux") {
-        tracing::warn!("CPU time, and memory of all processes of a trial, are watched on Linux alone");
-    }
-    let data_dir = &args.broker.data_dir;
-    let runtime =
-        runtime::lay_out(&data_dir.join("runtime")).map_err(|error| unwritable(data_dir, &error))?;
-    let runtime = std::path::absolute(&runtime).map_err(|error| unwritable(&runtime, &error))?;
-    let dataset_dir = args.dataset_dir.clone().unwrap_or_else(|| data_dir.join("datasets"));
-    let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-    Ok(ChildSettings {
-        python: args.python.clone(),
-        runtime,
-        preload: args.preload.clone(),
-        dataset_dir: std::path::absolute(&dataset_dir).ok(),
-        extra_paths: args
-            .repo
-            .iter()
-            .map(|path| std::path::absolute(path).unwrap_or_else(|_| path.clone()))
-            .collect::<Vec<PathBuf>>(),
-        threads: (cores / args.slots()).max(1),
-        limits: args.limits,
-    })
-}
-
-/// How Python is called, with a script of our own where the operator names none.
-fn invoker(args: &ServeArgs, settings: &ChildSettings) -> Result<Arc<Invoker>, CliError> {
-    let data_dir = &args.broker.data_dir;
-    // A copy of its own: whatever keeps the children from starting is not to keep the fallback from it.
-    let runtime = runtime::lay_out(&data_dir.join("runtime").join("subprocess"))
-        .and_then(|runtime| std::path::absolute(&runtime))
-        .map_err(|error| unwritable(data_dir, &error))?;
-    let ours = ScriptSettings {
-        python: settings.python.clone(),
-        script: runtime.join(runtime::SCRIPT),
-        is_the_operators: false,
-        limit: args.timeout_ms.map(Duration::from_millis),
-        import_paths: std::iter::once(runtime).chain(settings.extra_paths.iter().cloned()).collect(),
-        dataset_dir: settings.dataset_dir.clone(),
-        threads: settings.threads,
-        limits: settings.limits,
-    };
-    let limit = ours.limit.or(Some(DEFAULT_SUBPROCESS_LIMIT));
-    let script = match &args.script {
-        Some(path) => {
-            ScriptSettings { script: existing(path)?, is_the_operators: true, limit, ..ours.clone() }
-        }
-        None => ScriptSettings { limit, ..ours.clone() },
-    };
-    let reserve = match args.fallback {
-        FallbackTo::Subprocess => Some(ours),
-        FallbackTo::None => None,
-    };
-    Ok(Invoker::new(args.invoker, script, reserve))
-}
-
-fn existing(script: &Path) -> Result<PathBuf, CliError> {
-    script.canonicalize().map_err(|error| {
-        CliError::new("script-missing", Exit::Usage, format!("there is no script {}", script.display()))
-            .because(error)
-            .help("name an existing file with --script or CEREBROS_SCRIPT")
-    })
-}
-
-fn unwritable(path: &Path, error: &std::io::Error) -> CliError {
-    CliError::new("data-dir-unwritable", Exit::LocalResource, format!("cannot write to {}", path.display()))
-        .because(error)
-        .help("choose another directory with --data-dir or CEREBROS_DATA_DIR")
 }
 
 async fn watch_broker(broker: Broker, broker_up: ComponentHandle) {

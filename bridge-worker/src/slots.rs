@@ -58,6 +58,11 @@ impl Slots {
         Arc::new(Self { reserve, state, boards, began: Instant::now() })
     }
 
+    /// How children are started.
+    pub fn settings(&self) -> &ChildSettings {
+        self.reserve.settings()
+    }
+
     /// How many slots there are.
     pub fn count(&self) -> usize {
         self.boards.len()

@@ -1,5 +1,6 @@
 //! One trial: its tries in slots, what it reports on the way, and the event it ends with.
 
+mod recall;
 mod report;
 mod topic;
 
@@ -18,6 +19,7 @@ use tokio::time::Instant;
 use crate::announce::{Announcer, Unsaid};
 use crate::artifacts::{Announced, Artifacts};
 use crate::best::BestSoFar;
+use crate::cache::ResultCache;
 use crate::child::protocol::{CallResult, ChildFailure};
 use crate::conversation::{Conversation, Outcome, stopped};
 use crate::invocations::Invocations;
@@ -31,8 +33,8 @@ use crate::supervisor::{Input, Stop};
 use crate::vitals::Vitals;
 use crate::workdir::{Workdir, Workdirs};
 
-use topic::Training;
 pub(crate) use topic::check_count;
+use topic::{Told, Training};
 
 /// What a trial needs.
 pub struct Trial {
@@ -54,6 +56,8 @@ pub struct Trial {
     pub place: Arc<Place>,
     /// Where files go.
     pub artifacts: Artifacts,
+    /// What equal trials came to.
+    pub cache: Option<Arc<ResultCache>>,
     /// Directories for trials to work in.
     pub workdirs: Arc<Workdirs>,
     /// Where its child shows that it lives.
@@ -86,7 +90,14 @@ impl Trial {
                 Ok(workdir) => workdir,
                 Err(failure) => return self.cannot_begin(&id, failure).await,
             };
-            let (outcome, files) = self.attempt(&id, &workdir, &mut stop).await;
+            match self.recall(&id, workdir.path()).await {
+                Some(Ok((result, files))) => {
+                    return self.publish(&id, started_at, (Ok(result), files), workdir).await;
+                }
+                Some(Err(error)) => return unsaid(number, &error),
+                None => {}
+            }
+            let (outcome, Told { files, reports }) = self.attempt(&id, &workdir, &mut stop).await;
             let result = match outcome {
                 Outcome::Dropped => {
                     let how = (*stop.borrow()).filter(|_| self.tried(&id) > 0).unwrap_or(Stop::Dropped);
@@ -99,7 +110,10 @@ impl Trial {
             let result = result.and_then(|result| self.judge(result));
             let failure = match &result {
                 Err(failure) => failure,
-                Ok(_) => return self.publish(&id, started_at, (result, files), workdir).await,
+                Ok(success) => {
+                    self.remember(&id, workdir.path(), success, (&files, reports)).await;
+                    return self.publish(&id, started_at, (result, files), workdir).await;
+                }
             };
             let tried = self.tried(&id) + 1;
             let Some(pause) = self.retries.next(failure, tried, self.chance()) else {
@@ -125,10 +139,10 @@ impl Trial {
         id: &TrialId,
         workdir: &Workdir,
         stop: &mut watch::Receiver<Option<Stop>>,
-    ) -> (Outcome, Vec<Announced>) {
+    ) -> (Outcome, Told) {
         let lease = tokio::select! {
             biased;
-            _ = stopped(stop) => return (Outcome::Dropped, Vec::new()),
+            _ = stopped(stop) => return (Outcome::Dropped, Told::default()),
             lease = self.place.acquire() => lease,
         };
         let began = Instant::now();
@@ -147,11 +161,11 @@ impl Trial {
             }
             other @ (Outcome::Dropped | Outcome::NoChild(_) | Outcome::Unsaid(_)) => other,
         };
-        let files = topic.files;
+        let told = topic.told;
         self.note_end(id, &outcome, began.elapsed());
         // Whoever got the slot begins first: its child would wait while this trial's event is written.
         tokio::task::yield_now().await;
-        (outcome, files)
+        (outcome, told)
     }
 
     fn note_end(&self, id: &TrialId, outcome: &Outcome, took: Duration) {

@@ -11,6 +11,8 @@ use service_kit::registry::{Held, Registry, RegistryError, RunRecord};
 use tokio_util::sync::CancellationToken;
 
 use crate::artifacts::Artifacts;
+use crate::cache::ResultCache;
+use crate::datasets::Datasets;
 use crate::fault::Faults;
 use crate::fitness::Fitness;
 use crate::gauges::Gauges;
@@ -37,6 +39,10 @@ pub struct Worker {
     pub slots: Arc<Slots>,
     /// Where their files go.
     pub artifacts: Artifacts,
+    /// Where data sets are found.
+    pub datasets: Datasets,
+    /// What equal trials came to.
+    pub cache: Option<Arc<ResultCache>>,
     /// Directories for trials to work in.
     pub workdirs: Arc<Workdirs>,
     /// Which requests are in hand, for whoever is started after us.

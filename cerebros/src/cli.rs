@@ -5,6 +5,7 @@ use clap_complete::Shell;
 use service_kit::output::Format;
 use service_kit::program::{self, Kind};
 
+use crate::config::ConfigCommand;
 use crate::demo::DemoArgs;
 use crate::doctor::DoctorArgs;
 use crate::events::EventsCommand;
@@ -57,6 +58,12 @@ pub enum Command {
         #[command(subcommand)]
         command: EventsCommand,
     },
+    /// See the configuration
+    Config {
+        /// What to do.
+        #[command(subcommand)]
+        command: ConfigCommand,
+    },
     /// See, check and export the schemas of the events
     Schemas {
         /// What to do.
@@ -97,9 +104,10 @@ impl program::Cli for Cli {
             Command::Run { command } => command.output(),
             Command::Dlq { command } => command.output(),
             Command::Events { command } => command.format(),
+            Command::Config { command } => command.format(),
             Command::Schemas { command } => command.format(),
+            Command::Worker { command } => command.output(),
             Command::Up(_)
-            | Command::Worker { .. }
             | Command::Sink { .. }
             | Command::Classifier { .. }
             | Command::Completions { .. } => None,
@@ -120,6 +128,7 @@ impl program::Cli for Cli {
             | Command::Run { .. }
             | Command::Dlq { .. }
             | Command::Events { .. }
+            | Command::Config { .. }
             | Command::Schemas { .. }
             | Command::Completions { .. } => Kind::Client,
         }

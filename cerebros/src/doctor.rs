@@ -4,20 +4,14 @@
 //! there within seconds whatever is broken; a check that cannot be made says so instead of passing.
 
 mod broker;
-mod check;
 mod machine;
-mod mlflow;
 
-use std::io::{self, Write};
-
-use serde::Serialize;
+use service_kit::check::{Findings, Status, bounded, mlflow};
 use service_kit::config::BrokerArgs;
 use service_kit::error::CliError;
 use service_kit::exit::Exit;
+use service_kit::mlflow::ServerArgs;
 use service_kit::output::{Format, OutputArgs, Printer};
-
-use check::{Check, Status, bounded};
-use mlflow_sink::ServerArgs;
 
 /// Flags of `doctor`.
 #[derive(Debug, Clone, clap::Args)]
@@ -43,12 +37,6 @@ impl DoctorArgs {
     }
 }
 
-#[derive(Debug, Serialize)]
-struct Findings {
-    status: Status,
-    checks: Vec<Check>,
-}
-
 /// Carries out every check.
 pub(crate) async fn doctor(args: &DoctorArgs) -> Result<Exit, CliError> {
     let target = args.broker.resolve()?;
@@ -64,29 +52,10 @@ pub(crate) async fn doctor(args: &DoctorArgs) -> Result<Exit, CliError> {
     let mut checks = vec![python, nats_server, disk, ports];
     checks.extend(of_the_broker);
     checks.push(mlflow);
-    let status = checks.iter().map(|check| check.status).max().unwrap_or(Status::Ok);
-    let findings = Findings { status, checks };
-    print(&findings, args)?;
-    Ok(if args.strict && findings.status != Status::Ok { Exit::Findings } else { Exit::Done })
-}
-
-fn print(findings: &Findings, args: &DoctorArgs) -> Result<(), CliError> {
-    let printer = match args.format() {
+    let findings = Findings::of(checks);
+    findings.print(match args.format() {
         Some(format) => Printer::new(format),
         None => args.output.printer(),
-    };
-    match printer.format() {
-        Format::Ndjson => findings.checks.iter().try_for_each(|check| printer.stream_item(check, "")),
-        Format::Json | Format::Table => printer.object(findings, |out| write(out, findings)),
-    }
-}
-
-fn write(out: &mut dyn Write, findings: &Findings) -> io::Result<()> {
-    for check in &findings.checks {
-        writeln!(out, "{:<8} {:<12} {}", check.status.as_str(), check.name, check.message)?;
-        if let Some(remedy) = &check.remedy {
-            writeln!(out, "{:<8} {:<12} help: {remedy}", "", "")?;
-        }
-    }
-    Ok(())
+    })?;
+    Ok(if args.strict && findings.status != Status::Ok { Exit::Findings } else { Exit::Done })
 }

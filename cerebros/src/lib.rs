@@ -17,6 +17,7 @@
 mod assembly;
 mod cli;
 mod completions;
+mod config;
 mod demo;
 mod doctor;
 mod events;
@@ -46,6 +47,7 @@ pub async fn run(cli: Cli, shutdown: Shutdown) -> Result<Exit, CliError> {
             dlq_classifier::run(dlq_classifier::Command::Operator(command), shutdown).await
         }
         Command::Events { command } => events::run(command).await,
+        Command::Config { command } => config::run(&command),
         Command::Schemas { command } => schemas::run(command).await,
         Command::Worker { command } => bridge_worker::run(command, shutdown).await,
         Command::Sink { command } => mlflow_sink::run(command, shutdown).await,

@@ -7,7 +7,6 @@
 //! Deliberately not here: retries. Whoever calls knows what else waits.
 
 pub mod error;
-pub mod tracking;
 mod wire;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -22,7 +21,7 @@ use tokio::sync::Semaphore;
 use crate::projection::split::split;
 use crate::projection::{Birth, Closing, RunStatus, Writes};
 use error::ClientError;
-use tracking::{Authorization, Tracking};
+use service_kit::mlflow::tracking::{Authorization, Tracking};
 pub use wire::{Experiment, FoundRun, HistoryPoint};
 
 /// Calls under way at once: MLflow's own limit is its database, and more connections make it slower, not faster.

@@ -12,7 +12,6 @@
 //! Deliberately not here: judging events that cannot be read (the classifier does), and several sinks for the trials
 //! of one run at the same moment, which could both create the run they do not find.
 
-mod args;
 pub mod client;
 pub mod gate;
 pub mod lanes;
@@ -31,12 +30,11 @@ use service_kit::error::CliError;
 use service_kit::exit::Exit;
 use service_kit::health::{Health, HealthArgs};
 use service_kit::metrics::Metrics;
+use service_kit::mlflow::ServerArgs;
 use service_kit::program::{self, Kind};
 use service_kit::registry::Registry;
 use service_kit::shutdown::Shutdown;
 use service_kit::{health, topology};
-
-pub use args::{DEFAULT_MLFLOW, ServerArgs};
 
 use client::Client;
 use gate::Gate;

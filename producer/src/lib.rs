@@ -42,10 +42,10 @@ mod retry;
 pub mod runs;
 mod scale;
 mod show;
-pub mod spec;
 pub mod submit;
 mod watch;
 
+pub use run_spec as spec;
 use service_kit::error::CliError;
 use service_kit::exit::Exit;
 use service_kit::output::Format;

@@ -5,10 +5,10 @@
 
 mod audience;
 pub(crate) mod envelope;
-mod source;
 
 use std::time::Duration;
 
+use run_spec::{self as spec, Assignment, Spec};
 use schemas::event::RunRequested;
 use schemas::{Encoding, Event, RunId};
 use serde::Serialize;
@@ -24,7 +24,6 @@ use service_kit::wire::WireArgs;
 
 use crate::connection::Shared;
 use crate::runs::{self, Run};
-use crate::spec::{self, Assignment, Spec};
 use crate::watch::view::{Talk, View};
 use crate::watch::{self, Target};
 
@@ -63,7 +62,7 @@ pub struct SubmitArgs {
 
 /// Carries out `submit`.
 pub(crate) async fn submit(args: SubmitArgs, shutdown: &Shutdown) -> Result<Exit, CliError> {
-    let text = source::read(args.spec.as_deref()).await?;
+    let text = spec::source_text(args.spec.as_deref()).await?;
     let Spec { mut request, warnings, notes } =
         spec::read(text.as_deref(), &args.set).map_err(|findings| spec::refusal(&findings))?;
     warnings.iter().for_each(output::warning);

@@ -161,7 +161,7 @@ class DataSets(unittest.TestCase):
 
     def test_a_missing_file_lists_what_there_is(self) -> None:
         self.assertIn("digits, iris, wine, breast_cancer, diabetes, ", self.refuse("missing.csv"))
-        self.assertIn("files end in .csv or .npz", self.refuse("table.parquet"))
+        self.assertIn("files end in .csv or .npz or .parquet", self.refuse("table.xlsx"))
 
     def test_ready_names_the_data_sets(self) -> None:
         with Child() as child:

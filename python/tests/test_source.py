@@ -18,6 +18,7 @@ ALLOWED = {
     "datasets/table.py": {"numpy"},
     "datasets/csv_file.py": {"numpy"},
     "datasets/npz_file.py": {"numpy"},
+    "datasets/parquet_file.py": {"numpy", "pyarrow"},
     "datasets/bundled.py": {"sklearn"},
 }
 # Imported when a trainer or a data set is loaded, so not at the top of a file.

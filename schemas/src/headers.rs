@@ -14,6 +14,8 @@ pub mod header {
     pub const RETRY: &str = "Cerebros-Retry";
     /// Those that failed or were cancelled; the others keep their results, and the run may have completed.
     pub const RETRY_FAILED: &str = "failed";
+    /// On a request for a run that one process carries out, which this names; workers that serve leave it alone.
+    pub const RESERVED: &str = "Cerebros-Reserved";
 }
 
 /// Headers of a message, in order. Names are compared without case, as HTTP does and NATS clients expect.

@@ -8,6 +8,7 @@
 //! `Debug`; a broker URL that was given is used or is an error, never replaced by another.
 
 mod broker;
+mod effective;
 mod file;
 mod gates;
 mod layers;
@@ -15,6 +16,7 @@ mod nats_context;
 mod variables;
 
 pub use broker::{BrokerArgs, BrokerTarget, Credentials};
+pub use effective::{Effective, Origin, effective};
 pub use file::ConfigFile;
 pub use gates::{GateArgs, Gates};
 pub use layers::layered;

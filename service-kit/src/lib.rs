@@ -10,6 +10,7 @@
 //! Deliberately not here: what an event means to a service.
 
 pub mod broker;
+pub mod check;
 pub mod clock;
 pub mod config;
 pub mod dead_letter;
@@ -24,6 +25,7 @@ pub mod history;
 pub mod input;
 pub mod intake;
 pub mod metrics;
+pub mod mlflow;
 pub mod output;
 pub mod program;
 pub mod publish;

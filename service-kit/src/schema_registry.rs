@@ -8,6 +8,8 @@
 //! broker. What was found and can be read is kept for the life of the process, [`MAX_KNOWN`] schemas at most; that one
 //! is missing or unusable is not kept, because it may be put right at any moment.
 
+pub mod standing;
+
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;

@@ -11,6 +11,7 @@ use schemas::event::TrialStatus;
 use schemas::{FailureClass, Json, Real};
 use serde::{Deserialize, Serialize};
 
+use crate::datasets::Located;
 use crate::limits::Limits;
 
 /// Version of the protocol; both sides say theirs.
@@ -110,9 +111,26 @@ pub struct TrialContext {
     pub objective: String,
     pub direction: &'static str,
     pub dataset_id: String,
+    /// The file behind `dataset_id`, unless that is bundled.
+    pub dataset: Option<DatasetFile>,
     /// A directory of the trial's own, removed afterwards.
     pub workdir: std::path::PathBuf,
     pub budget: serde_json::Value,
+}
+
+/// A data set that is a file, and what is in it.
+#[derive(Debug, Clone, Serialize)]
+#[expect(missing_docs, reason = "the names are those of what was located")]
+pub struct DatasetFile {
+    pub name: String,
+    pub path: std::path::PathBuf,
+    pub sha256: String,
+}
+
+impl From<&Located> for DatasetFile {
+    fn from(located: &Located) -> Self {
+        Self { name: located.name.clone(), path: located.path.clone(), sha256: located.sha256.clone() }
+    }
 }
 
 /// What a child says.

@@ -13,7 +13,7 @@ use super::sayable::check_event;
 use super::trials::{Frame, event_of, number_of};
 use super::{OpaqueRun, id_of};
 use crate::child::Lost;
-use crate::child::protocol::{Call, FromChild, TrialContext};
+use crate::child::protocol::{Call, DatasetFile, FromChild, TrialContext};
 use crate::conversation::{Cut, Step, Topic};
 use crate::run::Attempt;
 use crate::script::{RUN_NAS, operation};
@@ -143,6 +143,7 @@ impl Topic for SearchCall<'_> {
                 objective: plan.request.objective.clone(),
                 direction: plan.direction.as_str(),
                 dataset_id: plan.request.dataset_id.clone(),
+                dataset: plan.dataset.as_ref().map(DatasetFile::from),
                 workdir: self.workdir.to_owned(),
                 budget: serde_json::to_value(&plan.request.budget).expect("a budget is plain data"),
             },

@@ -33,7 +33,7 @@ const LONGEST_SILENCE: Duration = Duration::from_secs(2);
 const MAX_GENERATIONS: usize = 1000;
 
 /// The course of a search as its terminal event tells it.
-pub(super) fn told(generations: Vec<Generation>) -> serde_json::Value {
+pub(crate) fn told(generations: Vec<Generation>) -> serde_json::Value {
     let step = generations.len().div_ceil(MAX_GENERATIONS).max(1);
     let last = generations.len().saturating_sub(1);
     let told = generations.into_iter().enumerate().filter(|(index, _)| index % step == 0 || *index == last);

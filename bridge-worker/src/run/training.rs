@@ -128,6 +128,7 @@ impl Training {
             remarks: attempt.remarks.clone(),
             place: attempt.place.clone(),
             artifacts: worker.artifacts.clone(),
+            cache: worker.cache.clone(),
             workdirs: worker.workdirs.clone(),
             vitals: attempt.vitals.clone(),
             retries: worker.retries,
@@ -158,7 +159,7 @@ impl Training {
 }
 
 /// A trial's task panicked: a defect of ours, which must not leave the run hanging.
-fn panicked(error: &tokio::task::JoinError) -> Input {
+pub(crate) fn panicked(error: &tokio::task::JoinError) -> Input {
     tracing::error!(%error, "a trial's task ended abnormally");
     let message = format!("a trial could not be carried out: {error}");
     Input::Abort(schemas::Failure::new(schemas::FailureClass::Unknown, schemas::Stage::Execute, message))

@@ -1,5 +1,6 @@
 //! What a conversation about one trial is about: training one candidate, its reports, its files.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use schemas::event::{MetricReported, TrialStatus};
@@ -9,27 +10,37 @@ use service_kit::clock;
 
 use super::Trial;
 use crate::artifacts::{Announced, MAX_FILES};
+use crate::cache::entry::{MAX_REPORTS, Report};
 use crate::child::Lost;
-use crate::child::protocol::{Call, CallResult, FromChild, TrialContext};
+use crate::child::protocol::{Call, CallResult, DatasetFile, FromChild, TrialContext};
 use crate::conversation::{Cut, Step, Topic};
 
 /// Values of one report at most; each becomes an event.
 pub(crate) const MAX_METRICS: usize = 1000;
+
+/// What a trial has said on its way.
+#[derive(Debug, Default)]
+pub(super) struct Told {
+    /// Files it announced.
+    pub(super) files: Vec<Announced>,
+    /// What it reported, as far as the result cache would say it again.
+    pub(super) reports: Vec<Report>,
+}
 
 /// One trial and what was said about it so far.
 pub(super) struct Training<'a> {
     trial: &'a Trial,
     id: &'a TrialId,
     workdir: &'a Path,
-    /// Files it announced.
-    pub(super) files: Vec<Announced>,
+    /// What it has said.
+    pub(super) told: Told,
     /// The objective at the report that was its last, when the search stops the trial.
     pruned_at: Option<Real>,
 }
 
 impl<'a> Training<'a> {
     pub(super) fn new(trial: &'a Trial, id: &'a TrialId, workdir: &'a Path) -> Self {
-        Self { trial, id, workdir, files: Vec::new(), pruned_at: None }
+        Self { trial, id, workdir, told: Told::default(), pruned_at: None }
     }
 
     /// A trial that was to be stopped is pruned, whether it heard of it in time, came to its end before or, because it
@@ -47,6 +58,13 @@ impl<'a> Training<'a> {
         };
         let metrics = [(self.trial.plan.request.objective.clone(), objective)].into();
         Ok(CallResult { status: TrialStatus::Pruned, metrics, failure: None, ..result })
+    }
+
+    /// Notes a report for the result cache, one more than are kept at most.
+    fn note(&mut self, step: i64, metrics: &BTreeMap<String, Real>) {
+        if self.trial.cache.is_some() && self.told.reports.len() <= MAX_REPORTS {
+            self.told.reports.push(Report { step, metrics: metrics.clone() });
+        }
     }
 
     /// Whether the trial is worth going on with, now that this is durable.
@@ -90,6 +108,7 @@ impl Topic for Training<'_> {
                 objective: plan.request.objective.clone(),
                 direction: plan.direction.as_str(),
                 dataset_id: plan.request.dataset_id.clone(),
+                dataset: plan.dataset.as_ref().map(DatasetFile::from),
                 workdir: self.workdir.to_owned(),
                 budget: serde_json::to_value(&plan.request.budget).expect("a budget is plain data"),
             },
@@ -105,6 +124,7 @@ impl Topic for Training<'_> {
             FromChild::Report { id, metrics, step, .. } if id == call => {
                 check_count(metrics.len())?;
                 let objective = metrics.get(&self.trial.plan.request.objective).copied();
+                self.note(step, &metrics);
                 let recorded_at = clock::now();
                 let event = |(name, value)| -> Event {
                     MetricReported {
@@ -124,9 +144,9 @@ impl Topic for Training<'_> {
                 Ok(objective.map_or(Step::GoOn, |objective| self.judge(step, objective)))
             }
             FromChild::Artifact { id, name, path, sha256, media_type, .. } if id == call => {
-                self.files.retain(|file| file.name != name);
-                if self.files.len() < MAX_FILES {
-                    self.files.push(Announced { name, path, sha256, media_type });
+                self.told.files.retain(|file| file.name != name);
+                if self.told.files.len() < MAX_FILES {
+                    self.told.files.push(Announced { name, path, sha256, media_type });
                 }
                 Ok(Step::GoOn)
             }

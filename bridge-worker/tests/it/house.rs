@@ -71,6 +71,8 @@ impl House {
             .env_remove("CEREBROS_ENABLED")
             .env_remove("FEATURES")
             .env("NATS_URL", self.nats.url())
+            // What is to be trained is trained; the tests of the cache turn it on by a flag.
+            .env("CEREBROS_CACHE_ENABLED", "false")
             .envs(environment.iter().copied())
             .env("CEREBROS_DATA_DIR", self.scratch.path())
             .env("CEREBROS_PYTHON", python)

@@ -1,7 +1,9 @@
 //! The worker as a program, on a real broker, with real Python children.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on says so by panicking")]
 
+mod cache;
 mod cage;
+mod datasets;
 mod documents;
 mod endurance;
 mod faults;
@@ -12,6 +14,7 @@ mod house;
 mod invokers;
 mod lost;
 mod metrics;
+mod oneshot;
 mod opaque;
 mod python;
 mod races;
@@ -24,3 +27,4 @@ mod steps;
 mod surroundings;
 mod takeover;
 mod tries;
+mod validate;

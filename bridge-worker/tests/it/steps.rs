@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use bridge_worker::artifacts::Artifacts;
 use bridge_worker::child::ChildSettings;
+use bridge_worker::datasets::Datasets;
 use bridge_worker::fault::{Fault, Faults};
 use bridge_worker::fitness::Fitness;
 use bridge_worker::gauges::Gauges;
@@ -46,6 +47,8 @@ pub(crate) async fn worker(house: &House, id: &str, slots: Arc<Slots>, faults: F
         slots,
         invoker: invoker(),
         artifacts: Artifacts::open(&house.broker).await.unwrap(),
+        cache: None,
+        datasets: Datasets::new(root.join("datasets"), root.join("fetched")),
         in_hand: InHand::open(&root).unwrap(),
         workdirs: Workdirs::under(root),
         retries: RetryPolicy { max_retries: 2, backoff: Duration::from_millis(20) },

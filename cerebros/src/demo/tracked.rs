@@ -4,12 +4,12 @@ use std::path::Path;
 use std::time::Duration;
 
 use mlflow_sink::client::Client;
-use mlflow_sink::client::tracking::{Authorization, Tracking};
 use mlflow_sink::projection::parent::{self, KIND_TAG, RUN_TAG};
 use mlflow_sink::projection::trial;
 use schemas::event::RunRequested;
 use service_kit::error::CliError;
 use service_kit::exit::Exit;
+use service_kit::mlflow::tracking::{Authorization, Tracking};
 use service_kit::output::note;
 use tokio::time::{Instant, sleep};
 

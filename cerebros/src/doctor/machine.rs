@@ -2,17 +2,16 @@
 
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
 
+use crate::up::DEFAULT_PORTS;
 use local_stack::ports::{self, PortChoice};
 use local_stack::process::descendants;
 use nix::sys::statvfs::statvfs;
 use nix::unistd::{AccessFlags, access};
+use service_kit::check::Finding;
+use service_kit::check::broker::OLDEST_BROKER;
+use service_kit::check::program::{ask, version_in};
 use service_kit::endpoints;
-use tokio::process::Command;
-
-use super::check::Finding;
-use crate::up::DEFAULT_PORTS;
 
 /// Where a Python is looked for: what the user means first, then what is newer on systems where that is old.
 const PYTHONS: [&str; 5] = ["python3", "python3.13", "python3.12", "python3.11", "python3.10"];
@@ -20,8 +19,6 @@ const PYTHONS: [&str; 5] = ["python3", "python3.13", "python3.12", "python3.11",
 const OLDEST_PYTHON: (u32, u32) = (3, 9);
 /// `up` and `demo` install from here on.
 const OLDEST_INSTALLER: (u32, u32) = (3, 10);
-/// Atomic batches and per-message TTL need it.
-pub(super) const OLDEST_BROKER: (u32, u32) = (2, 12);
 /// What the tools take when they are installed, in megabytes.
 const TOOLS_MB: u64 = 1200;
 /// Below this neither streams nor logs have room, in megabytes.
@@ -128,25 +125,6 @@ pub(super) fn ports(data_dir: &Path) -> Finding {
     )
 }
 
-/// The first line a program prints; `None` if it cannot be run, fails or prints nothing.
-async fn ask(program: &Path, arguments: &[&str]) -> Option<String> {
-    let mut command = Command::new(program);
-    command.args(arguments).stdin(Stdio::null()).kill_on_drop(true);
-    let output = command.output().await.ok()?;
-    let printed = String::from_utf8_lossy(&output.stdout);
-    printed
-        .lines()
-        .next()
-        .map(|line| line.trim().to_owned())
-        .filter(|line| output.status.success() && !line.is_empty())
-}
-
-/// The first two numbers of a version.
-pub(super) fn version_in(text: &str) -> Option<(u32, u32)> {
-    let mut numbers = text.split(|c: char| !c.is_ascii_digit());
-    Some((numbers.next()?.parse().ok()?, numbers.next()?.parse().ok()?))
-}
-
 fn on_path(program: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH")?;
     let is_executable = |path: &PathBuf| {
@@ -167,14 +145,7 @@ fn installed(tools: &Path, prefix: &str) -> Option<PathBuf> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::doctor::check::Status;
-
-    #[test]
-    fn a_version_is_its_first_two_numbers() {
-        assert_eq!(version_in("3.11.7 /usr/bin/python3"), Some((3, 11)));
-        assert_eq!(version_in("2.12.0-RC.1"), Some((2, 12)));
-        assert_eq!(version_in("unknown"), None);
-    }
+    use service_kit::check::Status;
 
     #[test]
     fn a_data_directory_that_is_not_there_yet_is_judged_by_where_it_would_be() {

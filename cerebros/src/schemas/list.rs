@@ -6,6 +6,7 @@ use service_kit::config::BrokerArgs;
 use service_kit::error::CliError;
 use service_kit::exit::Exit;
 use service_kit::output::{OutputArgs, Row};
+use service_kit::schema_registry::standing;
 
 use super::{facts, registry};
 
@@ -25,7 +26,7 @@ pub(super) async fn list(args: &ListArgs) -> Result<Exit, CliError> {
     let printer = args.output.printer();
     if args.registry {
         let broker = registry::connect(&args.broker).await?;
-        printer.rows(&registry::rows(&broker).await?)?;
+        printer.rows(&standing::rows(&broker).await?)?;
     } else {
         let lines: Vec<Line> = Version::all().map(Line::of).collect();
         printer.rows(&lines)?;

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Dict, Mapping, Optional
 
 from . import artifacts
 from .channel import Channel
+from .datasets.content import Located
 from .failures import InvalidRequest
 from .frames import Message
 from .plain import plain_float, to_metrics, to_plain
@@ -51,6 +52,7 @@ class Trial:
         self._call_id = call_id
         self._channel = channel
         self._datasets = datasets
+        self._located = Located.of(request.get("dataset"))
         self._reports = 0
 
     def report(self, metrics: Mapping[str, Any], step: Optional[int] = None) -> None:
@@ -86,6 +88,8 @@ class Trial:
         wanted = name or self.dataset_id
         if not wanted:
             raise InvalidRequest("dataset_id is missing: name a data set")
+        if self._located and wanted in (self.dataset_id, self._located.name):
+            return self._datasets.load_located(self._located)
         return self._datasets.load(wanted)
 
     def use_parameters(self, parameters: Mapping[str, Any]) -> None:

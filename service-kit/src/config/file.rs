@@ -22,6 +22,7 @@ const SIZE_LIMIT: u64 = 64 * 1024;
 pub struct ConfigFile {
     path: PathBuf,
     values: BTreeMap<&'static str, String>,
+    lines: BTreeMap<&'static str, usize>,
 }
 
 /// Names only: values may be secrets.
@@ -82,7 +83,12 @@ impl ConfigFile {
                 );
             }
         }
-        Ok(Self { path, values })
+        Ok(Self { lines: lines_of(text), path, values })
+    }
+
+    /// The line on which the file sets the variable of that name.
+    pub fn line(&self, name: &str) -> Option<usize> {
+        self.lines.get(name).copied()
     }
 
     /// What the file sets for the variable of that name.
@@ -94,6 +100,17 @@ impl ConfigFile {
     pub fn path(&self) -> &Path {
         &self.path
     }
+}
+
+/// Where each key stands. The text was read before: what cannot be placed has no line.
+fn lines_of(text: &str) -> BTreeMap<&'static str, usize> {
+    let Ok(table) = toml::de::DeTable::parse(text) else { return BTreeMap::new() };
+    let place = |(key, _): (&toml::Spanned<_>, _)| -> Option<(&'static str, usize)> {
+        let key: &toml::Spanned<std::borrow::Cow<'_, str>> = key;
+        let variable = variables::variable_of_key(key.get_ref())?;
+        Some((variable.name, text.get(..key.span().start)?.matches('\n').count() + 1))
+    };
+    table.get_ref().iter().filter_map(place).collect()
 }
 
 /// The message and the line, not the text of the line: it may hold a secret.

@@ -28,10 +28,12 @@ pub struct Variable {
     pub default: Option<&'static str>,
     /// Another name of this variable.
     pub alias_of: Option<&'static str>,
+    /// The flag that sets it where a program has one, without its dashes.
+    flag: Option<&'static str>,
 }
 
 const fn text(name: &'static str, key: &'static str, help: &'static str) -> Variable {
-    Variable { name, key, help, shape: Shape::Text, secret: false, default: None, alias_of: None }
+    Variable { name, key, help, shape: Shape::Text, secret: false, default: None, alias_of: None, flag: None }
 }
 
 impl Variable {
@@ -55,6 +57,16 @@ impl Variable {
         self
     }
 
+    const fn flagged(mut self, flag: &'static str) -> Self {
+        self.flag = Some(flag);
+        self
+    }
+
+    /// The flag that sets the variable, without its dashes; none for the one that names the file.
+    pub fn flag(&self) -> Option<&'static str> {
+        self.flag
+    }
+
     const fn alias_of(mut self, name: &'static str) -> Self {
         self.alias_of = Some(name);
         self
@@ -64,45 +76,73 @@ impl Variable {
 /// Every variable, in the order of the documentation.
 pub const VARIABLES: &[Variable] = &[
     text("NATS_URL", "nats_url", "URL of the broker; several with commas")
+        .flagged("nats-url")
         .or("nats://127.0.0.1:4222")
         .secret(),
-    text("NATS_CREDS", "nats_creds", "credentials file for the broker"),
-    text("NATS_NKEY", "nats_nkey", "file with the nkey seed for the broker"),
-    text("NATS_USER", "nats_user", "user at the broker"),
-    text("NATS_PASSWORD", "nats_password", "password at the broker").secret(),
-    text("NATS_CA", "nats_ca", "certificates that the broker's own is checked against (PEM)"),
-    text("NATS_CERT", "nats_cert", "our certificate for the broker (PEM)"),
-    text("NATS_KEY", "nats_key", "key of our certificate (PEM)"),
-    text("NATS_CONTEXT", "nats_context", "context of the nats command line tool"),
-    text("MLFLOW_TRACKING_URI", "mlflow_tracking_uri", "URL of MLflow").secret(),
-    text("MLFLOW_TRACKING_TOKEN", "mlflow_tracking_token", "bearer token for MLflow").secret(),
-    text("MLFLOW_TRACKING_USERNAME", "mlflow_tracking_username", "user at MLflow"),
-    text("MLFLOW_TRACKING_PASSWORD", "mlflow_tracking_password", "password at MLflow").secret(),
-    text("MLFLOW_EXPERIMENT_NAME", "mlflow_experiment_name", "experiment that runs are filed under"),
-    text("CEREBROS_ENABLED", "enabled", "first gate of the worker").or("false").switch(),
+    text("NATS_CREDS", "nats_creds", "credentials file for the broker").flagged("nats-creds"),
+    text("NATS_NKEY", "nats_nkey", "file with the nkey seed for the broker").flagged("nats-nkey"),
+    text("NATS_USER", "nats_user", "user at the broker").flagged("nats-user"),
+    text("NATS_PASSWORD", "nats_password", "password at the broker").flagged("nats-password").secret(),
+    text("NATS_CA", "nats_ca", "certificates that the broker's own is checked against (PEM)")
+        .flagged("nats-ca"),
+    text("NATS_CERT", "nats_cert", "our certificate for the broker (PEM)").flagged("nats-cert"),
+    text("NATS_KEY", "nats_key", "key of our certificate (PEM)").flagged("nats-key"),
+    text("NATS_CONTEXT", "nats_context", "context of the nats command line tool").flagged("nats-context"),
+    text("MLFLOW_TRACKING_URI", "mlflow_tracking_uri", "URL of MLflow").flagged("mlflow-url").secret(),
+    text("MLFLOW_TRACKING_TOKEN", "mlflow_tracking_token", "bearer token for MLflow")
+        .flagged("mlflow-token")
+        .secret(),
+    text("MLFLOW_TRACKING_USERNAME", "mlflow_tracking_username", "user at MLflow").flagged("mlflow-username"),
+    text("MLFLOW_TRACKING_PASSWORD", "mlflow_tracking_password", "password at MLflow")
+        .flagged("mlflow-password")
+        .secret(),
+    text("MLFLOW_EXPERIMENT_NAME", "mlflow_experiment_name", "experiment that runs are filed under")
+        .flagged("mlflow-experiment"),
+    text("CEREBROS_ENABLED", "enabled", "first gate of the worker").flagged("enabled").or("false").switch(),
     text("TL_ENABLE_CEREBROS_BRIDGE", "tl_enable_cerebros_bridge", "another name of CEREBROS_ENABLED")
+        .flagged("tl-enable-cerebros-bridge")
         .switch()
         .alias_of("CEREBROS_ENABLED"),
-    text("FEATURES", "features", "second gate of the worker: features with commas, open with ml_nas"),
-    text("CEREBROS_PYTHON", "python", "Python interpreter").or("python3"),
-    text("CEREBROS_REPO", "repo", "directory added to Python's import path"),
-    text("CEREBROS_SCRIPT", "script", "script of the subprocess invoker"),
-    text("CEREBROS_WORKDIR", "workdir", "working directory of the children"),
-    text("CEREBROS_SLOTS", "slots", "trials that run at once").whole(),
+    text("FEATURES", "features", "second gate of the worker: features with commas, open with ml_nas")
+        .flagged("features"),
+    text("CEREBROS_PYTHON", "python", "Python interpreter").flagged("python").or("python3"),
+    text("CEREBROS_REPO", "repo", "directory added to Python's import path").flagged("repo"),
+    text("CEREBROS_SCRIPT", "script", "script of the subprocess invoker").flagged("script"),
+    text("CEREBROS_WORKDIR", "workdir", "working directory of the children").flagged("workdir"),
+    text("CEREBROS_SLOTS", "slots", "trials that run at once").flagged("slots").whole(),
     text("CEREBROS_TIMEOUT_MS", "timeout_ms", "limit of one attempt of a subprocess call")
+        .flagged("timeout-ms")
         .or("15000")
         .whole(),
-    text("CEREBROS_MAX_RETRIES", "max_retries", "attempts after the first").or("2").whole(),
-    text("CEREBROS_RETRY_BACKOFF_MS", "retry_backoff_ms", "pause before the first retry").or("750").whole(),
-    text("CEREBROS_CACHE_ENABLED", "cache_enabled", "keep results of equal requests").or("true").switch(),
-    text("CEREBROS_CACHE_TTL_MS", "cache_ttl_ms", "how long a result is kept").or("30000").whole(),
-    text("CEREBROS_CACHE_MAX_ENTRIES", "cache_max_entries", "results kept at most").or("512").whole(),
-    text("CEREBROS_DATA_DIR", "data_dir", "directory of everything that is written here").or("./.cerebros"),
+    text("CEREBROS_MAX_RETRIES", "max_retries", "attempts after the first")
+        .flagged("max-retries")
+        .or("2")
+        .whole(),
+    text("CEREBROS_RETRY_BACKOFF_MS", "retry_backoff_ms", "pause before the first retry")
+        .flagged("retry-backoff-ms")
+        .or("750")
+        .whole(),
+    text("CEREBROS_CACHE_ENABLED", "cache_enabled", "keep results of equal requests")
+        .flagged("cache-enabled")
+        .or("true")
+        .switch(),
+    text("CEREBROS_CACHE_TTL_MS", "cache_ttl_ms", "how long a result is kept")
+        .flagged("cache-ttl-ms")
+        .or("30000")
+        .whole(),
+    text("CEREBROS_CACHE_MAX_ENTRIES", "cache_max_entries", "results kept at most")
+        .flagged("cache-max-entries")
+        .or("512")
+        .whole(),
+    text("CEREBROS_DATA_DIR", "data_dir", "directory of everything that is written here")
+        .flagged("data-dir")
+        .or("./.cerebros"),
     text("CEREBROS_DATASET_DIR", "dataset_dir", "directory that data sets given by path must lie in")
+        .flagged("dataset-dir")
         .or("<data dir>/datasets"),
     text("CEREBROS_CONFIG", "config", "the configuration file").or("./cerebros.toml"),
-    text("CEREBROS_LOG_FORMAT", "log_format", "text or json"),
-    text("RUST_LOG", "rust_log", "what is logged"),
+    text("CEREBROS_LOG_FORMAT", "log_format", "text or json").flagged("log-format"),
+    text("RUST_LOG", "rust_log", "what is logged").flagged("log"),
 ];
 
 /// The variable of that name in the environment.

@@ -8,11 +8,11 @@ use super::Package;
 /// What the bundled trainers need.
 pub const TRAINER: Package = Package {
     name: Borrowed("trainer"),
-    title: Borrowed("scikit-learn and NumPy"),
-    why: Borrowed("they train the models"),
-    megabytes: 65,
+    title: Borrowed("scikit-learn, NumPy and pyarrow"),
+    why: Borrowed("they train the models and read data sets"),
+    megabytes: 112,
     lock: Borrowed(include_str!("../../../../python/requirements/trainer.txt")),
-    proof: Borrowed("import sklearn.neural_network, numpy, joblib"),
+    proof: Borrowed("import sklearn.neural_network, numpy, joblib, pyarrow.parquet"),
 };
 
 /// The MLflow server. 3.18 cannot be installed: it pins a companion package that was never published.

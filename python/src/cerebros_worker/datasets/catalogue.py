@@ -8,7 +8,8 @@ from collections import OrderedDict
 from typing import Callable, Dict, Hashable, List, Optional
 
 from ..failures import InvalidRequest
-from . import allowed_paths, bundled, csv_file, npz_file
+from . import allowed_paths, bundled, csv_file, npz_file, parquet_file
+from .content import Located, read_verified
 from .table import Dataset
 
 # A worker serves a few runs at a time; a data set may weigh hundreds of megabytes.
@@ -17,6 +18,7 @@ MAX_LOADED = 4
 _READERS: Dict[str, Callable[[str, str], Dataset]] = {
     ".csv": csv_file.read,
     ".npz": npz_file.read,
+    ".parquet": parquet_file.read,
 }
 
 
@@ -38,13 +40,21 @@ class DataSets:
         """The data set. Raises `InvalidRequest` or `DependencyMissing`."""
         if name in bundled.NAMES:
             return self._keep(("bundled", name), lambda: bundled.read(name))
+        return self._load_file(name, self._reader(name))
+
+    def load_located(self, located: Located) -> Dataset:
+        """The file the worker has found, if it still is what it was. Raises as `load` does."""
+        reader = self._reader(located.name)
+        return self._keep(located, lambda: read_verified(located, reader))
+
+    def _reader(self, name: str) -> Callable[[str, str], Dataset]:
         reader = _READERS.get(os.path.splitext(name)[1].lower())
         if reader is None:
             raise InvalidRequest(
                 f"unknown data set {name[:200]!r}: there is {self._there()}; "
                 f"files end in {' or '.join(_READERS)}"
             )
-        return self._load_file(name, reader)
+        return reader
 
     def _load_file(self, name: str, reader: Callable[[str, str], Dataset]) -> Dataset:
         if not self._directory:

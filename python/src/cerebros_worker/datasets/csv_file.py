@@ -12,9 +12,7 @@ from array import array
 from typing import Any, List, Optional, Tuple
 
 from ..failures import InvalidRequest
-from .table import Dataset, from_arrays
-
-TARGET_NAMES = ("target", "label")
+from .table import Dataset, from_arrays, target_column
 
 
 def read(path: str, name: str) -> Dataset:
@@ -38,7 +36,7 @@ def parse(path: str, name: str) -> Tuple[int, array[float], List[str]]:
 def _parse_rows(rows: Any, name: str) -> Tuple[int, array[float], List[str]]:
     header = [cell.strip() for cell in next(rows, [])]
     _check_header(header, name)
-    at = _target_column(header)
+    at = target_column(header)
     values: array[float] = array("d")
     target: List[str] = []
     for row in rows:
@@ -65,14 +63,6 @@ def _check_header(header: List[str], name: str) -> None:
         )
     if all(_number(cell) is not None for cell in header):
         raise InvalidRequest(f"data set {name!r}: row 1 holds numbers; a header row is needed")
-
-
-def _target_column(header: List[str]) -> int:
-    lowered = [cell.lower() for cell in header]
-    for name in TARGET_NAMES:
-        if name in lowered:
-            return lowered.index(name)
-    return len(header) - 1
 
 
 def _numbers(cells: List[str], columns: List[str], place: str) -> List[float]:

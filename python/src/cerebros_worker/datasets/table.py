@@ -21,6 +21,9 @@ MAX_INTEGER_CLASSES = 32
 # More classes than this is an identifier column taken for a target.
 MAX_CLASSES = 1_000
 
+# Titles of the column to predict, in order; without one of them it is the last.
+TARGET_NAMES = ("target", "label")
+
 VALIDATION_SHARE = 0.2
 TEST_SHARE = 0.2
 
@@ -74,6 +77,15 @@ class Dataset:
         validation = max(1, round(len(rows) * VALIDATION_SHARE))
         test = max(1, round(len(rows) * TEST_SHARE))
         return [rows[validation + test :], rows[:validation], rows[validation : validation + test]]
+
+
+def target_column(titles: List[str]) -> int:
+    """Which column is to be predicted."""
+    lowered = [title.lower() for title in titles]
+    for name in TARGET_NAMES:
+        if name in lowered:
+            return lowered.index(name)
+    return len(titles) - 1
 
 
 def from_arrays(name: str, features: Any, target: Any) -> Dataset:

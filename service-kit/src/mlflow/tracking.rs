@@ -1,7 +1,7 @@
 //! Which tracking server, and who we are to it: the variables MLflow's own clients read.
 
-use service_kit::error::CliError;
-use service_kit::exit::Exit;
+use crate::error::CliError;
+use crate::exit::Exit;
 
 /// A tracking server and our credentials for it.
 #[derive(Clone)]
@@ -74,7 +74,8 @@ impl Tracking {
         &self.url
     }
 
-    pub(super) fn authorization(&self) -> &Authorization {
+    /// How we show who we are.
+    pub fn authorization(&self) -> &Authorization {
         &self.authorization
     }
 

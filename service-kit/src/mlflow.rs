@@ -1,11 +1,12 @@
-//! Which MLflow, and who we are there.
+//! Which MLflow, and who we are there: the flags of every command that speaks to it.
+
+pub mod tracking;
 
 use std::path::Path;
 
-use service_kit::endpoints;
-use service_kit::error::CliError;
-
-use crate::client::tracking::{Authorization, Tracking};
+use crate::endpoints;
+use crate::error::CliError;
+use tracking::{Authorization, Tracking};
 
 /// The tracking server of whoever names none and runs no local stack.
 pub const DEFAULT_MLFLOW: &str = "http://127.0.0.1:5000";

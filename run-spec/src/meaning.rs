@@ -2,7 +2,7 @@
 //!
 //! The same questions a worker asks before it runs a request, asked before it is published.
 
-use schemas::dataset::{BUNDLED, DatasetError, DatasetRef};
+use schemas::dataset::{BUNDLED, DatasetError, DatasetRef, Place};
 use schemas::event::{Direction, RunRequested};
 use search::{SearchSpace, Settings};
 
@@ -40,9 +40,15 @@ pub(super) fn notes(request: &RunRequested) -> Vec<String> {
     if request.entrypoint.is_none() && request.trainer.contains(':') {
         notes.push(allowed("trainer", &request.trainer));
     }
-    if let Ok(DatasetRef::File(path)) = DatasetRef::parse(&request.dataset_id) {
-        notes
-            .push(format!("{path} is looked for in the data set directory of the worker that takes the run"));
+    match DatasetRef::parse(&request.dataset_id).map(|dataset| dataset.place) {
+        Ok(Place::File(path)) => notes
+            .push(format!("{path} is looked for in the data set directory of the worker that takes the run")),
+        Ok(Place::Artifact(object)) => {
+            notes.push(format!(
+                "{object} is fetched from the artefact store by the worker that takes the run"
+            ));
+        }
+        Ok(Place::Bundled(_)) | Err(_) => {}
     }
     notes
 }
@@ -51,6 +57,7 @@ fn check_dataset(request: &RunRequested) -> Option<Finding> {
     let error = DatasetRef::parse(&request.dataset_id).err()?;
     let (code, help) = match &error {
         DatasetError::Outside { .. } => ("dataset-path", None),
+        DatasetError::Checksum { .. } => ("dataset-checksum", None),
         DatasetError::Unknown { .. } if request.entrypoint.is_some() => return None,
         DatasetError::Unknown { name } => ("unknown-dataset", nearest(name, &BUNDLED)),
     };

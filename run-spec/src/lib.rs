@@ -9,12 +9,13 @@
 //! - the contract itself (types, ranges, limits) is not repeated here: each field is decoded by `schemas`, alone,
 //!   so that one fault does not hide the next.
 //!
-//! Deliberately not here: reading files, choosing a run id, publishing.
+//! Only [`source_text`] reads anything. Deliberately not here: choosing a run id, publishing, running.
 
 mod assignment;
 mod finding;
 mod known;
 mod meaning;
+mod source;
 
 use schemas::cloudevents::Headers;
 use schemas::codec::{self, DecodeError, MAX_EVENT_BYTES};
@@ -24,6 +25,7 @@ use serde_json::{Map, Value, json};
 
 pub use assignment::{Assignment, NotAnAssignment};
 pub use finding::{Finding, refusal};
+pub use source::text_of as source_text;
 
 /// Stands in for the data set while another field is decoded alone.
 const ANY_DATASET: &str = "digits";
@@ -99,7 +101,8 @@ fn check_fields(fields: &Map<String, Value>) -> (Map<String, Value>, Vec<Finding
     let mut sound = Map::new();
     let mut findings = Vec::new();
     if !fields.contains_key("dataset_id") {
-        let help = format!("name one of {}, or a .csv or .npz file", schemas::dataset::BUNDLED.join(", "));
+        let help =
+            format!("name one of {}, or a .csv, .npz or .parquet file", schemas::dataset::BUNDLED.join(", "));
         findings.push(Finding::new("missing-field", "dataset_id", "required and missing").help(help));
     }
     for (key, value) in fields {
@@ -144,7 +147,7 @@ fn decode(spec: &Value) -> Result<(RunRequested, Vec<String>), DecodeError> {
     }
 }
 
-pub(crate) fn too_large(bytes: usize) -> Finding {
+fn too_large(bytes: usize) -> Finding {
     let reason = format!("{bytes} bytes or more, over the limit of {MAX_EVENT_BYTES}");
     Finding::new("too-large", "", reason).help("put large values into a file the trainer reads")
 }

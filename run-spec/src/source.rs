@@ -7,22 +7,25 @@ use service_kit::error::CliError;
 use service_kit::exit::Exit;
 use service_kit::input::Input;
 
-use crate::spec;
+use crate::{refusal, too_large};
 
 /// The text of a spec; `None` if none was given.
-pub(super) async fn read(spec: Option<&str>) -> Result<Option<String>, CliError> {
+///
+/// # Errors
+/// There is none under this name, or it cannot be read, or it is too large.
+pub async fn text_of(spec: Option<&str>) -> Result<Option<String>, CliError> {
     match spec {
         None => Ok(None),
         Some(text) if text.trim_start().starts_with('{') => Ok(Some(text.to_owned())),
-        Some(name) => text_of(Input::named(name)).await.map(Some),
+        Some(name) => read(Input::named(name)).await.map(Some),
     }
 }
 
-async fn text_of(input: Input) -> Result<String, CliError> {
+async fn read(input: Input) -> Result<String, CliError> {
     let name = input.title();
     let bytes = input.read(MAX_EVENT_BYTES, "the spec").await.map_err(|error| unreadable(&name, &error))?;
     if bytes.len() > MAX_EVENT_BYTES {
-        return Err(spec::refusal(&[spec::too_large(bytes.len())]));
+        return Err(refusal(&[too_large(bytes.len())]));
     }
     String::from_utf8(bytes).map_err(|error| {
         CliError::new(

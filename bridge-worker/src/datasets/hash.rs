@@ -1,0 +1,79 @@
+//! SHA-256 of files, computed once per version of a file.
+
+use std::collections::BTreeMap;
+use std::fs::{File, Metadata};
+use std::io;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+
+use sha2::{Digest as _, Sha256};
+
+/// Files whose hash is remembered; a worker trains on a few at a time.
+const MAX_KNOWN: usize = 64;
+
+/// What is different when somebody has written to a file. The time of a change of the inode is in it, because it
+/// cannot be set back as the time of the content can.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Version {
+    device: u64,
+    inode: u64,
+    bytes: u64,
+    modified: (i64, i64),
+    changed: (i64, i64),
+}
+
+impl Version {
+    fn of(facts: &Metadata) -> Self {
+        Self {
+            device: facts.dev(),
+            inode: facts.ino(),
+            bytes: facts.len(),
+            modified: (facts.mtime(), facts.mtime_nsec()),
+            changed: (facts.ctime(), facts.ctime_nsec()),
+        }
+    }
+}
+
+/// Hashes that are known.
+#[derive(Debug, Default)]
+pub(super) struct Hashes {
+    known: Mutex<BTreeMap<PathBuf, (Version, String)>>,
+}
+
+impl Hashes {
+    /// Hex SHA-256 of a file's content.
+    pub(super) async fn sha256(&self, path: &Path) -> io::Result<String> {
+        let version = Version::of(&std::fs::metadata(path)?);
+        if let Some(known) = self.known().get(path).filter(|known| known.0 == version) {
+            return Ok(known.1.clone());
+        }
+        let file = path.to_owned();
+        let hashed = tokio::task::spawn_blocking(move || hash(&file)).await.map_err(io::Error::other)?;
+        let (version, sha256) = hashed?;
+        let mut known = self.known();
+        if known.len() >= MAX_KNOWN {
+            known.pop_first();
+        }
+        known.insert(path.to_owned(), (version, sha256.clone()));
+        Ok(sha256)
+    }
+
+    fn known(&self) -> std::sync::MutexGuard<'_, BTreeMap<PathBuf, (Version, String)>> {
+        self.known.lock().expect("nobody panics while holding the hashes")
+    }
+}
+
+/// The version is that from before the first byte was read: what is written meanwhile makes another.
+fn hash(path: &Path) -> io::Result<(Version, String)> {
+    let mut file = File::open(path)?;
+    let version = Version::of(&file.metadata()?);
+    let mut digest = Sha256::new();
+    io::copy(&mut file, &mut digest)?;
+    Ok((version, hex(&digest.finalize())))
+}
+
+/// Bytes as hexadecimal digits.
+pub(super) fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}

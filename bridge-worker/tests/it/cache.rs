@@ -1,0 +1,173 @@
+//! The result cache: equal trials are answered from it, others are trained, and nothing depends on it.
+
+use schemas::event::TrialReported;
+use schemas::lifecycle::RunState;
+use schemas::{Event, FailureClass};
+use serde_json::{Value, json};
+use testkit::wait_until;
+use tokio::io::AsyncReadExt as _;
+
+use crate::house::{House, PATIENCE};
+
+/// Long enough for any test on any machine.
+const LONG: [&str; 6] = ["--slots", "1", "--cache-enabled", "true", "--cache-ttl-ms", "3600000"];
+
+fn request(run: &str, change: Value) -> Value {
+    let mut body = json!({"run_id": run, "dataset_id": "iris", "seed": 5, "pulse_id": "p",
+        "search_space": {"layers": [4, 8], "activation": ["relu"], "epochs": 3},
+        "budget": {"max_trials": 3, "population_size": 2, "parallelism": 1}});
+    body.as_object_mut().unwrap().extend(change.as_object().cloned().unwrap());
+    body
+}
+
+fn is_answered(trial: &TrialReported) -> bool {
+    trial.warnings.iter().any(|warning| warning.starts_with("answered from the result cache"))
+}
+
+impl House {
+    /// Runs this to its end; how many of its trials were answered from the cache.
+    async fn answered(&self, body: Value) -> usize {
+        let run = body["run_id"].as_str().unwrap().to_owned();
+        self.request(body).await;
+        self.ended(&run).await;
+        self.trials(&run).await.iter().filter(|trial| is_answered(trial)).count()
+    }
+
+    fn log(&self) -> String {
+        std::fs::read_to_string(self.scratch.join("worker.log")).unwrap_or_default()
+    }
+
+    /// A number of the first worker's /metrics.
+    async fn measured(&self, name: &str) -> String {
+        let log = self.log();
+        let address = log.split("\"http\":\"").nth(1).and_then(|rest| rest.split('"').next()).unwrap();
+        let page = service_kit::health::probe(address.parse().unwrap(), "/metrics").await.unwrap();
+        let line = page.lines().find(|line| line.starts_with(name)).unwrap_or_else(|| panic!("{page}"));
+        line.rsplit(' ').next().unwrap().to_owned()
+    }
+}
+
+#[tokio::test]
+async fn an_equal_request_is_answered_with_the_same_events_and_files_of_its_own() {
+    let house = House::open().await;
+    let _worker = house.worker(&LONG).await;
+    assert_eq!(house.answered(request("first", json!({}))).await, 0);
+    assert_eq!(house.answered(request("second", json!({"tags": {"who": "else"}}))).await, 3);
+    let (first, second) = (house.trials("first").await, house.trials("second").await);
+    for (one, other) in first.iter().zip(&second) {
+        assert_eq!(
+            (&one.metrics, &one.parameters, one.seed),
+            (&other.metrics, &other.parameters, other.seed)
+        );
+    }
+    let reports = async |run: &str| {
+        let events = house.events(run).await;
+        let report = |event| {
+            let Event::MetricReported(metric) = event else { return None };
+            Some((metric.name, metric.step, metric.value))
+        };
+        events.into_iter().filter_map(report).collect::<Vec<_>>()
+    };
+    let told = reports("first").await;
+    assert!(told.len() >= 9, "{told:?}");
+    assert_eq!(told, reports("second").await, "what was reported on the way is said again");
+
+    let best = second.iter().find(|trial| !trial.artifact_refs.is_empty()).unwrap();
+    let file = best.artifact_refs[0].uri.strip_prefix("nats://cerebros_artifacts/").unwrap();
+    assert!(file.starts_with("second/"), "{file}");
+    let store = house.broker.jetstream.get_object_store("cerebros_artifacts").await.unwrap();
+    let mut content = Vec::new();
+    store.get(file).await.unwrap().read_to_end(&mut content).await.unwrap();
+    assert!(!content.is_empty());
+
+    assert_eq!(house.measured("cerebros_cache_hits_total").await, "3");
+    assert_eq!(house.measured("cerebros_cache_misses_total").await, "3");
+    assert_eq!(house.measured("cerebros_cache_entries").await, "3");
+}
+
+#[tokio::test]
+async fn another_pulse_another_spec_and_other_data_are_trained() {
+    let house = House::open().await;
+    let directory = house.scratch.join("datasets");
+    std::fs::create_dir_all(&directory).unwrap();
+    let table = |rows: usize| -> String {
+        let row = |n: usize| format!("{n},{}\n", n % 2);
+        format!("a,target\n{}", (0..rows).map(row).collect::<String>())
+    };
+    std::fs::write(directory.join("table.csv"), table(40)).unwrap();
+    let _worker = house.worker(&LONG).await;
+    house.answered(request("first", json!({}))).await;
+    for (run, change) in [
+        ("pulse", json!({"pulse_id": "q"})),
+        ("seed", json!({"seed": 6})),
+        ("spec", json!({"parameters": {"mutation_rate": 0.5}})),
+        ("data", json!({"dataset_id": "table.csv"})),
+    ] {
+        assert_eq!(house.answered(request(run, change)).await, 0, "{run}");
+    }
+    let data = |run: &str| request(run, json!({"dataset_id": "table.csv"}));
+    assert_eq!(house.answered(data("same-data")).await, 3);
+    std::fs::write(directory.join("table.csv"), table(42)).unwrap();
+    assert_eq!(house.answered(data("new-data")).await, 0, "the content counts, not the name");
+}
+
+#[tokio::test]
+async fn failures_are_never_answered_from_the_cache_and_old_results_are_not() {
+    let house = House::open().await;
+    let worker = house.worker(&[&LONG[..], &["--allow-entrypoint", "faulty_trainers:*"]].concat()).await;
+    let fails =
+        |run: &str| request(run, json!({"trainer": "faulty_trainers:raises", "search_space": {"x": [1]}}));
+    for run in ["one", "two"] {
+        house.request(fails(run)).await;
+        let failure = house.ended(run).await.failure.unwrap();
+        assert_eq!(failure.class, FailureClass::UserCode);
+    }
+    assert_eq!(house.measured("cerebros_cache_hits_total").await, "0");
+    worker.stop().await;
+
+    let short = house.worker(&["--slots", "1", "--cache-enabled", "true", "--cache-ttl-ms", "1"]).await;
+    house.answered(request("first", json!({}))).await;
+    assert_eq!(house.answered(request("second", json!({}))).await, 0, "its time is up");
+    short.stop().await;
+    let _off = house.worker(&["--slots", "1"]).await;
+    assert_eq!(house.answered(request("third", json!({}))).await, 0, "it is off");
+}
+
+#[tokio::test]
+async fn results_outlive_their_worker_and_a_second_one_on_the_same_directory_does_without() {
+    let house = House::open().await;
+    let first = house.worker(&LONG).await;
+    house.answered(request("first", json!({}))).await;
+    first.stop().await;
+    let _second = house.worker(&LONG).await;
+    assert_eq!(house.answered(request("second", json!({}))).await, 3);
+    let _third = house.worker(&LONG).await;
+    wait_until("the third says that it does without", PATIENCE, async || {
+        house.log().contains("results are not cached").then_some(())
+    })
+    .await;
+    house.answered(request("third", json!({}))).await;
+    assert_eq!(house.record("third").await.unwrap().state, RunState::Completed);
+}
+
+#[tokio::test]
+async fn a_store_that_is_wiped_or_damaged_costs_no_run() {
+    let house = House::open().await;
+    let results = house.scratch.join("results");
+    let worker = house.worker(&LONG).await;
+    house.answered(request("first", json!({}))).await;
+    std::fs::remove_dir_all(&results).unwrap();
+    house.answered(request("second", json!({}))).await;
+    assert_eq!(house.record("second").await.unwrap().state, RunState::Completed);
+    worker.stop().await;
+
+    std::fs::remove_dir_all(&results).ok();
+    std::fs::create_dir_all(&results).unwrap();
+    for file in ["conf", "db"] {
+        std::fs::write(results.join(file), "this is no store of results").unwrap();
+    }
+    let _worker = house.worker(&LONG).await;
+    house.answered(request("third", json!({}))).await;
+    assert_eq!(house.record("third").await.unwrap().state, RunState::Completed);
+    assert!(house.log().contains("results are not cached"), "and it says so");
+}

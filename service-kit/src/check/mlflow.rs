@@ -1,0 +1,118 @@
+//! MLflow: there, and willing to talk to us.
+
+use std::path::Path;
+use std::time::Duration;
+
+use reqwest::{StatusCode, redirect};
+use serde::Deserialize;
+
+use super::Finding;
+use crate::endpoints;
+use crate::mlflow::tracking::{Authorization, Tracking};
+use crate::mlflow::{DEFAULT_MLFLOW, ServerArgs};
+
+/// Deadline of the question; shorter than that of a check, so that its own words are heard.
+const DEADLINE: Duration = Duration::from_secs(5);
+
+/// One experiment, with all its tags.
+const MAX_ANSWER_BYTES: usize = 1 << 20;
+
+/// What MLflow answers to a question of its own interface.
+#[derive(Debug)]
+enum Answer {
+    /// As MLflow does.
+    Mlflow,
+    /// It does not know us.
+    Refused(StatusCode),
+    /// As something else does.
+    Stranger(String),
+    /// Nobody, or somebody who says "later".
+    Nobody(String),
+}
+
+/// Asks MLflow's own interface.
+pub async fn check(args: &ServerArgs, data_dir: &Path) -> Finding {
+    let stack = endpoints::running(data_dir);
+    if args.given().is_none() && stack.as_ref().is_some_and(|stack| stack.mlflow.is_none()) {
+        return Finding::ok("the running stack was started without it");
+    }
+    let tracking = match args.tracking(data_dir) {
+        Ok(tracking) => tracking,
+        Err(error) => return Finding::of(error),
+    };
+    match ask(&tracking).await.unwrap_or_else(|error| Answer::Nobody(innermost(&error))) {
+        Answer::Mlflow => Finding::ok(format!("answers at {}", tracking.url())),
+        Answer::Refused(status) => Finding::error(
+            format!("{} does not let us in: HTTP {}", tracking.url(), status.as_u16()),
+            "set MLFLOW_TRACKING_TOKEN, or MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD; \
+             until this is changed the sink waits and loses nothing",
+        ),
+        Answer::Stranger(answer) => Finding::error(
+            format!("what answers at {} is not MLflow ({answer})", tracking.url()),
+            "correct MLFLOW_TRACKING_URI: the address of an MLflow tracking server of version 2 or 3",
+        ),
+        // Nobody asked for one: a pipeline without MLflow is a pipeline all the same.
+        Answer::Nobody(reason) if args.given().is_none() && stack.is_none() => Finding::warning(
+            format!("none at {DEFAULT_MLFLOW}: {reason}"),
+            "`cerebros up` starts one; MLFLOW_TRACKING_URI names another",
+        ),
+        Answer::Nobody(reason) => Finding::error(
+            format!("no answer from {}: {reason}", tracking.url()),
+            "start it, or correct MLFLOW_TRACKING_URI; the sink waits for it",
+        ),
+    }
+}
+
+async fn ask(tracking: &Tracking) -> Result<Answer, reqwest::Error> {
+    #[derive(Deserialize)]
+    struct Experiments {}
+    // A redirect would take our credentials along.
+    let mut client = reqwest::Client::builder().redirect(redirect::Policy::none()).timeout(DEADLINE);
+    if tracking.is_loopback() {
+        client = client.no_proxy();
+    }
+    let url = format!("{}/api/2.0/mlflow/experiments/search", tracking.url());
+    let request = client.build()?.post(url).json(&serde_json::json!({"max_results": 1}));
+    let request = match tracking.authorization() {
+        Authorization::None => request,
+        Authorization::Basic { user, password } => request.basic_auth(user, Some(password)),
+        Authorization::Token(token) => request.bearer_auth(token),
+    };
+    let response = request.send().await?;
+    let status = response.status();
+    Ok(match status {
+        StatusCode::OK => match serde_json::from_slice(&beginning(response).await?) {
+            Ok(Experiments {}) => Answer::Mlflow,
+            Err(error) => Answer::Stranger(error.to_string()),
+        },
+        StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => Answer::Refused(status),
+        status if status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS => {
+            Answer::Nobody(format!("HTTP {}", status.as_u16()))
+        }
+        status => Answer::Stranger(format!("HTTP {}", status.as_u16())),
+    })
+}
+
+/// No more of the answer than one experiment takes.
+async fn beginning(mut response: reqwest::Response) -> Result<Vec<u8>, reqwest::Error> {
+    let mut body = Vec::new();
+    while let Some(part) = response.chunk().await? {
+        body.extend_from_slice(&part);
+        if body.len() > MAX_ANSWER_BYTES {
+            break;
+        }
+    }
+    Ok(body)
+}
+
+/// The last link of the chain says what happened; those before it name our own address again.
+fn innermost(error: &reqwest::Error) -> String {
+    if error.is_timeout() {
+        return "no answer in time".to_owned();
+    }
+    let mut cause: &dyn std::error::Error = error;
+    while let Some(source) = cause.source() {
+        cause = source;
+    }
+    cause.to_string()
+}
