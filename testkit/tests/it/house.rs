@@ -4,11 +4,10 @@ use std::path::{Path, PathBuf};
 
 use testkit::workspace;
 
-const ROOMS: [&str; 11] = [
+const ROOMS: [&str; 10] = [
     "schemas",
     "search",
     "service-kit",
-    "run-spec",
     "producer",
     "bridge-worker",
     "mlflow-sink",
