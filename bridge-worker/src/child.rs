@@ -18,8 +18,9 @@ use std::process::{ExitStatus, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::BytesMut;
 use command_fds::{CommandFdExt as _, FdMapping};
-use futures_util::StreamExt as _;
+use futures_util::{FutureExt as _, StreamExt as _};
 use tokio::io::AsyncWriteExt as _;
 use tokio::net::unix::pipe;
 use tokio::process::{Child as Process, ChildStdin, Command};
@@ -285,13 +286,13 @@ impl Child {
     async fn receive_within(&mut self, limit: Duration) -> Result<FromChild, Lost> {
         match tokio::time::timeout(limit, self.frames.next()).await {
             Err(_) => Err(Lost::Silent),
-            Ok(None) => Err(Lost::Ended),
-            // A process may end in the middle of a frame: then it is how it ended that matters.
-            Ok(Some(Err(error))) if error.kind() != std::io::ErrorKind::InvalidData => Err(Lost::Ended),
-            Ok(Some(Err(error))) => Err(Lost::Broken(error.to_string())),
-            Ok(Some(Ok(frame))) => serde_json::from_slice(&frame)
-                .map_err(|error| Lost::Broken(format!("a frame is no message: {error}"))),
+            Ok(frame) => read(frame),
         }
+    }
+
+    /// The next message, if it is there already.
+    pub fn ready(&mut self) -> Option<Result<FromChild, Lost>> {
+        self.frames.next().now_or_never().map(read)
     }
 
     /// Forgets what was printed before this call.
@@ -331,6 +332,18 @@ impl Child {
         let status = tokio::time::timeout(grace, self.process.wait()).await.ok().and_then(Result::ok);
         let end = self.kill().await;
         End { status: status.or(end.status), ..end }
+    }
+}
+
+/// What came out of the pipe.
+fn read(frame: Option<std::io::Result<BytesMut>>) -> Result<FromChild, Lost> {
+    match frame {
+        None => Err(Lost::Ended),
+        // A process may end in the middle of a frame: then it is how it ended that matters.
+        Some(Err(error)) if error.kind() != std::io::ErrorKind::InvalidData => Err(Lost::Ended),
+        Some(Err(error)) => Err(Lost::Broken(error.to_string())),
+        Some(Ok(frame)) => serde_json::from_slice(&frame)
+            .map_err(|error| Lost::Broken(format!("a frame is no message: {error}"))),
     }
 }
 

@@ -35,10 +35,19 @@ pub(crate) trait Topic {
     /// The call, under a number that is unique in its process.
     fn call(&self, id: u64) -> Call;
 
-    /// Takes one message; what is to be published is durable when this returns. Dropped in the middle, what it was about
-    /// may or may not have been published.
+    /// Takes one message. What it says may be kept until [`Topic::tell`], so that many are published at once.
     async fn hear(&mut self, message: FromChild, call: u64) -> Result<Step, Cut>;
+
+    /// Publishes what is kept, and returns when it is durable. Dropped in the middle, it is still kept, though it may
+    /// have been published.
+    async fn tell(&mut self) -> Result<(), Cut>;
+
+    /// How many events are kept.
+    fn kept(&self) -> usize;
 }
+
+/// Events that are published at once; what comes after them waits in the pipe, and with it the process.
+const MOST_KEPT: usize = 512;
 
 /// How a conversation ended.
 pub(crate) enum Outcome {
@@ -182,7 +191,7 @@ impl Conversation<'_> {
             let step = tokio::select! {
                 biased;
                 how = stopped(stop) => return wind_down(topic, partner, call.id, how).await,
-                step = topic.hear(message, call.id) => step?,
+                step = hear_all(topic, partner, message, call.id) => step?,
             };
             pulse.beat(Instant::now());
             match step {
@@ -234,6 +243,33 @@ impl Conversation<'_> {
     }
 }
 
+/// Hears a message and what lies ready behind it, and publishes what all of it says.
+async fn hear_all(
+    topic: &mut impl Topic,
+    partner: &mut Partner<'_>,
+    message: FromChild,
+    call: u64,
+) -> Result<Step, Cut> {
+    let mut step = topic.hear(message, call).await;
+    let mut has_next_part = matches!(step, Ok(Step::NextPart));
+    while matches!(step, Ok(Step::GoOn | Step::NextPart))
+        && topic.kept() < MOST_KEPT
+        && let Some(message) = partner.ready()
+    {
+        step = match message {
+            Ok(message) => topic.hear(message, call).await,
+            Err(lost) => Err(Cut::Lost(lost)),
+        };
+        has_next_part |= matches!(step, Ok(Step::NextPart));
+    }
+    // Whatever came last, what was said before it was said.
+    topic.tell().await?;
+    if has_next_part && matches!(step, Ok(Step::GoOn)) {
+        return Ok(Step::NextPart);
+    }
+    step
+}
+
 /// Gives a cancelled call a moment to hear of it. A result that is already on its way still counts.
 async fn wind_down(
     topic: &mut impl Topic,
@@ -252,8 +288,12 @@ async fn wind_down(
         let step = tokio::time::timeout_at(deadline, topic.hear(message, call)).await;
         let Ok(step) = step else { break };
         if let Step::Result(result) = step? {
+            topic.tell().await?;
             return Ok(result);
         }
+    }
+    if let Ok(told) = tokio::time::timeout_at(deadline, topic.tell()).await {
+        told?;
     }
     Err(Cut::Stopped(how))
 }

@@ -165,6 +165,11 @@ impl Script {
         }
     }
 
+    /// The next message, if it is there already.
+    pub(crate) fn ready(&mut self) -> Option<FromChild> {
+        self.answers.as_mut()?.pop_front()
+    }
+
     async fn conclude(&mut self, status: ExitStatus) -> Result<FromChild, Lost> {
         let Some(running) = &self.running else { return Err(Lost::Ended) };
         // What it started ends with it, and so does the output.

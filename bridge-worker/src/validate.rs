@@ -26,9 +26,6 @@ pub struct ValidateArgs {
     /// A shut gate CEREBROS_ENABLED is an error, not a warning
     #[arg(long)]
     require_enabled: bool,
-    /// Script of the subprocess invoker
-    #[arg(long, env = "CEREBROS_SCRIPT", value_name = "FILE")]
-    script: Option<std::path::PathBuf>,
     #[command(flatten)]
     output: OutputArgs,
     #[command(flatten)]
@@ -54,7 +51,7 @@ pub(crate) async fn validate(args: ValidateArgs) -> Result<Exit, CliError> {
         machine::feature_flag(gates),
         machine::config_enabled(gates, args.require_enabled),
         machine::repo_path(&serve.repo),
-        machine::script_path(args.script.as_deref()),
+        machine::script_path(serve.script.as_deref()),
         bounded("python", machine::python(&serve.python)).await,
         machine::working_dir(serve),
         machine::version(&serve.repo),

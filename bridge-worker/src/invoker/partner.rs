@@ -60,6 +60,14 @@ impl Partner<'_> {
         }
     }
 
+    /// The next message, if it is there already.
+    pub(crate) fn ready(&mut self) -> Option<Result<FromChild, Lost>> {
+        match self {
+            Self::Warm(child) => child.ready(),
+            Self::Once(script) => script.ready().map(Ok),
+        }
+    }
+
     /// Asks for the end of the call.
     pub(crate) async fn stop(&mut self, call: u64, reason: &'static str) -> std::io::Result<()> {
         match self {

@@ -115,6 +115,11 @@ impl Conduct {
         self.next
     }
 
+    /// True when so many more trials may count.
+    pub(super) fn has_room_for(&self, more: usize) -> bool {
+        self.known.len() + more <= self.max_trials as usize
+    }
+
     /// True when a trial of this number counts already.
     pub(super) fn is_known(&self, number: u32) -> bool {
         self.known.contains_key(&number)

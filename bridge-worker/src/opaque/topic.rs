@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use schemas::event::MetricReported;
+use schemas::event::{MetricReported, TrialReported, TrialStatus};
 use schemas::{Event, Timestamp};
 use serde_json::{Map, Value};
 use service_kit::clock;
@@ -29,6 +29,9 @@ pub(super) struct SearchCall<'a> {
     told: &'a (dyn Fn(Option<Stop>) + Sync),
     /// When the last trial was told.
     since: Timestamp,
+    /// Events that are yet to be published, and the trials among them, which count only then.
+    kept: Vec<Event>,
+    uncounted: Vec<(u32, TrialReported)>,
 }
 
 impl<'a> SearchCall<'a> {
@@ -38,7 +41,7 @@ impl<'a> SearchCall<'a> {
         workdir: &'a Path,
         told: &'a (dyn Fn(Option<Stop>) + Sync),
     ) -> Self {
-        Self { attempt, run, workdir, told, since: clock::now() }
+        Self { attempt, run, workdir, told, since: clock::now(), kept: Vec::new(), uncounted: Vec::new() }
     }
 
     /// A trial becomes an event, unless it is known or too much.
@@ -47,6 +50,9 @@ impl<'a> SearchCall<'a> {
         let since = std::mem::replace(&mut self.since, now);
         let parameters = fields.get("parameters").cloned().unwrap_or_else(|| Value::Object(Map::new()));
         let asked = number_of(&fields).map_err(Cut::Senseless)?;
+        if self.has_to_count_first(asked) {
+            self.tell().await?;
+        }
         let admission = self.run.conduct().admit(asked, &parameters.into());
         let number = match admission {
             Admission::New(number) => number,
@@ -72,11 +78,24 @@ impl<'a> SearchCall<'a> {
         let trial = event_of(fields, id_of(self.attempt, number), number, &frame).map_err(Cut::Senseless)?;
         let event = Event::from(trial.clone());
         check_event(&event).map_err(|reason| Cut::Senseless(format!("report_trial: {reason}")))?;
-        self.attempt.announcer.say(&[event]).await.map_err(Cut::Unsaid)?;
-        let order = self.run.conduct().count(number, &trial);
-        self.run.known().push(trial);
-        (self.told)(order);
+        let may_end_the_run = trial.status == TrialStatus::Failed;
+        self.kept.push(event);
+        self.uncounted.push((number, trial));
+        if may_end_the_run {
+            self.tell().await?;
+        }
         Ok(Step::NextPart)
+    }
+
+    /// Whether what becomes of a trial depends on those that are told and not counted yet.
+    fn has_to_count_first(&self, asked: Option<u32>) -> bool {
+        if self.uncounted.is_empty() {
+            return false;
+        }
+        let conduct = self.run.conduct();
+        let number = asked.unwrap_or_else(|| conduct.next_number());
+        self.uncounted.iter().any(|(told, _)| *told == number)
+            || !conduct.has_room_for(self.uncounted.len() + 1)
     }
 
     fn note_known(&self, number: u32, is_same: bool) {
@@ -89,12 +108,7 @@ impl<'a> SearchCall<'a> {
     }
 
     /// Values on the way of a trial.
-    async fn report(
-        &self,
-        values: Vec<(String, schemas::Real)>,
-        step: i64,
-        number: u32,
-    ) -> Result<Step, Cut> {
+    fn report(&mut self, values: Vec<(String, schemas::Real)>, step: i64, number: u32) -> Result<Step, Cut> {
         check_count(values.len())?;
         if self.run.conduct().is_known(number) {
             return Ok(Step::GoOn);
@@ -114,7 +128,7 @@ impl<'a> SearchCall<'a> {
         };
         let events: Vec<Event> = values.into_iter().map(event).collect();
         events.iter().try_for_each(Event::validate).map_err(Cut::Unsayable)?;
-        self.attempt.announcer.say(&events).await.map_err(Cut::Unsaid)?;
+        self.kept.extend(events);
         Ok(Step::GoOn)
     }
 }
@@ -157,7 +171,7 @@ impl Topic for SearchCall<'_> {
             FromChild::Trial { id, trial } if id == call => self.trial(trial).await,
             FromChild::Report { id, metrics, step, number } if id == call => {
                 let number = number.unwrap_or_else(|| self.run.conduct().next_number());
-                self.report(metrics.into_iter().collect(), step, number).await
+                self.report(metrics.into_iter().collect(), step, number)
             }
             FromChild::Result(result) if result.id == call => Ok(Step::Result(result)),
             FromChild::Fatal { failure } => Err(Cut::Lost(Lost::Broken(failure.message))),
@@ -170,5 +184,26 @@ impl Topic for SearchCall<'_> {
                 Err(Cut::Lost(Lost::Broken(format!("it spoke out of turn: {other:?}"))))
             }
         }
+    }
+
+    async fn tell(&mut self) -> Result<(), Cut> {
+        if !self.kept.is_empty() {
+            self.attempt.announcer.say(&self.kept).await.map_err(Cut::Unsaid)?;
+            self.kept.clear();
+        }
+        let mut order = None;
+        let has_counted = !self.uncounted.is_empty();
+        for (number, trial) in self.uncounted.drain(..) {
+            order = self.run.conduct().count(number, &trial);
+            self.run.known().push(trial);
+        }
+        if has_counted {
+            (self.told)(order);
+        }
+        Ok(())
+    }
+
+    fn kept(&self) -> usize {
+        self.kept.len()
     }
 }

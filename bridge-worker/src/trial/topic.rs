@@ -34,13 +34,15 @@ pub(super) struct Training<'a> {
     workdir: &'a Path,
     /// What it has said.
     pub(super) told: Told,
+    /// Reports that are yet to be published.
+    kept: Vec<Event>,
     /// The objective at the report that was its last, when the search stops the trial.
     pruned_at: Option<Real>,
 }
 
 impl<'a> Training<'a> {
     pub(super) fn new(trial: &'a Trial, id: &'a TrialId, workdir: &'a Path) -> Self {
-        Self { trial, id, workdir, told: Told::default(), pruned_at: None }
+        Self { trial, id, workdir, told: Told::default(), kept: Vec::new(), pruned_at: None }
     }
 
     /// A trial that was to be stopped is pruned, whether it heard of it in time, came to its end before or, because it
@@ -140,7 +142,12 @@ impl Topic for Training<'_> {
                 };
                 let events: Vec<Event> = metrics.into_iter().map(event).collect();
                 events.iter().try_for_each(Event::validate).map_err(Cut::Unsayable)?;
-                self.trial.announcer.say(&events).await.map_err(Cut::Unsaid)?;
+                self.kept.extend(events);
+                if !self.trial.plan.prunes() {
+                    return Ok(Step::GoOn);
+                }
+                // What decides about others has to be durable first.
+                self.tell().await?;
                 Ok(objective.map_or(Step::GoOn, |objective| self.judge(step, objective)))
             }
             FromChild::Artifact { id, name, path, sha256, media_type, .. } if id == call => {
@@ -161,6 +168,18 @@ impl Topic for Training<'_> {
                 Err(Cut::Lost(Lost::Broken(format!("it spoke out of turn: {other:?}"))))
             }
         }
+    }
+
+    async fn tell(&mut self) -> Result<(), Cut> {
+        if !self.kept.is_empty() {
+            self.trial.announcer.say(&self.kept).await.map_err(Cut::Unsaid)?;
+            self.kept.clear();
+        }
+        Ok(())
+    }
+
+    fn kept(&self) -> usize {
+        self.kept.len()
     }
 }
 

@@ -15,6 +15,10 @@ fn settable() -> impl Iterator<Item = &'static Variable> {
 fn value(variable: &Variable, number: u32) -> String {
     match (variable.shape, variable.name) {
         (_, "CEREBROS_LOG_FORMAT") => ["text", "json"][number as usize % 2].to_owned(),
+        (_, "CEREBROS_INVOKER") => ["pool", "subprocess"][number as usize % 2].to_owned(),
+        (_, "CEREBROS_FALLBACK") => ["none", "subprocess"][number as usize % 2].to_owned(),
+        (_, "CEREBROS_CHILD_MEMORY") => format!("{number}GiB"),
+        (_, "CEREBROS_CHILD_OPEN_FILES") => (100 + number).to_string(),
         (_, "RUST_LOG") => ["error", "warn", "info"][number as usize % 3].to_owned(),
         (Shape::Text, _) => format!("text-{number}"),
         (Shape::Whole, _) => number.to_string(),

@@ -110,6 +110,24 @@ pub const VARIABLES: &[Variable] = &[
     text("CEREBROS_SCRIPT", "script", "script of the subprocess invoker").flagged("script"),
     text("CEREBROS_WORKDIR", "workdir", "working directory of the children").flagged("workdir"),
     text("CEREBROS_SLOTS", "slots", "trials that run at once").flagged("slots").whole(),
+    text("CEREBROS_SPARES", "spares", "children that are ready before one has to be replaced")
+        .flagged("spares")
+        .or("1")
+        .whole(),
+    text("CEREBROS_INVOKER", "invoker", "how Python is called: pool or subprocess")
+        .flagged("invoker")
+        .or("pool"),
+    text("CEREBROS_FALLBACK", "fallback", "what is done when no child starts: subprocess or none")
+        .flagged("fallback")
+        .or("subprocess"),
+    text("CEREBROS_CHILD_MEMORY", "child_memory", "memory one trial may take").flagged("child-memory"),
+    text("CEREBROS_CHILD_CPU_SECONDS", "child_cpu_seconds", "processor time one trial may take")
+        .flagged("child-cpu-seconds")
+        .whole(),
+    text("CEREBROS_CHILD_OPEN_FILES", "child_open_files", "files one child may have open")
+        .flagged("child-open-files")
+        .or("4096")
+        .whole(),
     text("CEREBROS_TIMEOUT_MS", "timeout_ms", "limit of one attempt of a subprocess call")
         .flagged("timeout-ms")
         .or("15000")
@@ -170,7 +188,7 @@ pub(super) fn nearest_key(key: &str) -> Option<&'static str> {
     let candidates =
         VARIABLES.iter().map(|variable| (strsim::damerau_levenshtein(key, variable.key), variable.key));
     let (mistakes, nearest) = candidates.min()?;
-    (mistakes <= MISTAKES.min(key.len() / 2)).then_some(nearest)
+    (mistakes <= MISTAKES.min(key.len() / 3)).then_some(nearest)
 }
 
 #[cfg(test)]
