@@ -5,7 +5,9 @@
 //! on top of it in ours (checked lengths, heartbeats, stop orders, captured output, results by type) is the ratio.
 
 mod bare;
+mod script;
 mod spare;
+mod window;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -45,6 +47,7 @@ pub(crate) async fn measure(effort: Effort) -> Result<Vec<Finding>, CliError> {
     // On a thread of the runtime, as the worker's own conversations are.
     let task = tokio::spawn(async move {
         let mut findings = echo(&python, effort).await?;
+        findings.extend(window::measure(&python, effort).await?);
         findings.extend(warm_slot(&python, effort).await?);
         findings.extend(spare::measure(&python, effort).await?);
         Ok(findings)
@@ -78,7 +81,7 @@ async fn echo(python: &Path, effort: Effort) -> Result<Vec<Finding>, CliError> {
     let beside_slowest = Peer::new("the bare pipe of that pair", Figure::micros(slowest.1));
     let name = "child: echo call, p50 of the slowest pair";
     Ok(vec![
-        row("p50", Timings::p50, Target::RatioAtMost(1.5)),
+        row("p50", Timings::p50, Target::RatioAtMost(1.2)),
         row("p99", Timings::p99, Target::None),
         Finding::beside(name, Figure::micros(slowest.0), beside_slowest, Ratio::OursByPeer, Target::None),
     ])
@@ -118,17 +121,18 @@ async fn warm_slot(python: &Path, effort: Effort) -> Result<Vec<Finding>, CliErr
     let dir = scratch()?;
     let slots = Slots::new(1, settings(python, dir.path())?);
     slots.warm().await.map_err(|error| not_a_child(&error))?;
-    let (mut warm, mut cold) = (Timings::new(), Timings::new());
+    let (mut warm, mut cold, mut once) = (Timings::new(), Timings::new(), Timings::new());
     for spawn in 0..=spawns {
         for _ in 0..calls / spawns {
             let began = Instant::now();
             noop(&slots, dir.path()).await?;
             warm.record(began.elapsed());
         }
-        let took = spawn_per_call(python).await?;
-        // The first one fills the page cache.
+        let (took, asked) = (spawn_per_call(python).await?, script::noop(python, dir.path()).await?);
+        // The first ones fill the page cache.
         if spawn > 0 {
             cold.record(took);
+            once.record(asked);
         }
     }
     slots.close().await;
@@ -137,6 +141,13 @@ async fn warm_slot(python: &Path, effort: Effort) -> Result<Vec<Finding>, CliErr
     let name = "child: no-op trial on a warm slot";
     Ok(vec![
         Finding::beside(format!("{name}, p50"), Figure::micros(warm.p50()), peer, Ratio::PeerByOurs, faster),
+        Finding::beside(
+            format!("{name}, p50"),
+            Figure::micros(warm.p50()),
+            Peer::new("a process per call (subprocess invoker)", Figure::micros(once.p50())),
+            Ratio::PeerByOurs,
+            Target::None,
+        ),
         Finding::alone(format!("{name}, p99"), Figure::micros(warm.p99()), Target::None),
     ])
 }

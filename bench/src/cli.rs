@@ -6,7 +6,7 @@ use service_kit::output::{Format, Printer, note, warning};
 use service_kit::program::{self, Kind};
 
 use crate::table::{Finding, Verdict};
-use crate::{chaos, child, compare, contracts, memory, profile, resume, runs, slots, trials};
+use crate::{chaos, child, compare, contracts, memory, profile, resume, runs, slots, streamed, trials};
 
 /// Measures the promised ratios. Exit 0: every target is met; 9: one is missed, or a peer could not be measured.
 #[derive(Debug, clap::Parser)]
@@ -45,6 +45,8 @@ enum What {
     Runs,
     /// Short trials on two slots, beside Optuna and joblib
     Trials,
+    /// Trials out of a child into the stream, beside raw publishing
+    Streamed,
     /// The time in which a run of 10,000 trials goes on after its worker was lost
     Resume,
     /// A CPU-bound search on one slot and on two
@@ -97,6 +99,7 @@ pub(crate) async fn run(cli: Cli) -> Result<Exit, CliError> {
             all.extend(child::measure(effort).await?);
             all.extend(runs::measure(effort).await?);
             all.extend(trials::measure(effort).await?);
+            all.extend(streamed::measure(effort).await?);
             all.extend(resume::measure(effort).await?);
             all.extend(slots::measure(effort).await?);
             all.extend(memory::measure(effort).await?);
@@ -106,6 +109,7 @@ pub(crate) async fn run(cli: Cli) -> Result<Exit, CliError> {
         What::Child => child::measure(effort).await?,
         What::Runs => runs::measure(effort).await?,
         What::Trials => trials::measure(effort).await?,
+        What::Streamed => streamed::measure(effort).await?,
         What::Resume => resume::measure(effort).await?,
         What::Compare => return compare::run(effort, cli.json).await,
         What::Slots => slots::measure(effort).await?,

@@ -7,10 +7,19 @@ mod raw;
 mod specimen;
 mod turns;
 
+use std::time::Duration;
+
+use schemas::Encoding;
+use service_kit::broker::Broker;
 use service_kit::error::CliError;
 
 use crate::cli::Effort;
 use crate::table::Finding;
+
+/// How long so many trials of ordinary size take from the first to the last confirmation, prepared and sent raw.
+pub(crate) async fn raw_publishing(broker: &Broker, run: &str, count: u32) -> Result<Duration, CliError> {
+    publishing::prepared(broker, Encoding::Json, run, count).await.map(|spent| spent.time)
+}
 
 /// Measures the codec first, on an idle machine, then publishing.
 pub(crate) async fn measure(effort: Effort) -> Result<Vec<Finding>, CliError> {

@@ -29,6 +29,7 @@ mod service;
 mod slots;
 mod stand;
 mod stream_client;
+mod streamed;
 mod table;
 mod timings;
 mod trials;

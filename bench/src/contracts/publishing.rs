@@ -82,8 +82,8 @@ async fn beside_raw(
 }
 
 /// What publishing took.
-struct Spent {
-    time: Duration,
+pub(super) struct Spent {
+    pub(super) time: Duration,
     /// Of this process.
     processor: Duration,
 }
@@ -106,7 +106,12 @@ async fn validated(broker: &Broker, encoding: Encoding, run: &str, count: u32) -
     .await
 }
 
-async fn prepared(broker: &Broker, encoding: Encoding, run: &str, count: u32) -> Result<Spent, CliError> {
+pub(super) async fn prepared(
+    broker: &Broker,
+    encoding: Encoding,
+    run: &str,
+    count: u32,
+) -> Result<Spent, CliError> {
     let voice = specimen::voice(run);
     let publisher = Publisher::new(broker, encoding);
     let messages = specimen::trials(&voice, count)
