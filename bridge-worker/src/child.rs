@@ -259,9 +259,10 @@ impl Child {
         &self.probe
     }
 
-    /// True until the process has ended.
+    /// True until the process has ended, or begun to: it can be waited for only when the last of its threads is gone.
     pub fn is_alive(&mut self) -> bool {
-        matches!(self.process.try_wait(), Ok(None))
+        let is_over = processes::stat(self.pid()).is_some_and(|stat| stat.is_over);
+        !is_over && matches!(self.process.try_wait(), Ok(None))
     }
 
     /// Sends one message.

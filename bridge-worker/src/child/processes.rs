@@ -12,6 +12,8 @@ const TICKS_PER_SECOND: u64 = 100;
 pub(super) struct Stat {
     pub(super) group: i32,
     pub(super) session: i32,
+    /// It has ended, or begun to: its main thread is gone, though others may not be yet.
+    pub(super) is_over: bool,
     cpu: Duration,
 }
 
@@ -114,6 +116,7 @@ fn parse_stat(text: &str) -> Option<Stat> {
     Some(Stat {
         group: fields.get(2)?.parse().ok()?,
         session: fields.get(3)?.parse().ok()?,
+        is_over: matches!(*fields.first()?, "Z" | "X"),
         cpu: Duration::from_millis(ticks.saturating_mul(1000 / TICKS_PER_SECOND)),
     })
 }
@@ -127,6 +130,7 @@ mod tests {
         let text = "42 (a (strange) name) S 7 41 40 0 -1 4194560 1 2 3 4 100 20 3 4 20 0 1 0 99 1 1";
         let stat = parse_stat(text).unwrap();
         assert_eq!((stat.group, stat.session, stat.cpu), (41, 40, Duration::from_millis(1270)));
+        assert!(!stat.is_over && parse_stat(&text.replace(" S ", " Z ")).unwrap().is_over);
         assert_eq!(parse_stat("42 (short) S 1 2"), None);
     }
 
