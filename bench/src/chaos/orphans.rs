@@ -52,16 +52,22 @@ fn contains(text: &[u8], part: &[u8]) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::io::Read as _;
+
     use super::*;
 
     #[test]
     fn a_process_is_known_by_what_its_environment_names() {
         let dir = tempfile::tempdir().unwrap();
-        let mut child = std::process::Command::new("sleep")
-            .arg("60")
+        // What has just been started has no environment yet; what has spoken does.
+        let mut child = std::process::Command::new("sh")
+            .args(["-c", "echo; read _"])
             .env("CEREBROS_DATA_DIR", dir.path().join("worker"))
+            .stdin(std::process::Stdio::piped())
+            .stdout(std::process::Stdio::piped())
             .spawn()
             .unwrap();
+        child.stdout.take().unwrap().read_exact(&mut [0]).unwrap();
         assert_eq!(all_naming(dir.path()), [child.id()]);
         child.kill().unwrap();
         child.wait().unwrap();
