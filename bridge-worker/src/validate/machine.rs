@@ -52,7 +52,7 @@ pub(super) fn repo_path(repositories: &[PathBuf]) -> Check {
 
 pub(super) fn script_path(script: Option<&Path>) -> Check {
     let finding = match script {
-        None => Finding::ok("none is set: the subprocess invoker has nothing to run"),
+        None => Finding::ok("none is set: calls that have a process of their own run our script"),
         Some(path) if path.is_file() => Finding::ok(path.display().to_string()),
         Some(path) if path.exists() => Finding::warning(
             format!("{} is not a regular file", path.display()),
