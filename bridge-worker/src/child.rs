@@ -265,6 +265,11 @@ impl Child {
         !is_over && matches!(self.process.try_wait(), Ok(None))
     }
 
+    /// True once the process has ended and was waited for: the cheap question, before every call.
+    pub fn has_ended(&mut self) -> bool {
+        !matches!(self.process.try_wait(), Ok(None))
+    }
+
     /// Sends one message.
     pub async fn send(&mut self, message: &ToChild<'_>) -> std::io::Result<()> {
         let mut frame = vec![0; 4];

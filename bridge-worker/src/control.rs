@@ -20,7 +20,7 @@ use service_kit::registry::{self, Held, Registry, RunRecord, record};
 use service_kit::shutdown::Shutdown;
 use service_kit::topology::{CANCEL_CONSUMER, WORKER_CONSUMER};
 use tokio::sync::watch;
-use tokio::task::JoinHandle;
+use tokio::task::{JoinHandle, JoinSet};
 use tokio_util::sync::CancellationToken;
 
 use crate::asked::Asked;
@@ -32,6 +32,8 @@ use crate::worker::Worker;
 /// How long a run is in hand before its key is watched. Most that is asked of a run comes later than that, nothing is
 /// missed by it (a watch begins with the present value), and a run of milliseconds costs no watch at all.
 const WATCH_DELAY: Duration = Duration::from_millis(200);
+/// Cancel requests that are carried out at once.
+const CANCELS_AT_ONCE: usize = 16;
 /// Pause before a key is watched again after the watch was lost.
 const REOPEN_PAUSE: Duration = Duration::from_millis(500);
 
@@ -148,11 +150,20 @@ impl Watcher {
 
 /// Takes cancel requests, writes them into the registry and ends the runs nobody has in hand, for ever.
 pub async fn take_cancel_requests(worker: Arc<Worker>, shutdown: Shutdown) {
-    let mut intake = Intake::new(&worker.broker, CANCEL_CONSUMER, 16);
+    let mut intake = Intake::new(&worker.broker, CANCEL_CONSUMER, CANCELS_AT_ONCE);
+    let mut under_way: JoinSet<()> = JoinSet::new();
     loop {
-        let delivery = intake.next().await;
-        if let Err(error) = take_one(&worker, delivery, &shutdown).await {
-            tracing::warn!(error, "cancel request not settled; it comes again");
+        // Side by side: one whose run's owner has to be looked for does not keep the others waiting.
+        tokio::select! {
+            Some(_) = under_way.join_next() => {}
+            delivery = intake.next(), if under_way.len() < CANCELS_AT_ONCE => {
+                let (worker, shutdown) = (worker.clone(), shutdown.clone());
+                under_way.spawn(async move {
+                    if let Err(error) = take_one(&worker, delivery, &shutdown).await {
+                        tracing::warn!(error, "cancel request not settled; it comes again");
+                    }
+                });
+            }
         }
     }
 }

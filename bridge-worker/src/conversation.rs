@@ -46,6 +46,8 @@ pub(crate) trait Topic {
     fn kept(&self) -> usize;
 }
 
+/// What publishing may take at the cost of a trial's time; what an outage takes is given back.
+const SHORT_WAIT: Duration = Duration::from_secs(1);
 /// Events that are published at once; what comes after them waits in the pipe, and with it the process.
 const MOST_KEPT: usize = 512;
 
@@ -110,9 +112,20 @@ impl Conversation<'_> {
         mut lease: Lease,
         stop: &mut watch::Receiver<Option<Stop>>,
     ) -> Outcome {
-        let mut partner = match self.invoker.engage(topic.entry(), &mut lease).await {
-            Ok(partner) => partner,
-            Err(failure) => return Outcome::NoChild(failure),
+        let engaged = tokio::select! {
+            biased;
+            // A start may take minutes. One that is given up leaves an empty slot, and its process ends with its pipe.
+            how = stopped(stop) => Err(how),
+            engaged = self.invoker.engage(topic.entry(), &mut lease) => Ok(engaged),
+        };
+        let mut partner = match engaged {
+            Ok(Ok(partner)) => partner,
+            Ok(Err(failure)) => return Outcome::NoChild(failure),
+            Err(Stop::Dropped) => return Outcome::Dropped,
+            Err(Stop::Cancelled) => {
+                let failure = Failure::new(FailureClass::Cancelled, Stage::Execute, "the run was stopped");
+                return Outcome::Over { result: Box::new(Err(failure)), printed: String::new() };
+            }
         };
         let is_operators_limit = partner.limit().is_some_and(|limit| limit < self.limit);
         self.limit = partner.limit().map_or(self.limit, |limit| limit.min(self.limit));
@@ -188,12 +201,18 @@ impl Conversation<'_> {
                     message.map_err(Cut::Lost)?
                 }
             };
+            let heard = Instant::now();
             let step = tokio::select! {
                 biased;
                 how = stopped(stop) => return wind_down(topic, partner, call.id, how).await,
                 step = hear_all(topic, partner, message, call.id) => step?,
             };
             pulse.beat(Instant::now());
+            let waited = heard.elapsed();
+            if waited > SHORT_WAIT {
+                // The broker's time is not the trial's.
+                deadline += waited;
+            }
             match step {
                 Step::GoOn => {}
                 Step::NextPart => deadline = Instant::now() + self.limit,

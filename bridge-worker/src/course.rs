@@ -143,7 +143,7 @@ impl Course {
     }
 
     async fn claim(&mut self) -> Result<Grant, Halt> {
-        let (mut held, mut claim) = self.try_claim().await.map_err(again)?;
+        let (mut held, mut claim) = self.try_claim(None).await.map_err(again)?;
         if let Some(known) = &held
             && !self.asked.is_owner_gone
             && owner::is_gone(&self.worker.broker, &self.worker.registry, known, claim)
@@ -152,7 +152,8 @@ impl Course {
         {
             tracing::warn!(run = %self.asked.run_id, "nobody has the run any more; it is taken over");
             self.asked.is_owner_gone = true;
-            (held, claim) = self.try_claim().await.map_err(again)?;
+            let watched = held.take();
+            (held, claim) = self.try_claim(watched).await.map_err(again)?;
         }
         let worker = &self.worker;
         let is_cancelled = match claim {
@@ -187,10 +188,13 @@ impl Course {
         (record.request_sequence == self.asked.sequence).then(|| Box::new(failure.clone()))
     }
 
-    async fn try_claim(&self) -> Result<(Option<Held>, Claim), RegistryError> {
-        let (claimant, now) = (self.asked.claimant(&self.worker.id), clock::now());
+    /// Claims; `watched` is the record whose owner was found to be gone.
+    async fn try_claim(&self, watched: Option<Held>) -> Result<(Option<Held>, Claim), RegistryError> {
+        let (mut claimant, now) = (self.asked.claimant(&self.worker.id), clock::now());
         let decide = |known: Option<&RunRecord>| {
             let (record, answer) = claim(known, &claimant, now);
+            // Whoever has written since it was looked is there: the second look sees a run in good hands.
+            claimant.is_owner_gone = false;
             match (record, answer, &self.asked.cancelled) {
                 (Some(record), Claim::Granted { attempt }, Some(reason)) => {
                     let record = RunRecord { cancel_requested: Some(reason.clone()), ..record };
@@ -201,8 +205,8 @@ impl Course {
         };
         let (registry, run) = (&self.worker.registry, &self.asked.run_id);
         // A request that was never handed over before is most likely the first of its run.
-        if self.asked.delivery == 1 {
-            return registry.change_from(run, None, decide).await;
+        if watched.is_some() || (self.asked.delivery == 1 && !self.asked.is_owner_gone) {
+            return registry.change_from(run, watched, decide).await;
         }
         registry.change(run, decide).await
     }

@@ -82,8 +82,15 @@ impl OpaqueRun {
         let (stop, _) = watch::channel(None);
         let mut outside = attempt.outside(shutdown);
         loop {
+            if self.conduct().order().is_some() {
+                // Over by what earlier attempts have told.
+                break;
+            }
             let (outcome, workdir) = self.call(attempt, &mut outside, &stop, reporter).await;
-            self.conduct().rest();
+            let has_result = matches!(&outcome, Outcome::Over { result, .. } if result.is_ok());
+            if !has_result {
+                self.conduct().rest();
+            }
             if self.conduct().order().is_some() {
                 break;
             }
@@ -100,7 +107,10 @@ impl OpaqueRun {
                             (self.told, self.files) = (Some(told), files);
                             return self.conduct().end(Returned::Well);
                         }
-                        Err(failure) => failure,
+                        Err(failure) => {
+                            self.conduct().rest();
+                            failure
+                        }
                     }
                 }
                 Outcome::Dropped => break,

@@ -205,7 +205,10 @@ impl Script {
     /// Kills it with everything it started, waits for the end, and says how it ended.
     pub(crate) async fn kill(self) -> End {
         let Some(mut running) = self.running else { return End::default() };
-        child::kill_all(running.member.pid());
+        // One that was waited for has given its number back.
+        if running.process.id().is_some() {
+            child::kill_all(running.member.pid());
+        }
         running.signal(Signal::SIGKILL);
         let ended = async { (running.process.wait().await, running.guard.wait().await) };
         let status = tokio::time::timeout(REAP_LIMIT, ended).await.ok().and_then(|(script, _)| script.ok());
