@@ -21,7 +21,9 @@ const EVENTS_AT_ONCE: usize = 500;
 impl Trial {
     /// Where results are kept and under what; none when this trial's are not.
     fn place_in_cache(&self) -> Option<(&Arc<ResultCache>, Key)> {
-        let cache = self.cache.as_ref().filter(|_| !self.plan.prunes())?;
+        // Neither what a search prunes by nor what somebody else's script does is part of the key.
+        let is_known = !self.plan.prunes() && !self.invoker.has_script();
+        let cache = self.cache.as_ref().filter(|_| is_known)?;
         Some((cache, key(&self.plan, &self.proposal, cache.environment())?))
     }
 
