@@ -12,14 +12,14 @@ use std::time::Duration;
 
 use prometheus_client::metrics::counter::Counter;
 use schemas::Event;
-use schemas::cloudevents::header;
+use schemas::cloudevents::{self, header};
 use schemas::lifecycle::{Lifecycle, OrderError};
 use schemas::subject::STREAM;
 use service_kit::broker::Broker;
 use service_kit::error::CliError;
 use service_kit::fence::{Fence, FenceError, is_refusal_by_fence};
 use service_kit::history::History;
-use service_kit::publish::{Outgoing, PublishFailure, Publisher, Voice};
+use service_kit::publish::{PublishFailure, Publisher, Voice};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -142,11 +142,7 @@ impl Announcer {
     pub async fn say(&self, events: &[Event]) -> Result<(), Unsaid> {
         self.check_order(events)?;
         match &self.outlet {
-            Outlet::Stream(line) => {
-                let prepared = events.iter().map(|event| line.publisher.prepare(event, &self.voice));
-                let messages: Result<Vec<_>, _> = prepared.collect();
-                self.deliver(line, messages.map_err(Unsaid::Refused)?).await
-            }
+            Outlet::Stream(line) => self.deliver(line, events.iter().collect()).await,
             Outlet::Here(listener) => {
                 for event in events {
                     // Nobody listens any more: then the search is over.
@@ -157,19 +153,16 @@ impl Announcer {
         }
     }
 
-    async fn deliver(&self, line: &Line, mut messages: Vec<Outgoing>) -> Result<(), Unsaid> {
+    async fn deliver(&self, line: &Line, mut events: Vec<&Event>) -> Result<(), Unsaid> {
         let mut began = Instant::now();
         // Trials say things side by side: what others get confirmed meanwhile may be behind what is looked for.
         let behind = self.last_sequence();
         loop {
-            for message in &mut messages {
-                line.fence.stamp(&mut message.headers);
-            }
             let sent = tokio::select! {
                 biased;
                 () = self.silenced.cancelled() => return Err(Unsaid::Silenced),
                 () = self.last_word.cancelled() => return Err(Unsaid::Unheard),
-                sent = line.publisher.send_all(&messages) => sent,
+                sent = line.publisher.publish_all_if(&events, &self.voice, line.fence.condition()) => sent,
             };
             match sent {
                 Ok(confirmed) => {
@@ -184,7 +177,7 @@ impl Announcer {
                 Err(failure) if failure.is_outage() => {
                     tracing::warn!(run = %self.voice.run, %failure, "the broker does not confirm, waiting for it");
                     if began.elapsed() > TRUST_IN_DUPLICATES {
-                        self.leave_out_what_is_stored(line, &mut messages, behind).await?;
+                        self.leave_out_what_is_stored(line, &mut events, behind).await?;
                         began = Instant::now();
                     }
                 }
@@ -214,13 +207,13 @@ impl Announcer {
     async fn leave_out_what_is_stored(
         &self,
         line: &Line,
-        messages: &mut Vec<Outgoing>,
+        events: &mut Vec<&Event>,
         behind: u64,
     ) -> Result<(), Unsaid> {
         loop {
-            match self.stored(line, messages, behind).await {
+            match self.stored(line, events, behind).await {
                 Ok(stored) => {
-                    messages.retain(|message| id_of(message).is_none_or(|id| !stored.contains(id)));
+                    events.retain(|event| !stored.contains(&self.id_of(event)));
                     return Ok(());
                 }
                 Err(error) => {
@@ -235,17 +228,18 @@ impl Announcer {
     async fn stored(
         &self,
         line: &Line,
-        messages: &[Outgoing],
+        events: &[&Event],
         behind: u64,
     ) -> Result<BTreeSet<String>, CliError> {
-        let mut subjects: Vec<&str> = messages.iter().map(|message| message.subject.as_str()).collect();
+        let ids: BTreeSet<String> = events.iter().map(|event| self.id_of(event)).collect();
+        let mut subjects: Vec<&str> = events.iter().map(|event| event.record().subject()).collect();
         subjects.sort_unstable();
         subjects.dedup();
         let mut history = History::to_the_present(&line.broker, STREAM, &subjects, behind + 1).await?;
         let mut stored = BTreeSet::new();
         while let Some(kept) = history.next().await? {
             let Some(id) = kept.headers.get(header::MESSAGE_ID) else { continue };
-            if messages.iter().any(|message| id_of(message) == Some(id)) {
+            if ids.contains(id) {
                 stored.insert(id.to_owned());
                 self.last_sequence.fetch_max(kept.sequence, Ordering::Relaxed);
             }
@@ -266,6 +260,12 @@ impl Announcer {
         self.last_sequence.load(Ordering::Relaxed)
     }
 
+    /// The id the broker knows an event by.
+    fn id_of(&self, event: &Event) -> String {
+        let Voice { run, attempt, epoch, .. } = &self.voice;
+        cloudevents::attribute(&event.message_id(run, *attempt, *epoch))
+    }
+
     fn check_order(&self, events: &[Event]) -> Result<(), OrderError> {
         let mut lifecycle = self.lifecycle();
         events.iter().try_for_each(|event| lifecycle.apply(event))
@@ -274,8 +274,4 @@ impl Announcer {
     fn lifecycle(&self) -> std::sync::MutexGuard<'_, Lifecycle> {
         self.lifecycle.lock().expect("nobody panics while holding the lifecycle")
     }
-}
-
-fn id_of(message: &Outgoing) -> Option<&str> {
-    message.headers.get(header::MESSAGE_ID).map(async_nats::HeaderValue::as_str)
 }

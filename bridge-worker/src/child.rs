@@ -37,6 +37,12 @@ use protocol::{ChildLimits, FromChild, MAX_FRAME_BYTES, PROTOCOL, ToChild};
 const HEARTBEAT: Duration = Duration::from_secs(1);
 /// Silence after which a child counts as lost.
 pub const SILENCE_LIMIT: Duration = Duration::from_secs(15);
+/// What a child may have said before it was heard: some thousand reports, so that it need not wait while the broker
+/// confirms those before.
+#[cfg(target_os = "linux")]
+const PIPE_BYTES: i32 = 512 << 10;
+/// One read takes many small frames.
+const READ_BYTES: usize = 64 << 10;
 /// Deadline from spawn to ready: importing scikit-learn on a busy machine takes seconds.
 const START_LIMIT: Duration = Duration::from_secs(120);
 /// Deadline for the kernel to hand over a killed process.
@@ -170,6 +176,7 @@ impl Child {
     fn spawn(settings: &ChildSettings) -> std::io::Result<Self> {
         let (orders, child_in) = pipe::pipe()?;
         let (child_out, frames) = pipe::pipe()?;
+        grow(&frames);
         let mut command = Command::new(&settings.python);
         command
             .args(["-m", "cerebros_worker"])
@@ -194,11 +201,12 @@ impl Child {
         command.fd_mappings(mappings).map_err(std::io::Error::other)?;
         let (mut process, member) = spawn(&mut command, 0)?;
         let pid = member.pid().as_raw();
+        let codec = LengthDelimitedCodec::builder().max_frame_length(MAX_FRAME_BYTES).new_codec();
         let missing = || std::io::Error::other("a standard stream is missing");
         Ok(Self {
             member,
             probe: Arc::new(Probe::new(pid, settings.limits)),
-            frames: LengthDelimitedCodec::builder().max_frame_length(MAX_FRAME_BYTES).new_read(frames),
+            frames: FramedRead::with_capacity(frames, codec, READ_BYTES),
             orders,
             _lifeline: process.stdin.take().ok_or_else(missing)?,
             stdout: Tail::follow(process.stdout.take().ok_or_else(missing)?),
@@ -341,6 +349,17 @@ impl Child {
     }
 }
 
+/// Gives the pipe room. Without, which the system may refuse, it is only slower.
+#[cfg(target_os = "linux")]
+fn grow(pipe: &pipe::Receiver) {
+    if let Err(error) = nix::fcntl::fcntl(pipe, nix::fcntl::FcntlArg::F_SETPIPE_SZ(PIPE_BYTES)) {
+        tracing::debug!(%error, "the pipe of a child stays small");
+    }
+}
+
+#[cfg(not(target_os = "linux"))]
+fn grow(_: &pipe::Receiver) {}
+
 /// What came out of the pipe.
 fn read(frame: Option<std::io::Result<BytesMut>>) -> Result<FromChild, Lost> {
     match frame {
@@ -348,8 +367,9 @@ fn read(frame: Option<std::io::Result<BytesMut>>) -> Result<FromChild, Lost> {
         // A process may end in the middle of a frame: then it is how it ended that matters.
         Some(Err(error)) if error.kind() != std::io::ErrorKind::InvalidData => Err(Lost::Ended),
         Some(Err(error)) => Err(Lost::Broken(error.to_string())),
-        Some(Ok(frame)) => serde_json::from_slice(&frame)
-            .map_err(|error| Lost::Broken(format!("a frame is no message: {error}"))),
+        Some(Ok(frame)) => {
+            FromChild::read(&frame).map_err(|error| Lost::Broken(format!("a frame is no message: {error}")))
+        }
     }
 }
 

@@ -1,21 +1,25 @@
 //! The conversation with Python about one call, and how it can end.
 //!
-//! What the call is about is its [`Topic`]; in which process it is answered is its [`Partner`]. Neither knows of the
-//! other: here is what they have in common, the deadline, the limits, the order to stop, and what a lost process means.
+//! What the call is about is its [`Topic`]; in which process it is answered is its
+//! [`Partner`](crate::invoker::Partner). Neither knows of the
+//! other: here is what they have in common, how a slot is held meanwhile, and what a lost process means. The [`talk`] itself
+//! has the deadline, the limits and the order to stop.
 
 mod died;
+mod saying;
+mod talk;
+mod topic;
 
 use std::time::Duration;
 
 use schemas::event::Invalid;
 use schemas::{Failure, FailureClass, Stage};
 use tokio::sync::watch;
-use tokio::time::Instant;
 
-use crate::announce::Unsaid;
-use crate::child::protocol::{Call, CallResult, FromChild};
+use crate::announce::{Announcer, Unsaid};
+use crate::child::protocol::CallResult;
 use crate::child::{End, Lost};
-use crate::invoker::{Invoker, Leftover, Partner};
+use crate::invoker::{Invoker, Leftover};
 use crate::limits::Excess;
 use crate::remarks::Remarks;
 use crate::slots::Lease;
@@ -23,33 +27,8 @@ use crate::supervisor::Stop;
 use crate::vitals::Vitals;
 
 use died::Death;
-
-/// How long a process may take to hear that it should stop, before it is killed.
-const STOP_GRACE: Duration = Duration::from_secs(1);
-
-/// What a call is about: its words, and what becomes of those that come back.
-pub(crate) trait Topic {
-    /// What is to be called.
-    fn entry(&self) -> &str;
-
-    /// The call, under a number that is unique in its process.
-    fn call(&self, id: u64) -> Call;
-
-    /// Takes one message. What it says may be kept until [`Topic::tell`], so that many are published at once.
-    async fn hear(&mut self, message: FromChild, call: u64) -> Result<Step, Cut>;
-
-    /// Publishes what is kept, and returns when it is durable. Dropped in the middle, it is still kept, though it may
-    /// have been published.
-    async fn tell(&mut self) -> Result<(), Cut>;
-
-    /// How many events are kept.
-    fn kept(&self) -> usize;
-}
-
-/// What publishing may take at the cost of a trial's time; what an outage takes is given back.
-const SHORT_WAIT: Duration = Duration::from_secs(1);
-/// Events that are published at once; what comes after them waits in the pipe, and with it the process.
-const MOST_KEPT: usize = 512;
+use talk::Talk;
+pub(crate) use topic::{Heard, Topic};
 
 /// How a conversation ended.
 pub(crate) enum Outcome {
@@ -66,16 +45,6 @@ pub(crate) enum Outcome {
     NoChild(Failure),
     /// An event could not be published.
     Unsaid(Unsaid),
-}
-
-/// What a step of the conversation came to.
-pub(crate) enum Step {
-    GoOn,
-    /// A part of the call is over; the time for the next begins.
-    NextPart,
-    /// The trial is not worth going on with; it learns so at its next report.
-    Prune,
-    Result(Box<CallResult>),
 }
 
 /// Why a conversation ended before a result.
@@ -99,6 +68,8 @@ pub(crate) struct Conversation<'a> {
     pub(crate) invoker: &'a Invoker,
     pub(crate) vitals: &'a Vitals,
     pub(crate) remarks: &'a Remarks,
+    /// Publishes what is said.
+    pub(crate) announcer: &'a Announcer,
     /// How long one part of the call may take: a trial.
     pub(crate) limit: Duration,
 }
@@ -129,7 +100,8 @@ impl Conversation<'_> {
         };
         let is_operators_limit = partner.limit().is_some_and(|limit| limit < self.limit);
         self.limit = partner.limit().map_or(self.limit, |limit| limit.min(self.limit));
-        let ended = self.talk(topic, &mut partner, stop).await;
+        let mut talk = Talk::new(topic, self.announcer, self.limit);
+        let ended = talk.run(&mut partner, stop, self.vitals).await;
         let probe = partner.probe();
         let unfit = match &ended {
             Ok(result) => result.worn_out.clone().or_else(|| partner.unfit()),
@@ -168,58 +140,14 @@ impl Conversation<'_> {
                 }
             }
         };
-        Outcome::Over { result: Box::new(result), printed }
-    }
-
-    async fn talk(
-        &self,
-        topic: &mut impl Topic,
-        partner: &mut Partner<'_>,
-        stop: &mut watch::Receiver<Option<Stop>>,
-    ) -> Result<Box<CallResult>, Cut> {
-        let call = topic.call(partner.next_call());
-        let mut deadline = Instant::now() + self.limit;
-        let pulse = self.vitals.begin(Instant::now());
-        partner.begin(&call).await?;
-        let probe = partner.probe();
-        let excess = async {
-            match &probe {
-                Some(probe) => probe.excess().await,
-                None => std::future::pending().await,
-            }
+        let result = match talk.tell_rest(stop).await {
+            Ok(()) => result,
+            Err(cut) => match self.explain(cut, Death::default(), is_operators_limit) {
+                Ok(failure) => Err(failure),
+                Err(outcome) => return outcome,
+            },
         };
-        tokio::pin!(excess);
-        loop {
-            let message = tokio::select! {
-                biased;
-                how = stopped(stop) => return wind_down(topic, partner, call.id, how).await,
-                // Before the messages: a process that says something all the time has no more time than others.
-                () = tokio::time::sleep_until(deadline) => return Err(Cut::OutOfTime),
-                excess = &mut excess => return Err(Cut::Exceeded(excess)),
-                message = partner.receive() => {
-                    pulse.pause();
-                    message.map_err(Cut::Lost)?
-                }
-            };
-            let heard = Instant::now();
-            let step = tokio::select! {
-                biased;
-                how = stopped(stop) => return wind_down(topic, partner, call.id, how).await,
-                step = hear_all(topic, partner, message, call.id) => step?,
-            };
-            pulse.beat(Instant::now());
-            let waited = heard.elapsed();
-            if waited > SHORT_WAIT {
-                // The broker's time is not the trial's.
-                deadline += waited;
-            }
-            match step {
-                Step::GoOn => {}
-                Step::NextPart => deadline = Instant::now() + self.limit,
-                Step::Prune => partner.stop(call.id, "pruned").await.map_err(|_| Cut::Lost(Lost::Ended))?,
-                Step::Result(result) => return Ok(result),
-            }
-        }
+        Outcome::Over { result: Box::new(result), printed }
     }
 
     /// What a cut means: a failure of the call, or an outcome that is none.
@@ -260,61 +188,6 @@ impl Conversation<'_> {
             Cut::Lost(Lost::Ended) => Ok(death.failure()),
         }
     }
-}
-
-/// Hears a message and what lies ready behind it, and publishes what all of it says.
-async fn hear_all(
-    topic: &mut impl Topic,
-    partner: &mut Partner<'_>,
-    message: FromChild,
-    call: u64,
-) -> Result<Step, Cut> {
-    let mut step = topic.hear(message, call).await;
-    let mut has_next_part = matches!(step, Ok(Step::NextPart));
-    while matches!(step, Ok(Step::GoOn | Step::NextPart))
-        && topic.kept() < MOST_KEPT
-        && let Some(message) = partner.ready()
-    {
-        step = match message {
-            Ok(message) => topic.hear(message, call).await,
-            Err(lost) => Err(Cut::Lost(lost)),
-        };
-        has_next_part |= matches!(step, Ok(Step::NextPart));
-    }
-    // Whatever came last, what was said before it was said.
-    topic.tell().await?;
-    if has_next_part && matches!(step, Ok(Step::GoOn)) {
-        return Ok(Step::NextPart);
-    }
-    step
-}
-
-/// Gives a cancelled call a moment to hear of it. A result that is already on its way still counts.
-async fn wind_down(
-    topic: &mut impl Topic,
-    partner: &mut Partner<'_>,
-    call: u64,
-    how: Stop,
-) -> Result<Box<CallResult>, Cut> {
-    if how == Stop::Dropped {
-        return Err(Cut::Stopped(how));
-    }
-    let told = partner.stop(call, "cancelled").await;
-    let deadline = Instant::now() + STOP_GRACE;
-    while told.is_ok() && Instant::now() < deadline {
-        let message = tokio::time::timeout_at(deadline, partner.receive()).await;
-        let Ok(Ok(message)) = message else { break };
-        let step = tokio::time::timeout_at(deadline, topic.hear(message, call)).await;
-        let Ok(step) = step else { break };
-        if let Step::Result(result) = step? {
-            topic.tell().await?;
-            return Ok(result);
-        }
-    }
-    if let Ok(told) = tokio::time::timeout_at(deadline, topic.tell()).await {
-        told?;
-    }
-    Err(Cut::Stopped(how))
 }
 
 /// Resolves when the run wants its calls stopped.

@@ -189,6 +189,7 @@ impl OpaqueRun {
             invoker: &attempt.worker.invoker,
             vitals: &attempt.vitals,
             remarks: &attempt.remarks,
+            announcer: &attempt.announcer,
             limit: attempt.plan.trial_limit(),
         };
         let told = |order| {

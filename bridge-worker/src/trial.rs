@@ -152,6 +152,7 @@ impl Trial {
             invoker: &self.invoker,
             vitals: &self.vitals,
             remarks: &self.remarks,
+            announcer: &self.announcer,
             limit: self.plan.trial_limit(),
         };
         let outcome = match conversation.hold(&mut topic, lease, stop).await {

@@ -58,11 +58,13 @@ impl Fence {
         Self { broker: broker.clone(), subject, attempt, position: AtomicU64::new(0) }
     }
 
-    /// Puts the condition on a message.
-    pub fn stamp(&self, headers: &mut HeaderMap) {
+    /// The condition, as headers of a message.
+    pub fn condition(&self) -> HeaderMap {
         let position = self.position.load(Ordering::Acquire);
+        let mut headers = HeaderMap::new();
         headers.insert(NATS_EXPECTED_LAST_SUBJECT_SEQUENCE, position.to_string());
         headers.insert(EXPECTED_SUBJECT, self.subject.as_str());
+        headers
     }
 
     /// Raises the fence against older attempts, or finds out that a later one has. Also what to do when an event was

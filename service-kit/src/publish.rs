@@ -10,6 +10,7 @@ mod flight;
 mod single;
 mod window;
 
+use std::borrow::Borrow;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -113,14 +114,13 @@ impl Publisher {
     }
 
     /// Writes each event when it is asked for.
-    fn writer<'a>(
+    fn writer<'a, E: Borrow<Event>>(
         &'a self,
-        events: &'a [Event],
-        voice: &'a Voice,
+        events: &'a [E],
+        mut envelope: Envelope<'a>,
     ) -> impl FnMut(usize) -> Result<Outgoing, PublishFailure> {
-        let mut envelope = Envelope::new(voice, self.encoding);
         move |number: usize| {
-            let event = &events[number];
+            let event = events[number].borrow();
             self.write(event, |now| envelope.headers(event, now))
         }
     }
@@ -140,7 +140,7 @@ impl Publisher {
         events: &[Event],
         voice: &Voice,
     ) -> Result<Vec<Published>, PublishFailure> {
-        let message = self.writer(events, voice);
+        let message = self.writer(events, Envelope::new(voice, self.encoding));
         batch::send_all(&self.broker, &self.are_batches_disabled, events.len(), PATIENCE, message).await
     }
 
@@ -154,7 +154,18 @@ impl Publisher {
         events: &[Event],
         voice: &Voice,
     ) -> Result<Vec<Published>, PublishFailure> {
-        let message = self.writer(events, voice);
+        let message = self.writer(events, Envelope::new(voice, self.encoding));
+        window::send_all(&self.broker, events.len(), PATIENCE, message).await
+    }
+
+    /// The same with more headers, which are those of every message: a condition under which the broker is to take it.
+    pub async fn publish_all_if(
+        &self,
+        events: &[&Event],
+        voice: &Voice,
+        condition: HeaderMap,
+    ) -> Result<Vec<Published>, PublishFailure> {
+        let message = self.writer(events, Envelope::new(voice, self.encoding).with(condition));
         window::send_all(&self.broker, events.len(), PATIENCE, message).await
     }
 

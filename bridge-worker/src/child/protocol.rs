@@ -174,6 +174,35 @@ pub enum FromChild {
     },
 }
 
+impl FromChild {
+    /// Reads one frame.
+    ///
+    /// # Errors
+    /// It is no message.
+    pub fn read(frame: &[u8]) -> serde_json::Result<Self> {
+        /// Which message it is. What comes by the thousand is then read as what it is, and not into a tree of any shape
+        /// first, which is what reading by a tag does and costs as much again.
+        #[derive(Deserialize)]
+        struct Tag<'a> {
+            #[serde(rename = "type", borrow)]
+            kind: Option<std::borrow::Cow<'a, str>>,
+        }
+        #[derive(Deserialize)]
+        struct Told {
+            id: u64,
+            trial: serde_json::Map<String, serde_json::Value>,
+        }
+        let tag: Tag<'_> = serde_json::from_slice(frame)?;
+        match tag.kind.as_deref() {
+            Some("trial") => {
+                serde_json::from_slice(frame).map(|Told { id, trial }| Self::Trial { id, trial })
+            }
+            Some("result") => serde_json::from_slice(frame).map(|result| Self::Result(Box::new(result))),
+            _ => serde_json::from_slice(frame),
+        }
+    }
+}
+
 /// What a call came to.
 #[derive(Debug, Clone, Deserialize)]
 #[expect(missing_docs, reason = "the names are those of the trial's event")]

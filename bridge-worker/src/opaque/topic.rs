@@ -1,9 +1,11 @@
 //! What a conversation about an opaque run is about: one call of the function, and the trials it tells of.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 
-use schemas::event::{MetricReported, TrialReported, TrialStatus};
+use schemas::event::{MetricReported, TrialStatus};
 use schemas::{Event, Timestamp};
+use search::Verdict;
 use serde_json::{Map, Value};
 use service_kit::clock;
 
@@ -14,7 +16,7 @@ use super::trials::{Frame, event_of, number_of};
 use super::{OpaqueRun, id_of};
 use crate::child::Lost;
 use crate::child::protocol::{Call, DatasetFile, FromChild, TrialContext};
-use crate::conversation::{Cut, Step, Topic};
+use crate::conversation::{Cut, Heard, Topic};
 use crate::run::Attempt;
 use crate::script::{RUN_NAS, operation};
 use crate::supervisor::Stop;
@@ -29,9 +31,10 @@ pub(super) struct SearchCall<'a> {
     told: &'a (dyn Fn(Option<Stop>) + Sync),
     /// When the last trial was told.
     since: Timestamp,
-    /// Events that are yet to be published, and the trials among them, which count only then.
+    /// Events that are yet to be published.
     kept: Vec<Event>,
-    uncounted: Vec<(u32, TrialReported)>,
+    /// Numbers of the trials among them, and among those that are on their way: they count only when they are durable.
+    uncounted: BTreeSet<u32>,
 }
 
 impl<'a> SearchCall<'a> {
@@ -41,30 +44,38 @@ impl<'a> SearchCall<'a> {
         workdir: &'a Path,
         told: &'a (dyn Fn(Option<Stop>) + Sync),
     ) -> Self {
-        Self { attempt, run, workdir, told, since: clock::now(), kept: Vec::new(), uncounted: Vec::new() }
+        Self {
+            attempt,
+            run,
+            workdir,
+            told,
+            since: clock::now(),
+            kept: Vec::new(),
+            uncounted: BTreeSet::new(),
+        }
     }
 
     /// A trial becomes an event, unless it is known or too much.
-    async fn trial(&mut self, fields: Map<String, Value>) -> Result<Step, Cut> {
+    fn trial(&mut self, fields: Map<String, Value>, call: u64) -> Result<Heard, Cut> {
+        let asked = number_of(&fields).map_err(Cut::Senseless)?;
+        if self.has_to_count_first(asked) {
+            return Ok(Heard::TooEarly(FromChild::Trial { id: call, trial: fields }));
+        }
         let now = clock::now();
         let since = std::mem::replace(&mut self.since, now);
         let parameters = fields.get("parameters").cloned().unwrap_or_else(|| Value::Object(Map::new()));
-        let asked = number_of(&fields).map_err(Cut::Senseless)?;
-        if self.has_to_count_first(asked) {
-            self.tell().await?;
-        }
         let admission = self.run.conduct().admit(asked, &parameters.into());
         let number = match admission {
             Admission::New(number) => number,
             Admission::Known { number, is_same } => {
                 self.note_known(number, is_same);
-                return Ok(Step::NextPart);
+                return Ok(Heard::EndOfPart);
             }
             Admission::Beyond => {
                 // Not within the next line: whoever is told looks at the conduct himself.
                 let order = self.run.conduct().order();
                 (self.told)(order);
-                return Ok(Step::GoOn);
+                return Ok(Heard::Word);
             }
         };
         let frame = Frame {
@@ -76,15 +87,12 @@ impl<'a> SearchCall<'a> {
             now,
         };
         let trial = event_of(fields, id_of(self.attempt, number), number, &frame).map_err(Cut::Senseless)?;
-        let event = Event::from(trial.clone());
-        check_event(&event).map_err(|reason| Cut::Senseless(format!("report_trial: {reason}")))?;
         let may_end_the_run = trial.status == TrialStatus::Failed;
+        let event = Event::from(trial);
+        check_event(&event).map_err(|reason| Cut::Senseless(format!("report_trial: {reason}")))?;
         self.kept.push(event);
-        self.uncounted.push((number, trial));
-        if may_end_the_run {
-            self.tell().await?;
-        }
-        Ok(Step::NextPart)
+        self.uncounted.insert(number);
+        Ok(if may_end_the_run { Heard::WeightyEndOfPart } else { Heard::EndOfPart })
     }
 
     /// Whether what becomes of a trial depends on those that are told and not counted yet.
@@ -94,8 +102,7 @@ impl<'a> SearchCall<'a> {
         }
         let conduct = self.run.conduct();
         let number = asked.unwrap_or_else(|| conduct.next_number());
-        self.uncounted.iter().any(|(told, _)| *told == number)
-            || !conduct.has_room_for(self.uncounted.len() + 1)
+        self.uncounted.contains(&number) || !conduct.has_room_for(self.uncounted.len() + 1)
     }
 
     fn note_known(&self, number: u32, is_same: bool) {
@@ -108,10 +115,10 @@ impl<'a> SearchCall<'a> {
     }
 
     /// Values on the way of a trial.
-    fn report(&mut self, values: Vec<(String, schemas::Real)>, step: i64, number: u32) -> Result<Step, Cut> {
+    fn report(&mut self, values: Vec<(String, schemas::Real)>, step: i64, number: u32) -> Result<Heard, Cut> {
         check_count(values.len())?;
         if self.run.conduct().is_known(number) {
-            return Ok(Step::GoOn);
+            return Ok(Heard::Word);
         }
         let recorded_at = clock::now();
         let event = |(name, value)| -> Event {
@@ -129,7 +136,7 @@ impl<'a> SearchCall<'a> {
         let events: Vec<Event> = values.into_iter().map(event).collect();
         events.iter().try_for_each(Event::validate).map_err(Cut::Unsayable)?;
         self.kept.extend(events);
-        Ok(Step::GoOn)
+        Ok(Heard::Word)
     }
 }
 
@@ -165,15 +172,15 @@ impl Topic for SearchCall<'_> {
         }
     }
 
-    async fn hear(&mut self, message: FromChild, call: u64) -> Result<Step, Cut> {
+    fn hear(&mut self, message: FromChild, call: u64) -> Result<Heard, Cut> {
         match message {
-            FromChild::Heartbeat => Ok(Step::GoOn),
-            FromChild::Trial { id, trial } if id == call => self.trial(trial).await,
+            FromChild::Heartbeat => Ok(Heard::Word),
+            FromChild::Trial { id, trial } if id == call => self.trial(trial, call),
             FromChild::Report { id, metrics, step, number } if id == call => {
                 let number = number.unwrap_or_else(|| self.run.conduct().next_number());
                 self.report(metrics.into_iter().collect(), step, number)
             }
-            FromChild::Result(result) if result.id == call => Ok(Step::Result(result)),
+            FromChild::Result(result) if result.id == call => Ok(Heard::Result(result)),
             FromChild::Fatal { failure } => Err(Cut::Lost(Lost::Broken(failure.message))),
             other @ (FromChild::Hello { .. }
             | FromChild::Ready { .. }
@@ -186,24 +193,28 @@ impl Topic for SearchCall<'_> {
         }
     }
 
-    async fn tell(&mut self) -> Result<(), Cut> {
-        if !self.kept.is_empty() {
-            self.attempt.announcer.say(&self.kept).await.map_err(Cut::Unsaid)?;
-            self.kept.clear();
-        }
+    fn kept(&self) -> usize {
+        self.kept.len()
+    }
+
+    fn take(&mut self) -> Vec<Event> {
+        std::mem::take(&mut self.kept)
+    }
+
+    fn told(&mut self, events: Vec<Event>) -> Verdict {
         let mut order = None;
-        let has_counted = !self.uncounted.is_empty();
-        for (number, trial) in self.uncounted.drain(..) {
+        let mut has_counted = false;
+        for event in events {
+            let Event::TrialReported(trial) = event else { continue };
+            let Some(number) = trial.number else { continue };
             order = self.run.conduct().count(number, &trial);
+            self.uncounted.remove(&number);
             self.run.known().push(trial);
+            has_counted = true;
         }
         if has_counted {
             (self.told)(order);
         }
-        Ok(())
-    }
-
-    fn kept(&self) -> usize {
-        self.kept.len()
+        Verdict::GoOn
     }
 }

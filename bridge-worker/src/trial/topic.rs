@@ -13,7 +13,7 @@ use crate::artifacts::{Announced, MAX_FILES};
 use crate::cache::entry::{MAX_REPORTS, Report};
 use crate::child::Lost;
 use crate::child::protocol::{Call, CallResult, DatasetFile, FromChild, TrialContext};
-use crate::conversation::{Cut, Step, Topic};
+use crate::conversation::{Cut, Heard, Topic};
 
 /// Values of one report at most; each becomes an event.
 pub(crate) const MAX_METRICS: usize = 1000;
@@ -36,13 +36,25 @@ pub(super) struct Training<'a> {
     pub(super) told: Told,
     /// Reports that are yet to be published.
     kept: Vec<Event>,
+    /// The step and the objective that are judged when what is kept, or what was taken, is durable.
+    to_judge: Option<(i64, Real)>,
+    judged_next: Option<(i64, Real)>,
     /// The objective at the report that was its last, when the search stops the trial.
     pruned_at: Option<Real>,
 }
 
 impl<'a> Training<'a> {
     pub(super) fn new(trial: &'a Trial, id: &'a TrialId, workdir: &'a Path) -> Self {
-        Self { trial, id, workdir, told: Told::default(), kept: Vec::new(), pruned_at: None }
+        Self {
+            trial,
+            id,
+            workdir,
+            told: Told::default(),
+            kept: Vec::new(),
+            to_judge: None,
+            judged_next: None,
+            pruned_at: None,
+        }
     }
 
     /// A trial that was to be stopped is pruned, whether it heard of it in time, came to its end before or, because it
@@ -70,19 +82,48 @@ impl<'a> Training<'a> {
     }
 
     /// Whether the trial is worth going on with, now that this is durable.
-    fn judge(&mut self, step: i64, objective: Real) -> Step {
+    fn judge(&mut self, step: i64, objective: Real) -> Verdict {
         let number = self.trial.proposal.number;
         let mut pruning = self.trial.pruning.lock().expect("nobody panics while holding the reports");
         if !pruning.is_active() {
-            return Step::GoOn;
+            return Verdict::GoOn;
         }
         pruning.record(number, step, objective.0);
-        match pruning.verdict(number, step) {
-            Verdict::GoOn => Step::GoOn,
-            Verdict::Prune => {
-                self.pruned_at = Some(objective);
-                Step::Prune
+        let verdict = pruning.verdict(number, step);
+        if verdict == Verdict::Prune {
+            self.pruned_at = Some(objective);
+        }
+        verdict
+    }
+
+    /// Takes the values of one report.
+    fn report(&mut self, metrics: BTreeMap<String, Real>, step: i64) -> Result<Heard, Cut> {
+        check_count(metrics.len())?;
+        let objective = metrics.get(&self.trial.plan.request.objective).copied();
+        self.note(step, &metrics);
+        let recorded_at = clock::now();
+        let event = |(name, value)| -> Event {
+            MetricReported {
+                run_id: self.trial.plan.run_id.clone(),
+                trial_id: self.id.clone(),
+                name,
+                value,
+                step,
+                recorded_at,
+                attempt: Some(self.trial.attempt),
             }
+            .into()
+        };
+        let events: Vec<Event> = metrics.into_iter().map(event).collect();
+        events.iter().try_for_each(Event::validate).map_err(Cut::Unsayable)?;
+        self.kept.extend(events);
+        match objective {
+            Some(objective) if self.trial.plan.prunes() => {
+                self.to_judge = Some((step, objective));
+                // What decides about others has to be durable first.
+                Ok(Heard::Weighty)
+            }
+            Some(_) | None => Ok(Heard::Word),
         }
     }
 }
@@ -118,46 +159,20 @@ impl Topic for Training<'_> {
         }
     }
 
-    async fn hear(&mut self, message: FromChild, call: u64) -> Result<Step, Cut> {
+    fn hear(&mut self, message: FromChild, call: u64) -> Result<Heard, Cut> {
         match message {
-            FromChild::Heartbeat => Ok(Step::GoOn),
+            FromChild::Heartbeat => Ok(Heard::Word),
             // What it reports before it hears that it is pruned is no part of its course.
-            FromChild::Report { id, .. } if id == call && self.pruned_at.is_some() => Ok(Step::GoOn),
-            FromChild::Report { id, metrics, step, .. } if id == call => {
-                check_count(metrics.len())?;
-                let objective = metrics.get(&self.trial.plan.request.objective).copied();
-                self.note(step, &metrics);
-                let recorded_at = clock::now();
-                let event = |(name, value)| -> Event {
-                    MetricReported {
-                        run_id: self.trial.plan.run_id.clone(),
-                        trial_id: self.id.clone(),
-                        name,
-                        value,
-                        step,
-                        recorded_at,
-                        attempt: Some(self.trial.attempt),
-                    }
-                    .into()
-                };
-                let events: Vec<Event> = metrics.into_iter().map(event).collect();
-                events.iter().try_for_each(Event::validate).map_err(Cut::Unsayable)?;
-                self.kept.extend(events);
-                if !self.trial.plan.prunes() {
-                    return Ok(Step::GoOn);
-                }
-                // What decides about others has to be durable first.
-                self.tell().await?;
-                Ok(objective.map_or(Step::GoOn, |objective| self.judge(step, objective)))
-            }
+            FromChild::Report { id, .. } if id == call && self.pruned_at.is_some() => Ok(Heard::Word),
+            FromChild::Report { id, metrics, step, .. } if id == call => self.report(metrics, step),
             FromChild::Artifact { id, name, path, sha256, media_type, .. } if id == call => {
                 self.told.files.retain(|file| file.name != name);
                 if self.told.files.len() < MAX_FILES {
                     self.told.files.push(Announced { name, path, sha256, media_type });
                 }
-                Ok(Step::GoOn)
+                Ok(Heard::Word)
             }
-            FromChild::Result(result) if result.id == call => Ok(Step::Result(result)),
+            FromChild::Result(result) if result.id == call => Ok(Heard::Result(result)),
             FromChild::Fatal { failure } => Err(Cut::Lost(Lost::Broken(failure.message))),
             other @ (FromChild::Hello { .. }
             | FromChild::Ready { .. }
@@ -170,16 +185,17 @@ impl Topic for Training<'_> {
         }
     }
 
-    async fn tell(&mut self) -> Result<(), Cut> {
-        if !self.kept.is_empty() {
-            self.trial.announcer.say(&self.kept).await.map_err(Cut::Unsaid)?;
-            self.kept.clear();
-        }
-        Ok(())
-    }
-
     fn kept(&self) -> usize {
         self.kept.len()
+    }
+
+    fn take(&mut self) -> Vec<Event> {
+        self.judged_next = self.to_judge.take();
+        std::mem::take(&mut self.kept)
+    }
+
+    fn told(&mut self, _: Vec<Event>) -> Verdict {
+        self.judged_next.take().map_or(Verdict::GoOn, |(step, objective)| self.judge(step, objective))
     }
 }
 

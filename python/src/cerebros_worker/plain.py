@@ -56,7 +56,10 @@ def to_metrics(metrics: Any, place: str = "metrics") -> Dict[str, float]:
     """A mapping of names to numbers. Raises `NotSendable`."""
     if not isinstance(metrics, Mapping):
         raise NotSendable(f"{place} must be a dict of numbers, not {kind_of(metrics)}")
-    return {str(name): to_number(value, f"{place}.{name}") for name, value in metrics.items()}
+    return {
+        str(name): value if type(value) is float else to_number(value, f"{place}.{name}")
+        for name, value in metrics.items()
+    }
 
 
 def plain_float(value: float) -> Union[float, str]:
@@ -146,15 +149,33 @@ class _Walk:
             self._inside.discard(id(value))
 
     def _sequence(self, elements: Any) -> List[Any]:
-        return [self._one_level_down(index, element) for index, element in enumerate(elements)]
+        may_stand = self._has_room(len(elements))
+        return [
+            element if may_stand and _is_plain(element) else self._one_level_down(index, element)
+            for index, element in enumerate(elements)
+        ]
+
+    def _has_room(self, values: int) -> bool:
+        """Whether so many plain values one level down may stand as they are, unconverted.
+
+        Else they go the long way, which finds the one that is too much.
+        """
+        has_room = len(self._path) < MAX_DEPTH and self._values + values <= MAX_VALUES
+        if has_room:
+            self._values += values
+        return has_room
 
     def _mapping(self, mapping: Any) -> Dict[str, Any]:
         result: Dict[str, Any] = {}
+        may_stand = self._has_room(len(mapping))
         for key, value in mapping.items():
             name = _text(key) if type(key) is str else self._key(key)
             if name in result:
                 raise self._refusal(f"two keys both become {name!r} as text")
-            result[name] = self._one_level_down(name, value)
+            if may_stand and _is_plain(value):
+                result[name] = value
+            else:
+                result[name] = self._one_level_down(name, value)
         return result
 
     def _key(self, key: Any) -> str:
@@ -191,6 +212,19 @@ class _Walk:
         ]
         place = self._root + "".join(steps[:8]) + ("..." if len(steps) > 8 else "")
         return NotSendable(f"{place}: {reason}")
+
+
+def _is_plain(value: Any) -> bool:
+    """Whether a value is what JSON has, as it is: nearly all are, and need no conversion."""
+    kind = type(value)
+    if kind is float:
+        return math.isfinite(value)
+    if kind is str:
+        is_ascii: bool = value.isascii()
+        return is_ascii
+    if kind is int:
+        return bool(_INT_MIN <= value <= _INT_MAX)
+    return kind is bool or value is None
 
 
 def _text(value: str) -> str:

@@ -16,13 +16,19 @@ const VARYING: [&str; 3] = [header::MESSAGE_ID, "ce-id", "ce-time"];
 pub(super) struct Envelope<'a> {
     voice: &'a Voice,
     encoding: Encoding,
+    more: HeaderMap,
     same: Vec<(Record, HeaderMap)>,
 }
 
 impl<'a> Envelope<'a> {
     /// The envelope of a voice in an encoding.
     pub(super) fn new(voice: &'a Voice, encoding: Encoding) -> Self {
-        Self { voice, encoding, same: Vec::new() }
+        Self { voice, encoding, more: HeaderMap::new(), same: Vec::new() }
+    }
+
+    /// The same with more headers.
+    pub(super) fn with(self, more: HeaderMap) -> Self {
+        Self { more, ..self }
     }
 
     /// The headers of an event that is published now.
@@ -42,7 +48,11 @@ impl<'a> Envelope<'a> {
         let index = known.unwrap_or_else(|| {
             let mut headers = cloudevents::headers(event, self.voice, self.encoding, now);
             headers.0.retain(|(name, _)| !VARYING.contains(&name.as_str()));
-            self.same.push((record, to_header_map(&headers)));
+            let mut headers = to_header_map(&headers);
+            for (name, values) in self.more.iter() {
+                values.iter().for_each(|value| headers.append(name.clone(), value.clone()));
+            }
+            self.same.push((record, headers));
             self.same.len() - 1
         });
         &self.same[index].1

@@ -5,26 +5,22 @@ use schemas::event::{TrialReported, TrialStatus};
 use schemas::subject::{EVENT_SUBJECTS, STREAM};
 use schemas::{Event, RunId, TrialId};
 use service_kit::fence::{Fence, FenceError, is_refusal_by_fence};
-use service_kit::publish::{Outgoing, PublishFailure, Published, Voice, send};
+use service_kit::publish::{PublishFailure, Published, Voice};
 use service_kit::topology;
 use testkit::Nats;
 
-use crate::publishing::{Room, SOON, connect};
+use crate::publishing::{Room, connect};
 
 fn run() -> RunId {
     RunId::parse("run.1").unwrap()
 }
 
-fn trial(room: &Room, number: u64, fence: &Fence) -> Outgoing {
+async fn say(room: &Room, number: u64, fence: &Fence) -> Result<Published, PublishFailure> {
     let event: Event =
         TrialReported::new(run(), TrialId::numbered(&run(), number), TrialStatus::Succeeded).into();
-    let mut message = room.publisher().prepare(&event, &Voice::outside(run(), Default::default())).unwrap();
-    fence.stamp(&mut message.headers);
-    message
-}
-
-async fn say(room: &Room, number: u64, fence: &Fence) -> Result<Published, PublishFailure> {
-    send(&room.broker, &trial(room, number, fence), SOON).await
+    let voice = Voice::outside(run(), Default::default());
+    let published = room.publisher().publish_all_if(&[&event], &voice, fence.condition()).await?;
+    Ok(published[0])
 }
 
 #[tokio::test]
