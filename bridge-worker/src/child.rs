@@ -5,6 +5,7 @@
 //! Killing always means everything below the child as well, and is waited for.
 
 mod family;
+mod kin;
 mod oom;
 pub mod output;
 mod probe;
@@ -27,8 +28,8 @@ use tokio::process::{Child as Process, ChildStdin, Command};
 use tokio_util::codec::{FramedRead, LengthDelimitedCodec};
 
 use crate::limits::Limits;
-pub(crate) use family::{Member, kill_all, spawn};
-pub use family::{bury_strays, end_orphans};
+pub use family::end_orphans;
+pub(crate) use family::{Member, Orphans, bury_strays, kill_all, spawn, spawn_beside};
 use output::Tail;
 pub use probe::Probe;
 use protocol::{ChildLimits, FromChild, MAX_FRAME_BYTES, PROTOCOL, ToChild};
@@ -192,12 +193,12 @@ impl Child {
         let mappings =
             ends.into_iter().map(|(parent_fd, child_fd)| FdMapping { parent_fd, child_fd }).collect();
         command.fd_mappings(mappings).map_err(std::io::Error::other)?;
-        let (mut process, member) = spawn(&mut command, 0)?;
+        let (mut process, member) = spawn(&mut command, Orphans::StayBelow)?;
         let pid = member.pid().as_raw();
         let missing = || std::io::Error::other("a standard stream is missing");
         Ok(Self {
+            probe: Arc::new(Probe::new(&member, settings.limits)),
             member,
-            probe: Arc::new(Probe::new(pid, settings.limits)),
             frames: LengthDelimitedCodec::builder().max_frame_length(MAX_FRAME_BYTES).new_read(frames),
             orders,
             _lifeline: process.stdin.take().ok_or_else(missing)?,
@@ -327,7 +328,7 @@ impl Child {
             Some(status) => Some(status),
             None => tokio::time::timeout(REAP_LIMIT, self.process.wait()).await.ok().and_then(Result::ok),
         };
-        family::bury_strays(Some(self.member.pid())).await;
+        bury_strays(Some(&self.member)).await;
         let (stdout, stderr) = tokio::join!(self.stdout.last_words(), self.stderr.last_words());
         End { status, stdout, stderr }
     }
