@@ -102,9 +102,11 @@ impl Kin {
         self.calls.entry(call).and_modify(|known| known.is_over = true);
     }
 
-    /// Who is below the members of a call now.
+    /// Who is below the members of a call now. Of one that is over there is nobody to come.
     pub(super) fn note_seen(&mut self, call: CallId, seen: BTreeMap<i32, Ticks>) {
-        self.calls.entry(call).and_modify(|known| known.seen = seen);
+        if let Some(known) = self.calls.get_mut(&call).filter(|known| !known.is_over) {
+            known.seen = seen;
+        }
     }
 
     /// True for the processes that were started for calls: those are ended by whoever has the call.
@@ -200,6 +202,7 @@ mod tests {
         assert_eq!(kin.whose(&found(98, 3600, 99), FIRST), Whose::Of(3), "who leads its session was seen");
         assert_eq!(kin.whose(&found(99, 9999, 1), FIRST), Whose::Unknown, "another process of that number");
         kin.end(3);
+        kin.note_seen(3, BTreeMap::new());
         assert_eq!(kin.whose(&found(99, 3500, 100), US), Whose::Left, "though it is in our session");
     }
 

@@ -1,7 +1,7 @@
 //! Watches one child from outside: what it and everything below it use, and whether that is too much.
 //!
-//! What it let go of and this process adopted counts with it. Each look also notes who there was, by which they are known
-//! when they fall to this process later.
+//! What it let go of and this process adopted counts with it. Each look, and the census of
+//! the slots is one every second, also notes who there was: so they are known when they fall to this process later.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
