@@ -11,10 +11,11 @@ use schemas::lifecycle::RunState;
 use schemas::{RunId, TrialId};
 use service_kit::broker::Broker;
 use service_kit::topology::ARTIFACTS_BUCKET;
-use sha2::{Digest, Sha256};
+
+use crate::foreign_file::{ForeignFile, check_name};
 
 /// Largest file that is kept.
-const MAX_BYTES: u64 = 256 << 20;
+pub(crate) const MAX_BYTES: u64 = 256 << 20;
 /// Most files of one trial that are kept.
 pub const MAX_FILES: usize = 32;
 /// Deadline of one upload.
@@ -205,21 +206,64 @@ fn uri(object: &str) -> String {
     format!("nats://{ARTIFACTS_BUCKET}/{object}")
 }
 
+/// The content of a file as it was announced, if it lies in the trial's directory under a name it can be kept under.
 pub(crate) async fn read_checked(workdir: &Path, file: &Announced) -> Result<Vec<u8>, String> {
-    let describe = |error: std::io::Error| format!("{}: {error}", file.path.display());
-    let real = tokio::fs::canonicalize(&file.path).await.map_err(describe)?;
-    let home = tokio::fs::canonicalize(workdir).await.map_err(describe)?;
-    if !real.starts_with(&home) {
-        return Err("it lies outside the trial's directory".to_owned());
-    }
-    let size = tokio::fs::metadata(&real).await.map_err(describe)?.len();
-    if size > MAX_BYTES {
-        return Err(format!("{size} bytes are over the limit of {MAX_BYTES}"));
-    }
-    let content = tokio::fs::read(&real).await.map_err(describe)?;
-    let found: String = Sha256::digest(&content).iter().map(|byte| format!("{byte:02x}")).collect();
+    check_name(&file.name)?;
+    let (home, path) = (workdir.to_owned(), file.path.clone());
+    let read = move || ForeignFile::open_in(&home, &path, MAX_BYTES)?.read();
+    let read = tokio::task::spawn_blocking(read).await.map_err(|error| error.to_string())?;
+    let (content, found) = read?;
     if found != file.sha256 {
         return Err("its content is not what was announced (SHA-256 differs)".to_owned());
     }
     Ok(content)
+}
+
+#[cfg(test)]
+mod tests {
+    use nix::sys::stat::Mode;
+
+    use super::*;
+
+    /// `printf x | sha256sum`
+    const SHA256_OF_X: &str = "2d711642b726b04401627ca9fbac32f5c8530fb1903cc4db02258717921a4881";
+
+    fn announced(name: &str, path: PathBuf) -> Announced {
+        Announced {
+            name: name.to_owned(),
+            path,
+            sha256: SHA256_OF_X.to_owned(),
+            media_type: "text/plain".to_owned(),
+        }
+    }
+
+    async fn keep(scratch: &testkit::Scratch, file: &Announced) -> Result<ArtifactRef, NotKept> {
+        let artifacts = Artifacts::in_directory(scratch.join("kept"));
+        let (run, trial) = (RunId::parse("r").unwrap(), TrialId::from_text("r-t00001"));
+        artifacts.keep(&run, &trial, &scratch.join("work"), file).await
+    }
+
+    #[tokio::test]
+    async fn a_forged_name_writes_nothing_outside_of_the_directory() {
+        let scratch = testkit::Scratch::new();
+        std::fs::create_dir(scratch.join("work")).unwrap();
+        std::fs::write(scratch.join("work/x"), "x").unwrap();
+        let victim = scratch.join("victim");
+        for name in ["../../../victim", victim.to_str().unwrap(), "..", "a/b", ""] {
+            let error = keep(&scratch, &announced(name, scratch.join("work/x"))).await.unwrap_err();
+            assert!(error.to_string().contains("its name"), "{error}");
+        }
+        assert!(!victim.exists() && !scratch.join("kept").exists());
+        let kept = keep(&scratch, &announced("x", scratch.join("work/x"))).await.unwrap();
+        assert!(kept.uri.ends_with("kept/r/r-t00001/x") && kept.bytes == Some(1), "{kept:?}");
+    }
+
+    #[tokio::test]
+    async fn a_named_pipe_keeps_nobody_waiting() {
+        let scratch = testkit::Scratch::new();
+        std::fs::create_dir(scratch.join("work")).unwrap();
+        nix::unistd::mkfifo(&scratch.join("work/pipe"), Mode::S_IRWXU).unwrap();
+        let error = keep(&scratch, &announced("pipe", scratch.join("work/pipe"))).await.unwrap_err();
+        assert!(error.to_string().contains("no regular file"), "{error}");
+    }
 }

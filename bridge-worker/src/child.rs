@@ -5,6 +5,8 @@
 //! Killing always means everything below the child as well, and is waited for.
 
 mod family;
+mod kin;
+mod offspring;
 mod oom;
 pub mod output;
 mod probe;
@@ -12,7 +14,6 @@ mod processes;
 pub mod protocol;
 
 use std::os::fd::OwnedFd;
-use std::os::unix::fs::FileExt as _;
 use std::path::PathBuf;
 use std::process::{ExitStatus, Stdio};
 use std::sync::Arc;
@@ -27,8 +28,9 @@ use tokio::process::{Child as Process, ChildStdin, Command};
 use tokio_util::codec::{FramedRead, LengthDelimitedCodec};
 
 use crate::limits::Limits;
-pub(crate) use family::{Member, kill_all, spawn};
-pub use family::{bury_strays, end_orphans};
+pub use family::end_orphans;
+pub(crate) use family::{Member, Orphans, bury_strays, kill_all, spawn, spawn_beside};
+use offspring::Offspring;
 use output::Tail;
 pub use probe::Probe;
 use protocol::{ChildLimits, FromChild, MAX_FRAME_BYTES, PROTOCOL, ToChild};
@@ -43,6 +45,8 @@ pub const SILENCE_LIMIT: Duration = Duration::from_secs(15);
 const PIPE_BYTES: i32 = 512 << 10;
 /// One read takes many small frames.
 const READ_BYTES: usize = 64 << 10;
+/// How long a child may take to read the order to stop, whose call may be over before.
+const STOP_LIMIT: Duration = Duration::from_secs(1);
 /// Deadline from spawn to ready: importing scikit-learn on a busy machine takes seconds.
 const START_LIMIT: Duration = Duration::from_secs(120);
 /// Deadline for the kernel to hand over a killed process.
@@ -148,8 +152,9 @@ pub struct Child {
     _lifeline: ChildStdin,
     stdout: Tail,
     stderr: Tail,
-    /// Kept open: it is read after every call. `None` where the system does not list children.
-    children: Option<std::fs::File>,
+    offspring: Offspring,
+    /// A message to it is not complete: whatever it reads next begins in the middle.
+    is_torn: bool,
     next_call: u64,
 }
 
@@ -199,20 +204,21 @@ impl Child {
         let mappings =
             ends.into_iter().map(|(parent_fd, child_fd)| FdMapping { parent_fd, child_fd }).collect();
         command.fd_mappings(mappings).map_err(std::io::Error::other)?;
-        let (mut process, member) = spawn(&mut command, 0)?;
+        let (mut process, member) = spawn(&mut command, Orphans::StayBelow)?;
         let pid = member.pid().as_raw();
         let codec = LengthDelimitedCodec::builder().max_frame_length(MAX_FRAME_BYTES).new_codec();
         let missing = || std::io::Error::other("a standard stream is missing");
         Ok(Self {
+            probe: Arc::new(Probe::new(&member, settings.limits)),
             member,
-            probe: Arc::new(Probe::new(pid, settings.limits)),
             frames: FramedRead::with_capacity(frames, codec, READ_BYTES),
             orders,
             _lifeline: process.stdin.take().ok_or_else(missing)?,
             stdout: Tail::follow(process.stdout.take().ok_or_else(missing)?),
             stderr: Tail::follow(process.stderr.take().ok_or_else(missing)?),
             process,
-            children: std::fs::File::open(format!("/proc/{pid}/task/{pid}/children")).ok(),
+            offspring: Offspring::of(pid),
+            is_torn: false,
             next_call: 1,
         })
     }
@@ -273,13 +279,37 @@ impl Child {
         !is_over && matches!(self.process.try_wait(), Ok(None))
     }
 
-    /// True once the process has ended and was waited for: the cheap question, before every call.
-    pub fn has_ended(&mut self) -> bool {
-        !matches!(self.process.try_wait(), Ok(None))
+    /// True when it takes no further call: it has ended and was waited for, or a message to it was broken off. The cheap
+    /// question, before every call.
+    pub fn is_spent(&mut self) -> bool {
+        self.is_torn || !matches!(self.process.try_wait(), Ok(None))
     }
 
-    /// Sends one message.
+    /// True when a message to it was broken off.
+    pub fn is_torn(&self) -> bool {
+        self.is_torn
+    }
+
+    /// Sends one message. Dropped in the middle, the child is spent.
+    ///
+    /// # Errors
+    /// `TimedOut` when the child does not read it within [`SILENCE_LIMIT`]; anything else when it has ended.
     pub async fn send(&mut self, message: &ToChild<'_>) -> std::io::Result<()> {
+        self.send_within(message, SILENCE_LIMIT).await
+    }
+
+    /// Asks for the end of a call; of a child that does not read, not for long.
+    ///
+    /// # Errors
+    /// See [`Child::send`].
+    pub async fn stop(&mut self, call: u64, reason: &'static str) -> std::io::Result<()> {
+        self.send_within(&ToChild::Stop { id: call, reason }, STOP_LIMIT).await
+    }
+
+    async fn send_within(&mut self, message: &ToChild<'_>, limit: Duration) -> std::io::Result<()> {
+        if self.is_torn {
+            return Err(std::io::Error::other("an earlier message was broken off"));
+        }
         let mut frame = vec![0; 4];
         serde_json::to_writer(&mut frame, message)?;
         let length = u32::try_from(frame.len() - 4).map_err(std::io::Error::other)?;
@@ -289,7 +319,10 @@ impl Child {
             )));
         }
         frame[..4].copy_from_slice(&length.to_be_bytes());
-        self.orders.write_all(&frame).await
+        self.is_torn = true;
+        tokio::time::timeout(limit, self.orders.write_all(&frame)).await??;
+        self.is_torn = false;
+        Ok(())
     }
 
     /// The next message within [`SILENCE_LIMIT`]. Cancel safe.
@@ -322,8 +355,7 @@ impl Child {
 
     /// True when processes started by user code are still there (Linux; elsewhere not known and false).
     pub fn has_descendants(&self) -> bool {
-        let mut first = [0; 1];
-        self.children.as_ref().is_some_and(|list| list.read_at(&mut first, 0).is_ok_and(|bytes| bytes > 0))
+        self.offspring.is_there()
     }
 
     /// Kills the child and everything below it, and waits for the end.
@@ -335,7 +367,7 @@ impl Child {
             Some(status) => Some(status),
             None => tokio::time::timeout(REAP_LIMIT, self.process.wait()).await.ok().and_then(Result::ok),
         };
-        family::bury_strays(Some(self.member.pid())).await;
+        bury_strays(Some(&self.member)).await;
         let (stdout, stderr) = tokio::join!(self.stdout.last_words(), self.stderr.last_words());
         End { status, stdout, stderr }
     }

@@ -19,7 +19,8 @@ use crate::control::{self, Signals};
 use crate::datasets::{Located, NotLocated};
 use crate::ending;
 use crate::fault::Fault;
-use crate::halt::{Halt, OUTAGE_PAUSE, again, completed, failed, refused};
+use crate::halt::{Halt, OUTAGE_PAUSE, again, completed, failed, refused, shutting_down};
+use crate::outside::{News, Outside};
 use crate::owner;
 use crate::plan::{RunPlan, plan};
 use crate::request::{Settlement, of_failure};
@@ -94,22 +95,44 @@ impl Course {
             return Err(refused(Failure::new(FailureClass::Dependency, Stage::Execute, gate.to_string())));
         }
         let mut plan = plan.map_err(refused)?;
-        plan.dataset = self.locate(&plan).await?;
+        plan.dataset = self.locate(grant, &plan, shutdown).await?;
+        checkpoint.check_dataset(&plan).map_err(refused)?;
         let plan = Arc::new(plan);
         self.execute(grant, plan, &checkpoint, shutdown).await
     }
 
-    async fn locate(&self, plan: &RunPlan) -> Result<Option<Located>, Halt> {
+    /// Fetching a data set may take minutes; what comes to the run meanwhile ends it.
+    async fn locate(
+        &self,
+        grant: &Grant,
+        plan: &RunPlan,
+        shutdown: &Shutdown,
+    ) -> Result<Option<Located>, Halt> {
         let worker = &self.worker;
         // The plan was made: a name that is none of ours belongs to a run that brings its own data.
         if DatasetRef::parse(&plan.request.dataset_id).is_err() {
             return Ok(None);
         }
-        let located = worker.datasets.locate(&worker.artifacts, &plan.request.dataset_id).await;
-        located.map_err(|error| match error {
-            NotLocated::Refused(failure) => refused(failure),
-            NotLocated::Unavailable(reason) => again(reason),
-        })
+        let mut outside = Outside::new(&grant.signals, grant.silenced.clone(), shutdown, None);
+        let located = worker.datasets.locate(&worker.artifacts, &plan.request.dataset_id);
+        tokio::pin!(located);
+        loop {
+            let news = tokio::select! {
+                biased;
+                located = &mut located => return located.map_err(|error| match error {
+                    NotLocated::Refused(failure) => refused(failure),
+                    NotLocated::Unavailable(reason) => again(reason),
+                }),
+                news = outside.next() => news,
+            };
+            match news {
+                News::Cancel { reason } => return Err(Halt::Cancelled { reason }),
+                // Nothing of the run is under way that could be finished.
+                News::Drain | News::Interrupt => return Err(shutting_down()),
+                News::Stale => return Err(Halt::Stale),
+                News::Scale { .. } | News::OutOfTime => {}
+            }
+        }
     }
 
     /// The second half: from the announcement to the end.

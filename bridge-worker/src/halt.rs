@@ -54,12 +54,14 @@ pub(crate) fn completed(ending: Ending) -> Result<&'static str, Halt> {
         Ending::Completed { status } => return Ok(status),
         Ending::Failed { failure, budget } => Halt::Failed { failure, budget, is_refusal: false },
         Ending::Cancelled { reason } => Halt::Cancelled { reason },
-        Ending::Interrupted => {
-            Halt::Again { reason: "the worker is shutting down".to_owned(), pause: Duration::ZERO }
-        }
+        Ending::Interrupted => shutting_down(),
         Ending::HandedBack { reason } => Halt::Again { reason, pause: HAND_BACK_PAUSE },
         Ending::Stale => Halt::Stale,
     })
+}
+
+pub(crate) fn shutting_down() -> Halt {
+    Halt::Again { reason: "the worker is shutting down".to_owned(), pause: Duration::ZERO }
 }
 
 pub(crate) fn again(reason: impl std::fmt::Display) -> Halt {

@@ -28,6 +28,7 @@ mod ending;
 pub mod fault;
 pub mod fitness;
 mod footing;
+mod foreign_file;
 pub mod gauges;
 mod halt;
 pub mod in_hand;

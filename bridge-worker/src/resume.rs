@@ -7,16 +7,17 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use schemas::cloudevents::header;
+use schemas::cloudevents::{Headers, header};
 use schemas::event::{TrialReported, TrialStatus};
 use schemas::lifecycle::Lifecycle;
 use schemas::subject::STREAM;
-use schemas::{Event, Failure, RunId, Timestamp, TrialId};
+use schemas::{Event, Failure, FailureClass, RunId, Stage, Timestamp, TrialId};
 use search::Evaluation;
 use service_kit::broker::Broker;
 use service_kit::error::CliError;
 use service_kit::history::{History, Kept};
 
+use crate::plan::RunPlan;
 use crate::supervisor::search_status;
 
 /// Subjects an attempt has to know of.
@@ -32,6 +33,9 @@ const SUBJECTS: [&str; 8] = [
 ];
 /// Where intermediate values are, which only a search that prunes looks at.
 const REPORTS: &str = "ml.run.metric";
+
+/// Where the record of a run says what its data set was.
+pub(crate) const DATASET_SHA256: &str = "dataset_sha256";
 
 /// A value a trial reported on its way.
 #[derive(Debug, Clone, PartialEq)]
@@ -59,6 +63,8 @@ pub struct Checkpoint {
     pub run_tries: u32,
     /// True when the record of the run was opened.
     pub is_opened: bool,
+    /// Hex SHA-256 of the file the trials were trained on, when it was a file.
+    pub dataset_sha256: Option<String>,
     /// The end of the run, when an attempt announced it and was lost before it could record it.
     pub ended: Option<Event>,
     /// Where the run stands.
@@ -92,7 +98,7 @@ impl Checkpoint {
         let mut checkpoint = Self::default();
         while let Some(kept) = history.next().await? {
             if let Some(event) = event_of(&kept, reading.run) {
-                checkpoint.note_opening(&event, &kept, &reading);
+                checkpoint.note_opening(&event, &kept.headers, &reading);
                 checkpoint.take(event, kept.time, &reading);
             }
         }
@@ -102,6 +108,24 @@ impl Checkpoint {
     /// Values reported by trials whose course counts: those whose result does, and those that are under way.
     pub fn reports_that_count(&self) -> impl Iterator<Item = &Report> {
         self.reports.iter().filter(|report| report.is_current || self.numbers.contains(&report.trial))
+    }
+
+    /// Whether the trials there are and those of this plan learn from the same file. A search of the user's own begins
+    /// anew, and so does one that has trained nothing.
+    ///
+    /// # Errors
+    /// They do not.
+    pub fn check_dataset(&self, plan: &RunPlan) -> Result<(), Failure> {
+        let (Some(before), Some(now)) = (&self.dataset_sha256, &plan.dataset) else { return Ok(()) };
+        if plan.search().is_none() || self.trials.is_empty() || *before == now.sha256 {
+            return Ok(());
+        }
+        let message = format!(
+            "at `dataset_id`: data set \"{}\" was replaced: the run's trials were trained on the one with SHA-256 {before}, \
+             and now it is {}; put the old file back, or request a new run",
+            now.name, now.sha256
+        );
+        Err(Failure::new(FailureClass::Validation, Stage::Validate, message))
     }
 
     /// How long earlier attempts of this epoch have worked on the run.
@@ -117,15 +141,15 @@ impl Checkpoint {
     }
 
     /// The record of a run is opened once an epoch, which its id names; a stranger's has none.
-    fn note_opening(&mut self, event: &Event, kept: &Kept, reading: &Reading<'_>) {
-        if !matches!(event, Event::MlRunStarted(_)) {
-            return;
+    fn note_opening(&mut self, event: &Event, headers: &Headers, reading: &Reading<'_>) {
+        let Event::MlRunStarted(opening) = event else { return };
+        let id = headers.get(header::MESSAGE_ID);
+        let is_of = |epoch| id.is_some_and(|id| id == event.message_id(reading.run, 0, epoch));
+        self.is_opened |= is_of(reading.epoch) || (id.is_none() && reading.epoch == 0);
+        // What was trained in an earlier epoch counts, and so does what it was trained on.
+        if self.trials.is_empty() && (0..=reading.epoch).any(is_of) {
+            self.dataset_sha256 = opening.extra.0[DATASET_SHA256].as_str().map(str::to_owned);
         }
-        let ours = event.message_id(reading.run, 0, reading.epoch);
-        self.is_opened |= match kept.headers.get(header::MESSAGE_ID) {
-            Some(id) => id == ours,
-            None => reading.epoch == 0,
-        };
     }
 
     fn take(&mut self, event: Event, time: Timestamp, reading: &Reading<'_>) {
@@ -213,7 +237,7 @@ pub fn evaluation_of(trial: &TrialReported, objective: &str) -> (Evaluation, Opt
 
 #[cfg(test)]
 mod tests {
-    use schemas::event::{RunInterrupted, RunStarted};
+    use schemas::event::{MlRunStarted, RunInterrupted, RunStarted};
 
     use super::*;
 
@@ -265,6 +289,30 @@ mod tests {
         };
         assert_eq!(numbers(taken(events.clone(), 0)), [0, 1, 2]);
         assert_eq!(numbers(taken(events, 2)), [0, 2]);
+    }
+
+    fn opened(checkpoint: &mut Checkpoint, epoch: u32, at: u32, sha256: &str) {
+        let body = serde_json::json!({"run_id": "r", "timestamp": "2026-01-01T00:00:00Z",
+            "extra": {DATASET_SHA256: sha256}});
+        let event: Event = serde_json::from_value::<MlRunStarted>(body).unwrap().into();
+        let run = run();
+        let id = event.message_id(&run, 0, at);
+        let mut headers = Headers::default();
+        headers.push(header::MESSAGE_ID, id);
+        checkpoint.note_opening(&event, &headers, &reading(&run, epoch));
+    }
+
+    #[test]
+    fn the_data_set_of_a_run_is_the_one_its_first_trial_was_trained_on() {
+        let mut checkpoint = Checkpoint::default();
+        opened(&mut checkpoint, 3, 0, "a");
+        opened(&mut checkpoint, 3, 2, "b");
+        assert_eq!(checkpoint.dataset_sha256.as_deref(), Some("b"), "nothing was trained on the first");
+        opened(&mut checkpoint, 3, 9, "stranger");
+        checkpoint.trials = taken([(0, trial(0, 2, TrialStatus::Succeeded))], 0).trials;
+        opened(&mut checkpoint, 3, 3, "c");
+        assert_eq!(checkpoint.dataset_sha256.as_deref(), Some("b"));
+        assert!(checkpoint.is_opened);
     }
 
     #[test]

@@ -22,7 +22,7 @@ use crate::opaque::OpaqueRun;
 use crate::outside::Outside;
 use crate::plan::{RunPlan, Work};
 use crate::remarks::Remarks;
-use crate::resume::Checkpoint;
+use crate::resume::{Checkpoint, DATASET_SHA256};
 use crate::slots::Place;
 use crate::supervisor::Ending;
 use crate::vitals::Vitals;
@@ -161,6 +161,9 @@ impl Run {
             "experiment": request.experiment,
             "tags": request.tags,
         });
+        if let Some(dataset) = &self.attempt.plan.dataset {
+            extra[DATASET_SHA256] = dataset.sha256.as_str().into();
+        }
         if let (Some(extra), Some(given)) = (extra.as_object_mut(), request.extra.0.as_object()) {
             for (key, value) in given {
                 extra.entry(key.clone()).or_insert_with(|| value.clone());

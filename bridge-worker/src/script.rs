@@ -21,7 +21,7 @@ use tokio::process::{Child as Process, ChildStdin, Command};
 
 use crate::child::output::Tail;
 use crate::child::protocol::{Call, FromChild, MAX_FRAME_BYTES};
-use crate::child::{self, End, Lost, Member, Probe};
+use crate::child::{self, End, Lost, Member, Orphans, Probe};
 use crate::child::{ENVIRONMENT, THREADS};
 use crate::limits::Limits;
 
@@ -116,7 +116,7 @@ impl Script {
             .stdin(Stdio::piped())
             .stdout(Stdio::null())
             .stderr(Stdio::null());
-        let (mut guard, guard_member) = child::spawn(&mut guard, 0)?;
+        let (mut guard, guard_member) = child::spawn(&mut guard, Orphans::FallToUs)?;
         let lifeline = guard.stdin.take().ok_or_else(missing)?;
         let mut command = Command::new(&settings.python);
         command
@@ -135,7 +135,7 @@ impl Script {
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .kill_on_drop(true);
-        let (mut process, member) = child::spawn(&mut command, guard_member.pid().as_raw())?;
+        let (mut process, member) = child::spawn_beside(&guard_member, &mut command, Orphans::FallToUs)?;
         let mut stdin = process.stdin.take().ok_or_else(missing)?;
         tokio::spawn(async move {
             // A script that does not read it has its reasons; the end of the process ends this.
@@ -144,7 +144,7 @@ impl Script {
         Ok(Running {
             stdout: Tail::follow_last(process.stdout.take().ok_or_else(missing)?, KEPT_BYTES),
             stderr: Tail::follow(process.stderr.take().ok_or_else(missing)?),
-            probe: Arc::new(Probe::new(member.pid().as_raw(), settings.limits)),
+            probe: Arc::new(Probe::new(&member, settings.limits)),
             process,
             member,
             guard,
@@ -212,7 +212,7 @@ impl Script {
         running.signal(Signal::SIGKILL);
         let ended = async { (running.process.wait().await, running.guard.wait().await) };
         let status = tokio::time::timeout(REAP_LIMIT, ended).await.ok().and_then(|(script, _)| script.ok());
-        child::bury_strays(Some(running.guard_member.pid())).await;
+        child::bury_strays(Some(&running.guard_member)).await;
         let (stdout, stderr) = tokio::join!(running.stdout.last_words(), running.stderr.last_words());
         End { status, stdout: excerpt(&stdout), stderr }
     }

@@ -193,10 +193,13 @@ impl Lease {
     /// Why none could be started.
     pub async fn child(&mut self) -> Result<&mut Child, StartError> {
         let slot = self.slot.as_mut().expect("the slot is taken out only on drop");
-        if slot.child.as_mut().is_some_and(Child::has_ended)
+        if slot.child.as_mut().is_some_and(Child::is_spent)
             && let Some(child) = slot.child.take()
         {
-            tracing::warn!(pid = child.pid(), "a child has ended between two calls; it is replaced");
+            tracing::warn!(
+                pid = child.pid(),
+                "a child has ended or was broken off between two calls; it is replaced"
+            );
             slot.board.note_child(None);
             child.kill().await;
         }

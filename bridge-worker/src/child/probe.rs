@@ -1,10 +1,15 @@
 //! Watches one child from outside: what it and everything below it use, and whether that is too much.
+//!
+//! What it let go of and this process adopted counts with it. Each look, and the census of
+//! the slots is one every second, also notes who there was: so they are known when they fall to this process later.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use tokio::time::{Instant, MissedTickBehavior};
 
+use super::family::{self, Member};
+use super::kin::CallId;
 use super::{oom, processes};
 use crate::limits::{Excess, Limits, Usage};
 
@@ -17,6 +22,7 @@ const UNLIMITED: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub struct Probe {
     pid: i32,
+    call: CallId,
     limits: Limits,
     /// Memory when it was looked last.
     memory_bytes: AtomicU64,
@@ -25,9 +31,10 @@ pub struct Probe {
 }
 
 impl Probe {
-    pub(crate) fn new(pid: i32, limits: Limits) -> Self {
+    pub(crate) fn new(member: &Member, limits: Limits) -> Self {
         let oom_kills = AtomicU64::new(oom::kills());
-        Self { pid, limits, memory_bytes: AtomicU64::new(0), oom_kills }
+        let pid = member.pid().as_raw();
+        Self { pid, call: member.call(), limits, memory_bytes: AtomicU64::new(0), oom_kills }
     }
 
     /// The process id of the child.
@@ -37,10 +44,13 @@ impl Probe {
 
     /// What the child and everything below it use now.
     pub fn usage(&self) -> Usage {
-        let mut used = processes::usage(self.pid);
+        let roots = std::iter::once(self.pid).chain(family::adopted(self.call));
+        let family: Vec<i32> = roots.flat_map(processes::tree).collect();
+        let (mut used, starts) = processes::usage(&family);
+        family::note_seen(self.call, starts);
         // Copies of one process share most pages: counted for each they may look like too much.
         if self.limits.excess(used, used).is_some() {
-            used.memory_bytes = processes::memory_shared_out(self.pid).unwrap_or(used.memory_bytes);
+            used.memory_bytes = processes::memory_shared_out(&family).unwrap_or(used.memory_bytes);
         }
         self.memory_bytes.store(used.memory_bytes, Ordering::Relaxed);
         used

@@ -1,5 +1,6 @@
 //! Who is below a process and what they use, as `/proc` tells it. Where there is none, nobody is and nothing.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::limits::Usage;
@@ -14,12 +15,14 @@ pub(super) struct Stat {
     pub(super) session: i32,
     /// It has ended, or begun to: its main thread is gone, though others may not be yet.
     pub(super) is_over: bool,
+    /// When it was started, in ticks since the system was.
+    pub(super) start: u64,
     cpu: Duration,
 }
 
 /// Every process below `root`, and `root`.
 ///
-/// The runtime adopts what its children leave behind (`cerebros_worker/orphans.py`), so that nobody gets out of the
+/// The runtime of a child adopts what its children leave behind (`cerebros_worker/orphans.py`), so that nobody gets out of the
 /// tree of a living child, whatever session it moves to.
 pub(super) fn tree(root: i32) -> Vec<i32> {
     let mut found = vec![root];
@@ -41,26 +44,30 @@ pub(super) fn children(pid: i32) -> Vec<i32> {
         .collect()
 }
 
-/// What `root` and everything below it use. Pages several processes share are counted for each.
-pub(super) fn usage(root: i32) -> Usage {
-    let each = tree(root).into_iter().filter_map(usage_of);
-    each.fold(Usage::default(), |sum, one| Usage {
-        memory_bytes: sum.memory_bytes.saturating_add(one.memory_bytes),
-        resident_bytes: sum.resident_bytes.saturating_add(one.resident_bytes),
-        cpu: sum.cpu.saturating_add(one.cpu),
-    })
+/// What these processes use, and when each was started. Pages several processes share are counted for each.
+pub(super) fn usage(pids: &[i32]) -> (Usage, BTreeMap<i32, u64>) {
+    let mut sum = Usage::default();
+    let mut starts = BTreeMap::new();
+    for pid in pids {
+        let Some((one, start)) = usage_of(*pid) else { continue };
+        starts.insert(*pid, start);
+        sum.memory_bytes = sum.memory_bytes.saturating_add(one.memory_bytes);
+        sum.resident_bytes = sum.resident_bytes.saturating_add(one.resident_bytes);
+        sum.cpu = sum.cpu.saturating_add(one.cpu);
+    }
+    (sum, starts)
 }
 
-/// The memory of `root` and everything below it, shared pages counted once. Costs more than [`usage`]: the kernel walks
+/// The memory of these processes, shared pages counted once. Costs more than [`usage`]: the kernel walks
 /// all pages. `None` when somebody does not let itself be read.
-pub(super) fn memory_shared_out(root: i32) -> Option<u64> {
-    let share = |pid| match std::fs::read_to_string(format!("/proc/{pid}/smaps_rollup")) {
+pub(super) fn memory_shared_out(pids: &[i32]) -> Option<u64> {
+    let share = |pid: &i32| match std::fs::read_to_string(format!("/proc/{pid}/smaps_rollup")) {
         Ok(text) => Some(sum_of(&text, &["Pss_Anon:", "Pss_Shmem:", "SwapPss:"])),
         Err(error) if error.kind() == std::io::ErrorKind::PermissionDenied => None,
         // It has ended meanwhile.
         Err(_) => Some(0),
     };
-    tree(root).into_iter().map(share).sum()
+    pids.iter().map(share).sum()
 }
 
 /// `None` for a process that is gone.
@@ -68,13 +75,13 @@ pub(super) fn stat(pid: i32) -> Option<Stat> {
     parse_stat(&std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?)
 }
 
-/// What `name` was in the environment the process was started with, or the one it descends from.
-pub(super) fn variable(pid: i32, name: &str) -> Option<String> {
-    let environment = std::fs::read(format!("/proc/{pid}/environ")).ok()?;
-    let mut entries = environment.split(|byte| *byte == 0);
-    entries.find_map(|entry| {
+/// What these were in the environment the process was started with, or the one it descends from.
+pub(super) fn variables<const N: usize>(pid: i32, names: [&str; N]) -> [Option<String>; N] {
+    let environment = std::fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
+    let value = |entry: &[u8], name: &str| {
         str::from_utf8(entry).ok()?.strip_prefix(name)?.strip_prefix('=').map(str::to_owned)
-    })
+    };
+    names.map(|name| environment.split(|byte| *byte == 0).find_map(|entry| value(entry, name)))
 }
 
 /// Everybody whose process ids mean the same to us: those of a container, seen from outside, do not.
@@ -87,14 +94,15 @@ pub(super) fn all() -> Vec<i32> {
     pids.filter(|(_, space)| space.is_some() && *space == own).map(|(pid, _)| pid).collect()
 }
 
-fn usage_of(pid: i32) -> Option<Usage> {
-    let cpu = stat(pid)?.cpu;
+fn usage_of(pid: i32) -> Option<(Usage, u64)> {
+    let Stat { cpu, start, .. } = stat(pid)?;
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
-    Some(Usage {
+    let used = Usage {
         memory_bytes: sum_of(&status, &["RssAnon:", "RssShmem:", "VmSwap:"]),
         resident_bytes: sum_of(&status, &["VmRSS:"]),
         cpu,
-    })
+    };
+    Some((used, start))
 }
 
 /// Adds up lines such as `VmRSS:   1024 kB`.
@@ -117,6 +125,7 @@ fn parse_stat(text: &str) -> Option<Stat> {
         group: fields.get(2)?.parse().ok()?,
         session: fields.get(3)?.parse().ok()?,
         is_over: matches!(*fields.first()?, "Z" | "X"),
+        start: fields.get(19)?.parse().ok()?,
         cpu: Duration::from_millis(ticks.saturating_mul(1000 / TICKS_PER_SECOND)),
     })
 }
@@ -129,7 +138,8 @@ mod tests {
     fn cpu_time_is_that_of_the_process_and_of_the_children_it_waited_for() {
         let text = "42 (a (strange) name) S 7 41 40 0 -1 4194560 1 2 3 4 100 20 3 4 20 0 1 0 99 1 1";
         let stat = parse_stat(text).unwrap();
-        assert_eq!((stat.group, stat.session, stat.cpu), (41, 40, Duration::from_millis(1270)));
+        assert_eq!((stat.group, stat.session, stat.start), (41, 40, 99));
+        assert_eq!(stat.cpu, Duration::from_millis(1270));
         assert!(!stat.is_over && parse_stat(&text.replace(" S ", " Z ")).unwrap().is_over);
         assert_eq!(parse_stat("42 (short) S 1 2"), None);
     }
@@ -146,7 +156,8 @@ mod tests {
     fn this_process_is_in_its_own_tree_and_uses_memory() {
         let own = std::process::id().cast_signed();
         assert_eq!(tree(own).first(), Some(&own));
-        let used = usage(own);
+        let (used, starts) = usage(&tree(own));
+        assert_eq!(starts.get(&own).copied(), stat(own).map(|stat| stat.start));
         assert!(used.memory_bytes > 0 && used.resident_bytes > used.memory_bytes, "{used:?}");
     }
 }

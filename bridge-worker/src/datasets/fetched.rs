@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Weak};
+use std::sync::{Arc, Mutex, Weak};
 use std::time::Duration;
 
 use async_nats::jetstream::object_store::{GetErrorKind, InfoErrorKind, ObjectInfo, ObjectStore};
@@ -11,7 +11,6 @@ use base64::prelude::BASE64_URL_SAFE;
 use schemas::RunId;
 use sha2::{Digest as _, Sha256};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::sync::Mutex;
 
 use super::hash::hex;
 use super::{MAX_BYTES, NotLocated, refused};
@@ -24,31 +23,45 @@ const INFO_LIMIT: Duration = Duration::from_secs(10);
 const FETCH_LIMIT: Duration = Duration::from_secs(300);
 const BLOCK_BYTES: usize = 256 * 1024;
 
-/// Somebody trains on a fetched file while this lives.
+/// Ends the name of a file that is not complete.
+const PARTIAL: &str = "partial";
+
+/// Somebody trains on a fetched file, or waits for it, while this lives.
 #[derive(Debug)]
 pub(super) struct Hold;
 
 #[derive(Debug)]
 struct Kept {
+    /// Room that is taken, or will be when it is there.
     bytes: u64,
     hold: Weak<Hold>,
+    /// Held during a download: two runs that want the same file fetch it once.
+    turn: Arc<tokio::sync::Mutex<()>>,
 }
 
 /// The fetched files.
 #[derive(Debug)]
 pub(super) struct Fetched {
     directory: PathBuf,
-    // Held during a download: two runs that want the same file fetch it once.
     kept: Mutex<BTreeMap<PathBuf, Kept>>,
 }
 
 impl Fetched {
-    /// Files in `directory`, which nobody else writes to and which goes with the worker.
+    /// Files in `directory`, which nobody else writes to and which goes with the worker. What another of the same name
+    /// has left there is removed.
     pub(super) fn under(directory: PathBuf) -> Self {
+        match std::fs::remove_dir_all(&directory) {
+            Ok(()) => {}
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+            Err(error) => {
+                tracing::warn!(path = %directory.display(), %error, "data sets fetched earlier were not removed");
+            }
+        }
         Self { directory, kept: Mutex::default() }
     }
 
-    /// Where the object lies now, the SHA-256 of its content, and what keeps it there.
+    /// Where the object lies now, the SHA-256 of its content, and what keeps it there. Dropped in the middle of a
+    /// download, nothing of it stays.
     pub(super) async fn get(
         &self,
         artifacts: &Artifacts,
@@ -72,30 +85,42 @@ impl Fetched {
         };
         let sha256 = sha256_of(&info, object)?;
         let path = self.directory.join(format!("{sha256}.{}", extension(object)));
-        let mut kept = self.kept.lock().await;
-        let hold = kept.get(&path).map(|file| file.hold.upgrade().unwrap_or_else(|| Arc::new(Hold)));
-        let hold = match hold {
-            Some(hold) if path.exists() => hold,
-            Some(_) | None => {
-                make_room(&mut kept, bytes_of(&info)).await?;
-                let fetch = fetch(store, object, &sha256, &path);
-                tokio::time::timeout(FETCH_LIMIT, fetch)
-                    .await
-                    .unwrap_or_else(|_| Err(silent(&"it takes too long")))?;
-                Arc::new(Hold)
-            }
-        };
-        kept.insert(path.clone(), Kept { bytes: bytes_of(&info), hold: Arc::downgrade(&hold) });
+        let bytes = bytes_of(&info);
+        let (hold, turn) = self.reserve(&path, bytes)?;
+        let _turn = turn.lock().await;
+        if !path.exists() {
+            let wanted = Wanted { object, sha256: &sha256, bytes };
+            let fetched = tokio::time::timeout(FETCH_LIMIT, fetch(store, wanted, &path)).await;
+            fetched.unwrap_or_else(|_| Err(silent(&"it takes too long")))?;
+        }
         Ok((path, sha256, hold))
+    }
+
+    /// Takes room for a file, and a part in it. The room of one that never comes is free again when nobody waits for it.
+    fn reserve(
+        &self,
+        path: &Path,
+        bytes: u64,
+    ) -> Result<(Arc<Hold>, Arc<tokio::sync::Mutex<()>>), NotLocated> {
+        let mut kept = self.kept.lock().expect("nobody panics while holding the fetched files");
+        if !kept.contains_key(path) {
+            make_room(&mut kept, bytes)?;
+        }
+        let file = kept.entry(path.to_owned()).or_insert_with(|| Kept {
+            bytes,
+            hold: Weak::new(),
+            turn: Arc::default(),
+        });
+        let hold = file.hold.upgrade().unwrap_or_else(|| Arc::new(Hold));
+        file.hold = Arc::downgrade(&hold);
+        Ok((hold, file.turn.clone()))
     }
 }
 
 /// Removes files nobody trains on until there is room for `bytes` more.
-async fn make_room(kept: &mut BTreeMap<PathBuf, Kept>, bytes: u64) -> Result<(), NotLocated> {
+fn make_room(kept: &mut BTreeMap<PathBuf, Kept>, bytes: u64) -> Result<(), NotLocated> {
     for path in surplus(kept, bytes) {
-        if let Err(error) = tokio::fs::remove_file(&path).await {
-            tracing::warn!(path = %path.display(), %error, "a fetched data set was not removed");
-        }
+        remove(&path);
         kept.remove(&path);
     }
     let total: u64 = kept.values().map(|file| file.bytes).sum();
@@ -103,6 +128,15 @@ async fn make_room(kept: &mut BTreeMap<PathBuf, Kept>, bytes: u64) -> Result<(),
         return Err(NotLocated::Unavailable("other runs' data sets take all the room there is".to_owned()));
     }
     Ok(())
+}
+
+/// One that never came is no error.
+fn remove(path: &Path) {
+    if let Err(error) = std::fs::remove_file(path)
+        && error.kind() != std::io::ErrorKind::NotFound
+    {
+        tracing::warn!(path = %path.display(), %error, "a fetched data set was not removed");
+    }
 }
 
 fn surplus(kept: &BTreeMap<PathBuf, Kept>, bytes: u64) -> Vec<PathBuf> {
@@ -118,10 +152,28 @@ fn surplus(kept: &BTreeMap<PathBuf, Kept>, bytes: u64) -> Vec<PathBuf> {
     surplus
 }
 
-async fn fetch(store: &ObjectStore, object: &str, sha256: &str, path: &Path) -> Result<(), NotLocated> {
-    let partial = path.with_extension("partial");
+/// What the store says of an object.
+#[derive(Debug, Clone, Copy)]
+struct Wanted<'a> {
+    object: &'a str,
+    sha256: &'a str,
+    bytes: u64,
+}
+
+/// A file under way, removed unless it was given its name.
+struct Partial(PathBuf);
+
+impl Drop for Partial {
+    fn drop(&mut self) {
+        remove(&self.0);
+    }
+}
+
+async fn fetch(store: &ObjectStore, wanted: Wanted<'_>, path: &Path) -> Result<(), NotLocated> {
+    let object = wanted.object;
+    let partial = Partial(path.with_extension(PARTIAL));
     let unwritable =
-        |error: std::io::Error| NotLocated::Unavailable(format!("{}: {error}", partial.display()));
+        |error: std::io::Error| NotLocated::Unavailable(format!("{}: {error}", partial.0.display()));
     let mut source = store.get(object).await.map_err(|error| match error.kind() {
         GetErrorKind::NotFound | GetErrorKind::InvalidName | GetErrorKind::BucketLink => {
             refused(format!("data set \"artifact:{object}\" was removed meanwhile"))
@@ -131,22 +183,30 @@ async fn fetch(store: &ObjectStore, object: &str, sha256: &str, path: &Path) -> 
     if let Some(directory) = path.parent() {
         tokio::fs::create_dir_all(directory).await.map_err(unwritable)?;
     }
-    let mut file = tokio::fs::File::create(&partial).await.map_err(unwritable)?;
+    let mut file = tokio::fs::File::create(&partial.0).await.map_err(unwritable)?;
     let mut digest = Sha256::new();
     let mut block = vec![0; BLOCK_BYTES];
+    let mut total = 0_u64;
     loop {
         let read = source.read(&mut block).await.map_err(|error| silent(&error))?;
         if read == 0 {
             break;
         }
+        total = total.saturating_add(read as u64);
+        if total > wanted.bytes {
+            return Err(refused(format!(
+                "\"artifact:{object}\" has more than the {} bytes the store says it has; put it there again",
+                wanted.bytes
+            )));
+        }
         digest.update(&block[..read]);
         file.write_all(&block[..read]).await.map_err(unwritable)?;
     }
     file.flush().await.map_err(unwritable)?;
-    if hex(&digest.finalize()) != sha256 {
+    if hex(&digest.finalize()) != wanted.sha256 {
         return Err(silent(&"it was replaced while it was read"));
     }
-    tokio::fs::rename(&partial, path).await.map_err(unwritable)
+    tokio::fs::rename(&partial.0, path).await.map_err(unwritable)
 }
 
 fn sha256_of(info: &ObjectInfo, object: &str) -> Result<String, NotLocated> {
@@ -194,7 +254,7 @@ mod tests {
     #[test]
     fn room_is_made_of_files_nobody_trains_on() {
         let hold = Arc::new(Hold);
-        let kept = |bytes, hold| Kept { bytes, hold };
+        let kept = |bytes, hold| Kept { bytes, hold, turn: Arc::default() };
         let files = BTreeMap::from([
             (PathBuf::from("a"), kept(MAX_BYTES, Weak::new())),
             (PathBuf::from("b"), kept(2 * MAX_BYTES, Arc::downgrade(&hold))),
@@ -204,5 +264,27 @@ mod tests {
         assert_eq!(surplus(&files, 1), [PathBuf::from("a")]);
         assert_eq!(surplus(&files, 2 * MAX_BYTES), [PathBuf::from("a"), PathBuf::from("c")]);
         assert_eq!(surplus(&files, 4 * MAX_BYTES).len(), 2, "a file in use stays");
+    }
+
+    #[test]
+    fn what_another_worker_of_that_name_has_left_is_removed() {
+        let scratch = testkit::Scratch::new();
+        let directory = scratch.join("fetched");
+        std::fs::create_dir(&directory).unwrap();
+        std::fs::write(directory.join("a.partial"), "half").unwrap();
+        let _fetched = Fetched::under(directory.clone());
+        assert!(!directory.exists());
+    }
+
+    #[test]
+    fn the_room_of_a_file_that_never_came_is_free_again() {
+        let scratch = testkit::Scratch::new();
+        let fetched = Fetched::under(scratch.join("fetched"));
+        let path = |name: &str| scratch.join("fetched").join(name);
+        let reserved = fetched.reserve(&path("a"), MAX_TOTAL_BYTES).unwrap();
+        assert!(fetched.reserve(&path("a"), MAX_TOTAL_BYTES).is_ok(), "the same file takes no more room");
+        assert!(fetched.reserve(&path("b"), 1).is_err());
+        drop(reserved);
+        assert!(fetched.reserve(&path("b"), 1).is_ok());
     }
 }

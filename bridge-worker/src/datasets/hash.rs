@@ -2,12 +2,15 @@
 
 use std::collections::BTreeMap;
 use std::fs::{File, Metadata};
-use std::io;
-use std::os::unix::fs::MetadataExt as _;
+use std::io::{self, Read as _};
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
+use nix::fcntl::OFlag;
 use sha2::{Digest as _, Sha256};
+
+use super::MAX_BYTES;
 
 /// Files whose hash is remembered; a worker trains on a few at a time.
 const MAX_KNOWN: usize = 64;
@@ -66,14 +69,34 @@ impl Hashes {
 
 /// The version is that from before the first byte was read: what is written meanwhile makes another.
 fn hash(path: &Path) -> io::Result<(Version, String)> {
-    let mut file = File::open(path)?;
-    let version = Version::of(&file.metadata()?);
+    // Whatever took its place since it was looked at, a named pipe for one, is not waited for.
+    let file = File::options().read(true).custom_flags(OFlag::O_NONBLOCK.bits()).open(path)?;
+    let facts = file.metadata()?;
+    if !facts.is_file() {
+        return Err(io::Error::other("it is not a regular file"));
+    }
+    let version = Version::of(&facts);
     let mut digest = Sha256::new();
-    io::copy(&mut file, &mut digest)?;
+    if io::copy(&mut file.take(MAX_BYTES + 1), &mut digest)? > MAX_BYTES {
+        return Err(io::Error::other(format!("it has more than {MAX_BYTES} bytes")));
+    }
     Ok((version, hex(&digest.finalize())))
 }
 
 /// Bytes as hexadecimal digits.
 pub(super) fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_named_pipe_is_not_waited_for() {
+        let scratch = testkit::Scratch::new();
+        let pipe = scratch.join("pipe");
+        nix::unistd::mkfifo(&pipe, nix::sys::stat::Mode::S_IRWXU).unwrap();
+        assert!(hash(&pipe).unwrap_err().to_string().contains("regular"));
+    }
 }

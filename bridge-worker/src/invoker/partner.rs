@@ -41,12 +41,15 @@ impl Partner<'_> {
         }
     }
 
-    /// Makes the call.
+    /// Makes the call. Dropped in the middle, a child is unfit for another.
     pub(crate) async fn begin(&mut self, call: &Call) -> Result<(), Cut> {
         match self {
             Self::Warm(child) => {
                 child.clear_output();
-                child.send(&ToChild::Call(call)).await.map_err(|_| Cut::Lost(Lost::Ended))
+                child.send(&ToChild::Call(call)).await.map_err(|error| {
+                    let is_deaf = error.kind() == std::io::ErrorKind::TimedOut;
+                    Cut::Lost(if is_deaf { Lost::Silent } else { Lost::Ended })
+                })
             }
             Self::Once(script) => script.begin(call).map_err(Cut::NotStarted),
         }
@@ -68,10 +71,10 @@ impl Partner<'_> {
         }
     }
 
-    /// Asks for the end of the call.
+    /// Asks for the end of the call; a child that does not read is not waited for long, and unfit then.
     pub(crate) async fn stop(&mut self, call: u64, reason: &'static str) -> std::io::Result<()> {
         match self {
-            Self::Warm(child) => child.send(&ToChild::Stop { id: call, reason }).await,
+            Self::Warm(child) => child.stop(call, reason).await,
             Self::Once(script) => script.stop(),
         }
     }
@@ -79,6 +82,9 @@ impl Partner<'_> {
     /// Why it is not to be given another call, if it is not. A process for one call never is.
     pub(crate) fn unfit(&self) -> Option<String> {
         let Self::Warm(child) = self else { return None };
+        if child.is_torn() {
+            return Some("it did not read what it was told".to_owned());
+        }
         if child.has_descendants() {
             return Some("the call left processes behind".to_owned());
         }

@@ -8,7 +8,7 @@ use tokio::process::Command;
 
 use super::ScriptSettings;
 use crate::child::output::Tail;
-use crate::child::{self, ENVIRONMENT};
+use crate::child::{self, ENVIRONMENT, Orphans};
 
 /// Deadline of the answer: an interpreter on a busy machine takes seconds.
 const LIMIT: Duration = Duration::from_secs(30);
@@ -30,7 +30,8 @@ pub(crate) async fn ping(settings: &ScriptSettings) -> Result<(), String> {
         .stdout(Stdio::null())
         .stderr(Stdio::piped())
         .kill_on_drop(true);
-    let (mut process, member) = child::spawn(&mut command, 0).map_err(|error| failed(error.to_string()))?;
+    let (mut process, member) =
+        child::spawn(&mut command, Orphans::FallToUs).map_err(|error| failed(error.to_string()))?;
     let stderr = process.stderr.take().map(Tail::follow);
     let ended = tokio::time::timeout(LIMIT, process.wait()).await;
     // Nothing it started is of any use now; a group that is gone is no error.

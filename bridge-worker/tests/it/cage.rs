@@ -235,6 +235,36 @@ async fn a_daemon_in_a_session_of_its_own_does_not_outlive_its_trial() {
 }
 
 #[tokio::test]
+async fn a_process_another_thread_has_started_is_left_behind_like_any_other() {
+    let cage = Cage::open(&[]).await;
+    let trials = cage.train("threads", "starts_a_process_in_a_thread", any(), 2).await;
+    assert!(trials.iter().all(|trial| trial.status == TrialStatus::Succeeded), "{trials:?}");
+    let process = |trial: &TrialReported| trial.metrics["pid"].finite().unwrap();
+    assert_ne!(process(&trials[0]), process(&trials[1]), "the first had left a process behind");
+    cage.assert_in_order("threads").await;
+    cage.worker.stop().await;
+}
+
+#[tokio::test]
+async fn a_process_in_a_group_of_its_own_does_not_outlive_a_child_that_ended_between_two_calls() {
+    let house = House::open().await;
+    let one = ["--slots", "1", "--preload", "noop", "--allow-entrypoint", "hostile_trainers:*"];
+    let worker = house.worker(&one).await;
+    let cage = Cage { house, worker };
+    cage.assert_in_order("nothing").await;
+    let marks = cage.house.scratch.path().to_str().unwrap();
+    let [child] = descendants(cage.worker.pid())[..] else { panic!("one slot has one child") };
+    let space = json!({"marks": [marks]});
+    cage.train("late", "starts_a_process_later_and_ends", space, 1).await;
+    wait_until_gone("the child", &[child], Duration::from_secs(20)).await;
+    let late = cage.marked();
+    assert!(testkit::processes::alive(late[0]), "nobody has looked yet");
+    cage.assert_in_order("late").await;
+    wait_until_gone("what it had left", &late, Duration::from_secs(5)).await;
+    cage.worker.stop().await;
+}
+
+#[tokio::test]
 async fn a_trial_that_forks_without_end_is_killed_with_everybody_it_started() {
     let Cage { house, worker } = Cage::open(&[]).await;
     house

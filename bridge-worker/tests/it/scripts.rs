@@ -13,8 +13,9 @@ use crate::house::{House, WorkerProcess};
 async fn house_with_worker(more: &[&str]) -> (House, WorkerProcess) {
     let house = House::open().await;
     let script = workspace().join("bridge-worker/tests/it/scripts/any.py");
-    let mut arguments = vec!["--slots", "1", "--invoker", "subprocess", "--script", script.to_str().unwrap()];
+    let mut arguments = vec!["--invoker", "subprocess", "--script", script.to_str().unwrap()];
     arguments.extend(["--max-retries", "0", "--retry-backoff-ms", "20"]);
+    arguments.extend(if more.contains(&"--slots") { &[][..] } else { &["--slots", "1"] });
     arguments.extend(more);
     let worker = house.worker(&arguments).await;
     (house, worker)
@@ -134,6 +135,49 @@ async fn a_script_that_takes_too_long_is_killed_with_what_it_started() {
     let failure = failure_of(&house, "hangs_with_a_grandchild").await;
     assert_eq!(failure.class, FailureClass::TimeoutTrial);
     assert!(failure.message.contains("--timeout-ms"), "{}", failure.message);
+    nobody_is_left(worker.pid()).await;
+    worker.stop().await;
+}
+
+/// The process a script has started and let go, once it is there.
+async fn helper_in(marks: &std::path::Path) -> u32 {
+    wait_until("a script has let a helper go", crate::house::PATIENCE, async || {
+        std::fs::read_to_string(marks.join("helper.pid")).ok()?.parse().ok()
+    })
+    .await
+}
+
+#[tokio::test]
+async fn a_helper_of_a_running_script_is_spared_when_another_call_ends_and_ends_with_its_own() {
+    let (house, worker) = house_with_worker(&["--slots", "2", "--timeout-ms", "600000"]).await;
+    let mut marks = Vec::new();
+    for (run, keeps) in [("marked", true), ("unmarked", false)] {
+        let place = house.scratch.join(run);
+        std::fs::create_dir(&place).unwrap();
+        let space = json!({"kind": "leaves_a_helper", "helper": "waits", "marks": place, "keeps": keeps});
+        request(&house, run, "run_nas", space).await;
+        let helper = helper_in(&place).await;
+        completed(&house, &format!("beside-{run}"), "run_nas", json!({"kind": "chatter"})).await;
+        assert!(testkit::processes::alive(helper), "{run}: the end of another call ended it");
+        std::fs::write(place.join("go"), "").unwrap();
+        assert_eq!(house.ended(run).await.state, RunState::Completed);
+        marks.push(helper);
+    }
+    testkit::processes::wait_until_gone("the helpers", &marks, Duration::from_secs(5)).await;
+    nobody_is_left(worker.pid()).await;
+    worker.stop().await;
+}
+
+#[tokio::test]
+async fn what_a_helper_takes_counts_for_the_script_that_started_it() {
+    let limits = ["--child-memory", "256MiB", "--timeout-ms", "60000"];
+    let (house, worker) = house_with_worker(&limits).await;
+    let place = house.scratch.join("takes");
+    std::fs::create_dir(&place).unwrap();
+    let space = json!({"kind": "leaves_a_helper", "helper": "takes", "marks": place});
+    request(&house, "takes", "run_nas", space).await;
+    let failure = house.ended("takes").await.failure.unwrap();
+    assert_eq!(failure.class, FailureClass::Oom, "{}", failure.message);
     nobody_is_left(worker.pid()).await;
     worker.stop().await;
 }

@@ -2,9 +2,10 @@
 
 use std::time::Instant;
 
-use bridge_worker::child::Child;
 use bridge_worker::child::protocol::{Call, FromChild, ToChild, TrialContext};
+use bridge_worker::child::{Child, SILENCE_LIMIT};
 use bridge_worker::slots::{Lease, Slots};
+use futures_util::FutureExt as _;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use testkit::processes::{alive, descendants};
@@ -93,6 +94,69 @@ async fn a_spare_that_died_while_it_waited_is_not_given_to_a_slot() {
     assert_ne!(child.pid(), spare);
     first_trial(child).await;
     lost.kill().await;
+    drop(lease);
+    slots.close().await;
+}
+
+fn large(child: &mut Child) -> Call {
+    let trial = TrialContext::default();
+    let params = serde_json::json!({"x": "a".repeat(1 << 20)});
+    Call { id: child.next_call(), op: "train".into(), entry: "noop".to_owned(), params, trial, search: None }
+}
+
+#[tokio::test]
+async fn a_child_that_does_not_read_keeps_nobody_waiting_and_is_given_no_other_call() {
+    let house = House::open().await;
+    let mut child = Child::start(&settings(&house).await).await.unwrap();
+    first_trial(&mut child).await;
+    assert!(!child.is_spent());
+    kill(Pid::from_raw(child.pid()), Signal::SIGSTOP).unwrap();
+    let call = large(&mut child);
+    // The clock goes on by itself when there is nothing else to do.
+    tokio::time::pause();
+    let began = tokio::time::Instant::now();
+    let error = child.send(&ToChild::Call(&call)).await.unwrap_err();
+    assert_eq!(error.kind(), std::io::ErrorKind::TimedOut);
+    assert!(began.elapsed() >= SILENCE_LIMIT);
+    tokio::time::resume();
+    assert!(child.is_spent(), "what it would read next begins in the middle");
+    child.kill().await;
+}
+
+#[tokio::test]
+async fn the_order_to_stop_does_not_wait_long_for_a_child_that_does_not_read() {
+    let house = House::open().await;
+    let mut child = Child::start(&settings(&house).await).await.unwrap();
+    kill(Pid::from_raw(child.pid()), Signal::SIGSTOP).unwrap();
+    tokio::time::pause();
+    let began = tokio::time::Instant::now();
+    let error = loop {
+        if let Err(error) = child.stop(1, "cancelled").await {
+            break error;
+        }
+    };
+    assert_eq!(error.kind(), std::io::ErrorKind::TimedOut, "the pipe is full");
+    assert!(began.elapsed() < SILENCE_LIMIT / 4);
+    tokio::time::resume();
+    child.kill().await;
+}
+
+#[tokio::test]
+async fn a_child_whose_call_was_dropped_in_the_middle_is_replaced() {
+    let house = House::open().await;
+    let slots = Slots::new(1, settings(&house).await);
+    let place = slots.join(0);
+    let mut lease = place.acquire().await;
+    let child = lease.child().await.unwrap();
+    let pid = child.pid();
+    kill(Pid::from_raw(pid), Signal::SIGSTOP).unwrap();
+    let call = large(child);
+    assert!(child.send(&ToChild::Call(&call)).now_or_never().is_none(), "a pipe holds less");
+    drop(lease);
+    let mut lease = place.acquire().await;
+    let child = lease.child().await.unwrap();
+    assert_ne!(child.pid(), pid);
+    first_trial(child).await;
     drop(lease);
     slots.close().await;
 }

@@ -80,6 +80,36 @@ def hangs_with_a_grandchild():
     time.sleep(600)
 
 
+def leaves_a_helper():
+    """Starts what leaves its group and its parent, and answers when it is let go: whether that was still there."""
+    kind = payload["spec"]["search_space"]
+    marks, helper = kind["marks"], kind["helper"]
+    program = {
+        "waits": "time.sleep(600)",
+        "takes": "x = b'x' * int(sys.argv[2]); time.sleep(600)",
+    }[helper]
+    words = "import os, sys, time; open(sys.argv[1], 'w').write(str(os.getpid())); " + program
+    if os.fork() == 0:
+        os.setsid()
+        subprocess.Popen(
+            [sys.executable, "-S", "-E", "-c", words, marks + "/new", str(600 << 20)],
+            env=None if kind.get("keeps") else {},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        os._exit(0)
+    os.wait()
+    while not (os.path.exists(marks + "/new") and os.path.getsize(marks + "/new")):
+        time.sleep(0.01)
+    os.rename(marks + "/new", marks + "/helper.pid")
+    for _ in range(6000):
+        if os.path.exists(marks + "/go"):
+            break
+        time.sleep(0.1)
+    print(json.dumps(result()))
+
+
 def loud():
     for _ in range(300):
         print("x" * 100_000)
