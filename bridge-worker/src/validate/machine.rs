@@ -131,13 +131,29 @@ pub(super) fn cache_capacity(cache: &CacheArgs) -> Check {
             "the result cache is on and may keep nothing",
             "set CEREBROS_CACHE_MAX_ENTRIES to 1 or more, or CEREBROS_CACHE_ENABLED=false",
         ),
-        (true, entries) => {
-            Finding::ok(format!("up to {entries} results, each for {} ms", cache.cache_ttl_ms))
-        }
+        (true, entries) => Finding::ok(match cache.cache_ttl_ms {
+            0 => format!("up to {entries} results, each until others need its room"),
+            ttl => format!("up to {entries} results, each for {ttl} ms"),
+        }),
     };
     finding.named("cache_capacity")
 }
 
 fn shown(paths: &[PathBuf]) -> String {
     paths.iter().map(|path| path.display().to_string()).collect::<Vec<_>>().join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_result_that_is_kept_for_0_ms_is_kept_until_others_need_its_room() {
+        let said = |cache_ttl_ms| {
+            let cache = CacheArgs { cache_enabled: true, cache_ttl_ms, cache_max_entries: 7 };
+            cache_capacity(&cache).message
+        };
+        assert_eq!(said(0), "up to 7 results, each until others need its room");
+        assert_eq!(said(30), "up to 7 results, each for 30 ms");
+    }
 }
