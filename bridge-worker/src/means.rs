@@ -47,7 +47,7 @@ impl Means {
         // Without a cache nobody asks.
         let imported: &[PathBuf] = if args.cache.is_on() { &settings.extra_paths } else { &[] };
         Ok(Self {
-            code: Arc::new(Code::look(imported, &args.broker.data_dir)),
+            code: Arc::new(Code::look(imported, &[args.broker.data_dir.clone(), args.workdir()])),
             invoker: invoker(args, &settings)?,
             slots: Slots::with_spares(args.slots(), args.spares.into(), settings),
             workdirs: Workdirs::under(args.workdir().join(&*id)),

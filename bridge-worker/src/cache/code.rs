@@ -45,14 +45,14 @@ pub enum Unknown {
 #[derive(Debug)]
 pub struct Code {
     directories: Vec<PathBuf>,
-    own: PathBuf,
+    own: Vec<PathBuf>,
     seen: Result<Vec<Seen>, Unknown>,
 }
 
 impl Code {
-    /// Looks at what lies below `directories`, but for `own`, which is the worker's data directory. Has to be done before
-    /// the first child is started.
-    pub fn look(directories: &[PathBuf], own: &Path) -> Self {
+    /// Looks at what lies below `directories`, but for the directories the worker itself writes in, its `own`. Has to be
+    /// done before the first child is started.
+    pub fn look(directories: &[PathBuf], own: &[PathBuf]) -> Self {
         let mut seen = survey(directories, own);
         if seen.as_ref().is_ok_and(|files| files.iter().any(|file| is_fresh(&file.version))) {
             std::thread::sleep(COARSEST_TICK);

@@ -86,7 +86,7 @@ mod tests {
         let directory = scratch.join("code");
         std::fs::create_dir(&directory).unwrap();
         std::fs::write(directory.join("a.py"), "").unwrap();
-        let code = Arc::new(Code::look(std::slice::from_ref(&directory), &scratch.join("data")));
+        let code = Arc::new(Code::look(std::slice::from_ref(&directory), &[scratch.join("data")]));
         let is_over = Arc::new(AtomicBool::new(false));
         let mut watch = Watch::of(code, is_over.clone());
         assert!(watch.pause(Instant::now()).is_none() && watch.is_the_same_of_late());

@@ -66,8 +66,9 @@ pub(super) struct Seen {
 }
 
 /// The files below these directories, those of a directory in the order of their names; `own` is not looked into.
-pub(super) fn survey(directories: &[PathBuf], own: &Path) -> Result<Vec<Seen>, Unknown> {
-    let own = std::fs::metadata(own).ok().map(|facts| Identity::of(&facts));
+pub(super) fn survey(directories: &[PathBuf], own: &[PathBuf]) -> Result<Vec<Seen>, Unknown> {
+    let own = own.iter().filter_map(|path| std::fs::metadata(path).ok());
+    let own = own.map(|facts| Identity::of(&facts)).collect();
     let mut survey = Survey { own, visited: 0, above: Vec::new(), files: Vec::new() };
     for directory in directories {
         match std::fs::metadata(directory) {
@@ -81,7 +82,7 @@ pub(super) fn survey(directories: &[PathBuf], own: &Path) -> Result<Vec<Seen>, U
 }
 
 struct Survey {
-    own: Option<Identity>,
+    own: Vec<Identity>,
     visited: usize,
     /// Directories one is in: one that is met again below itself has nothing new.
     above: Vec<Identity>,
@@ -100,7 +101,7 @@ impl Survey {
         };
         let is_passed_over = facts.is_dir()
             && (path.file_name().is_some_and(|name| PASSED_OVER.iter().any(|other| name == *other))
-                || self.own == Some(Identity::of(&facts))
+                || self.own.contains(&Identity::of(&facts))
                 || MARKS.iter().any(|mark| path.join(mark).exists()));
         if is_passed_over { Ok(()) } else { self.enter(&path, &facts) }
     }

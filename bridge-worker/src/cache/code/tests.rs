@@ -28,7 +28,7 @@ impl Desk {
     }
 
     fn look(&self) -> Code {
-        Code::look(std::slice::from_ref(&self.code), &self.scratch.join("data"))
+        Code::look(std::slice::from_ref(&self.code), &[self.scratch.join("data")])
     }
 
     fn hash(&self) -> String {
@@ -98,11 +98,12 @@ fn a_pipe_with_the_name_of_a_module_holds_nothing_up() {
 }
 
 #[test]
-fn bytecode_environments_caches_and_the_workers_own_directory_are_passed_over() {
+fn bytecode_environments_caches_and_what_the_worker_itself_writes_are_passed_over() {
     let desk = Desk::new();
     desk.write("code/a.py", "");
     std::fs::create_dir_all(desk.code.join("data")).unwrap();
-    let look = || Code::look(std::slice::from_ref(&desk.code), &desk.code.join("data"));
+    let own = [desk.code.join("data"), desk.code.join("work")];
+    let look = || Code::look(std::slice::from_ref(&desk.code), &own);
     let (code, first) = (look(), look().hash().unwrap());
     for name in [
         "__pycache__/a.cpython-312.pyc",
@@ -111,6 +112,7 @@ fn bytecode_environments_caches_and_the_workers_own_directory_are_passed_over() 
         "environment/lib/b.py",
         ".mypy_cache/CACHEDIR.TAG",
         "data/results/db",
+        "work/worker-1/0/file",
     ] {
         desk.write(&format!("code/{name}"), "x");
     }
@@ -120,10 +122,10 @@ fn bytecode_environments_caches_and_the_workers_own_directory_are_passed_over() 
 #[test]
 fn what_cannot_be_known_is_not() {
     let desk = Desk::new();
-    assert_eq!(Code::look(&[], Path::new("data")).hash(), Err(Unknown::Nothing), "no directory is named");
+    assert_eq!(Code::look(&[], &[]).hash(), Err(Unknown::Nothing), "no directory is named");
     assert_eq!(desk.look().hash(), Err(Unknown::Nothing), "there is nothing in it");
     let nowhere = desk.scratch.join("nowhere");
-    assert_eq!(Code::look(&[nowhere], Path::new("data")).hash(), Err(Unknown::Nothing));
+    assert_eq!(Code::look(&[nowhere], &[]).hash(), Err(Unknown::Nothing));
 
     std::fs::File::create(desk.code.join("large.bin")).unwrap().set_len(MAX_BYTES + 1).unwrap();
     assert_eq!(desk.look().hash(), Err(Unknown::TooLarge { bytes: MAX_BYTES }));
@@ -167,7 +169,7 @@ fn the_order_of_the_directories_is_that_of_imports() {
     let (one, other) = (desk.code.clone(), desk.scratch.join("other"));
     let hash = |directories: &[&PathBuf]| {
         let directories: Vec<PathBuf> = directories.iter().map(|path| (*path).clone()).collect();
-        Code::look(&directories, Path::new("data")).hash().unwrap()
+        Code::look(&directories, &[]).hash().unwrap()
     };
     assert_ne!(hash(&[&one, &other]), hash(&[&other, &one]));
 }
