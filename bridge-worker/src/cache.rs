@@ -10,29 +10,40 @@
 //! - it is an accelerator: a store that is damaged, in use, wiped or too slow is done without, and said once. No trial
 //!   fails because of it, and none waits for a write.
 //!
+//! - what has come, or may have come, from other code than the contract names is neither answered nor kept: [`Code`].
+//!
 //! Deliberately not here: results of runs that prune. What a trial reports decides about others there, and when.
 
-mod code;
+pub mod code;
 pub mod contract;
 pub mod entry;
 pub mod index;
 mod store;
+mod watch;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{SyncSender, sync_channel};
 use std::time::Duration;
 
-use tokio::sync::{mpsc, oneshot};
+use search::Proposal;
+use tokio::sync::{Semaphore, oneshot};
 
 use crate::child::ChildSettings;
 use crate::gauges::Gauges;
-use contract::Key;
-use entry::Entry;
+use crate::plan::RunPlan;
+use code::Code;
+use contract::{Contract, contract};
+use entry::{Entry, MAX_ENTRY_BYTES};
 use index::Capacity;
-use store::Order;
+use store::{Kept, Order};
+use watch::Watch;
 
 /// Orders the store may have before it; when there are more it is too slow to be worth asking.
 const MAX_ORDERS: usize = 256;
+/// Bytes of the results among them.
+const MAX_WAITING_BYTES: usize = MAX_ENTRY_BYTES;
 /// How long a trial waits for an answer; training is next.
 const PATIENCE: Duration = Duration::from_secs(2);
 
@@ -59,11 +70,27 @@ pub struct CacheArgs {
     pub cache_max_entries: u32,
 }
 
+impl CacheArgs {
+    /// True when anything may be kept.
+    pub fn is_on(&self) -> bool {
+        self.cache_enabled && self.cache_max_entries > 0
+    }
+
+    /// How long a result is kept; none when until others need its room.
+    pub fn ttl(&self) -> Option<Duration> {
+        (self.cache_ttl_ms > 0).then(|| Duration::from_millis(self.cache_ttl_ms))
+    }
+}
+
 /// The result cache of a worker.
 #[derive(Debug)]
 pub struct ResultCache {
-    orders: mpsc::Sender<Order>,
+    orders: SyncSender<Order>,
+    /// Bytes that may still wait.
+    room: Arc<Semaphore>,
     environment: Environment,
+    /// The code is not what it was.
+    is_code_over: Arc<AtomicBool>,
     gauges: Gauges,
 }
 
@@ -72,46 +99,56 @@ pub struct ResultCache {
 pub struct Environment {
     /// Interpreter and child runtime.
     pub runtime: String,
-    /// SHA-256 of the code trainers are imported from; none when there is too much of it to tell.
+    /// SHA-256 of the code trainers are imported from; none when that is not known.
     pub code: Option<String>,
 }
 
 impl ResultCache {
     /// Opens the store in `directory`; `None`, and a word about it, when there is nothing to keep or it cannot be used.
+    /// The code was looked at before the first child was started.
     pub async fn open(
         args: &CacheArgs,
         directory: &Path,
-        children: &ChildSettings,
+        (children, code): (&ChildSettings, &Arc<Code>),
         gauges: &Gauges,
     ) -> Option<Arc<Self>> {
-        if !args.cache_enabled || args.cache_max_entries == 0 {
+        if !args.is_on() {
             return None;
         }
         let capacity = Capacity {
-            ttl: (args.cache_ttl_ms > 0).then(|| Duration::from_millis(args.cache_ttl_ms)),
+            ttl: args.ttl(),
             max_entries: args.cache_max_entries as usize,
             max_bytes: index::MAX_BYTES,
         };
-        let (orders, received) = mpsc::channel(MAX_ORDERS);
-        let (paths, entries) = (children.extra_paths.clone(), gauges.cache_entries.clone());
-        let code = tokio::task::spawn_blocking(move || code::fingerprint(&paths)).await.ok().flatten();
-        if let Err(reason) = store::start(directory.to_owned(), capacity, received, entries).await {
+        let (orders, received) = sync_channel(MAX_ORDERS);
+        let is_code_over = Arc::new(AtomicBool::new(false));
+        let means = store::Means {
+            directory: directory.to_owned(),
+            capacity,
+            watch: Watch::of(code.clone(), is_code_over.clone()),
+            entries: gauges.cache_entries.clone(),
+        };
+        if let Err(reason) = store::start(means, received).await {
             tracing::warn!(directory = %directory.display(), reason, "results are not cached");
             return None;
         }
         let runtime = format!("{} {}", children.python.display(), children.runtime.display());
-        Some(Arc::new(Self { orders, environment: Environment { runtime, code }, gauges: gauges.clone() }))
+        let environment = Environment { runtime, code: hash(code.clone()).await };
+        let room = Arc::new(Semaphore::new(MAX_WAITING_BYTES));
+        Some(Arc::new(Self { orders, room, environment, is_code_over, gauges: gauges.clone() }))
     }
 
-    /// What else than the request results of this worker depend on.
-    pub fn environment(&self) -> &Environment {
-        &self.environment
+    /// What determines the result of a trial; `None` when that is not known, or not any more.
+    pub fn contract(&self, plan: &RunPlan, proposal: &Proposal) -> Option<Contract> {
+        let contract = contract(plan, proposal, &self.environment)?;
+        let is_known = !contract.needs_code || !self.is_code_over.load(Ordering::Acquire);
+        is_known.then_some(contract)
     }
 
     /// What an equal trial came to.
-    pub async fn recall(&self, key: Key) -> Option<Entry> {
+    pub async fn recall(&self, contract: Contract) -> Option<Entry> {
         let (answer, answered) = oneshot::channel();
-        let order = Order::Recall { key, now: service_kit::clock::now(), answer };
+        let order = Order::Recall { contract, now: service_kit::clock::now(), answer };
         let found = match self.orders.try_send(order) {
             Ok(()) => tokio::time::timeout(PATIENCE, answered).await.ok().and_then(Result::ok).flatten(),
             Err(_) => None,
@@ -121,11 +158,69 @@ impl ResultCache {
         found
     }
 
-    /// Keeps what a trial came to. Not waited for: a store that is behind forgets it.
-    pub fn remember(&self, key: Key, entry: Entry) {
-        let order = Order::Remember { key, now: service_kit::clock::now(), entry: Box::new(entry) };
-        if self.orders.try_send(order).is_err() {
+    /// Keeps what a trial came to that was trained by the function in `source`. Not waited for: a store that is behind
+    /// forgets it.
+    pub fn remember(&self, contract: Contract, entry: Entry, source: Option<PathBuf>) {
+        let bytes = entry.weight();
+        if bytes > MAX_ENTRY_BYTES {
+            return;
+        }
+        let room =
+            u32::try_from(bytes).ok().and_then(|bytes| self.room.clone().try_acquire_many_owned(bytes).ok());
+        let is_sent = room.is_some_and(|room| {
+            let now = service_kit::clock::now();
+            let kept = Kept { contract, now, entry, source, _room: room };
+            self.orders.try_send(Order::Remember(Box::new(kept))).is_ok()
+        });
+        if !is_sent {
+            self.gauges.cache_dropped.inc();
             tracing::debug!("the result cache is behind; a result is not kept");
         }
+    }
+}
+
+/// The hash of the code; none, and a word about it, when it is not known.
+async fn hash(code: Arc<Code>) -> Option<String> {
+    let hashed = tokio::task::spawn_blocking(move || code.hash()).await.ok()?;
+    hashed.inspect_err(|reason| tracing::info!(%reason, "results of our own trainers alone are cached")).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use service_kit::metrics::Metrics;
+
+    use super::*;
+
+    #[test]
+    fn what_waits_to_be_written_is_bounded_by_its_bytes_and_what_is_dropped_is_counted() {
+        let (orders, received) = sync_channel(MAX_ORDERS);
+        let cache = ResultCache {
+            orders,
+            room: Arc::new(Semaphore::new(MAX_WAITING_BYTES)),
+            environment: Environment { runtime: String::new(), code: None },
+            is_code_over: Arc::default(),
+            gauges: Gauges::new(&Metrics::new()),
+        };
+        let remember = |bytes: usize| {
+            let contract = Contract { key: [0; 32], needs_code: false };
+            let entry = Entry {
+                at: service_kit::clock::now(),
+                trial_id: "r-0".to_owned(),
+                metrics: Default::default(),
+                warnings: vec!["w".repeat(bytes)],
+                spectral_norm: false,
+                spectral_norm_value: None,
+                reports: Vec::new(),
+                files: Vec::new(),
+            };
+            cache.remember(contract, entry, None);
+            cache.gauges.cache_dropped.get()
+        };
+        assert_eq!((remember(10 << 20), remember(10 << 20)), (0, 1));
+        assert_eq!((remember(6 << 20), remember(1)), (1, 2), "the room is used up to the last byte");
+        drop(received.try_recv().unwrap());
+        assert_eq!(remember(10 << 20), 2, "what was written makes room");
+        assert_eq!(remember(MAX_ENTRY_BYTES + 1), 2, "one that is too large was never to be kept");
+        assert_eq!(received.try_iter().count(), 2);
     }
 }

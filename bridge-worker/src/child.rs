@@ -245,6 +245,7 @@ impl Child {
                     return Err(format!("it speaks protocol {protocol}, not {PROTOCOL}"));
                 }
                 FromChild::Ready { import_ms, python } => {
+                    self.probe.note_ready();
                     tracing::debug!(pid = self.pid(), python, import_ms, "child ready");
                     return Ok(());
                 }

@@ -19,6 +19,8 @@ pub struct Gauges {
     pub cache_hits: Counter,
     /// Trials the result cache had no answer for.
     pub cache_misses: Counter,
+    /// Results that were not kept because the result cache was behind.
+    pub cache_dropped: Counter,
     /// Results that are kept.
     pub cache_entries: Gauge,
     /// Runs in hand.
@@ -41,6 +43,8 @@ impl Gauges {
             ),
             cache_hits: metrics.counter("cache_hits", "Trials answered from the result cache"),
             cache_misses: metrics.counter("cache_misses", "Trials the result cache had no answer for"),
+            cache_dropped: metrics
+                .counter("cache_dropped", "Results that were not kept because the result cache was behind"),
             cache_entries: metrics.gauge("cache_entries", "Results in the result cache"),
             runs: metrics.gauge("runs_active", "Runs in hand"),
             busy_slots: metrics.gauge("slots_busy", "Slots in use"),

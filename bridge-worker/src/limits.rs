@@ -92,9 +92,11 @@ impl Limits {
         self.memory.is_some_and(|limit| used_bytes >= limit.0 / 100 * NEAR_PERCENT)
     }
 
-    /// True when an idle child keeps so much that the next trial would pay for it: one that leaks is better replaced.
-    pub fn is_swollen(&self, idle_bytes: u64) -> bool {
-        self.memory.is_some_and(|limit| idle_bytes > limit.0 / 2)
+    /// True when an idle child keeps so much that the next trial would pay for it: more than half of what it left for
+    /// trials when it was ready. One that leaks is better replaced; what it was started with, the next one has as well.
+    pub fn is_swollen(&self, ready_bytes: u64, idle_bytes: u64) -> bool {
+        let grown = idle_bytes.saturating_sub(ready_bytes);
+        self.memory.is_some_and(|limit| grown > limit.0.saturating_sub(ready_bytes) / 2)
     }
 }
 
@@ -125,13 +127,22 @@ mod tests {
     fn without_a_limit_nothing_is_too_much() {
         let none = Limits::default();
         assert_eq!(none.excess(used(0, 0), used(u64::MAX, u64::MAX)), None);
-        assert!(!none.are_watched() && !none.is_near_memory(u64::MAX) && !none.is_swollen(u64::MAX));
+        assert!(!none.are_watched() && !none.is_near_memory(u64::MAX) && !none.is_swollen(0, u64::MAX));
     }
 
     #[test]
     fn near_the_limit_is_nine_tenths_and_an_idle_child_may_keep_half() {
         assert!(LIMITS.is_near_memory(1_000_000_000) && !LIMITS.is_near_memory(900_000_000));
-        assert!(LIMITS.is_swollen(600_000_000) && !LIMITS.is_swollen(500_000_000));
+        assert!(LIMITS.is_swollen(0, 600_000_000) && !LIMITS.is_swollen(0, 500_000_000));
+    }
+
+    #[test]
+    fn what_a_child_was_started_with_is_not_held_against_it() {
+        assert!(!LIMITS.is_swollen(700_000_000, 700_000_000) && !LIMITS.is_swollen(700_000_000, 800_000_000));
+        assert!(LIMITS.is_swollen(700_000_000, 900_000_000));
+        // One that was given back memory, and one that had it all.
+        assert!(!LIMITS.is_swollen(700_000_000, 100_000_000));
+        assert!(LIMITS.is_swollen(2_000_000_000, 2_000_000_001));
     }
 
     #[test]

@@ -7,6 +7,7 @@ use std::time::Duration;
 use service_kit::error::CliError;
 use service_kit::exit::Exit;
 
+use crate::cache::code::Code;
 use crate::child::ChildSettings;
 use crate::cli::ServeArgs;
 use crate::fitness::Fitness;
@@ -30,6 +31,8 @@ pub(crate) struct Means {
     pub(crate) invoker: Arc<Invoker>,
     /// Directories for trials to work in.
     pub(crate) workdirs: Arc<Workdirs>,
+    /// What trainers are imported from, as it was before the first child was started.
+    pub(crate) code: Arc<Code>,
     /// Whether all that works; not known yet.
     pub(crate) fitness: Arc<Fitness>,
 }
@@ -41,7 +44,10 @@ impl Means {
     /// The data directory cannot be written, or there is no such script.
     pub(crate) fn of(args: &ServeArgs, id: Arc<str>) -> Result<Self, CliError> {
         let settings = child_settings(args)?;
+        // Without a cache nobody asks.
+        let imported: &[PathBuf] = if args.cache.is_on() { &settings.extra_paths } else { &[] };
         Ok(Self {
+            code: Arc::new(Code::look(imported, &[args.broker.data_dir.clone(), args.workdir()])),
             invoker: invoker(args, &settings)?,
             slots: Slots::with_spares(args.slots(), args.spares.into(), settings),
             workdirs: Workdirs::under(args.workdir().join(&*id)),

@@ -17,7 +17,7 @@ pub const SCRIPT: &str = "cerebros_worker/script.py";
 const FILES: &[(&str, &str)] = &files!(
     "__init__.py" "__main__.py" "artifacts.py" "calls.py" "channel.py" "datasets/__init__.py"
     "datasets/allowed_paths.py" "datasets/bundled.py" "datasets/catalogue.py" "datasets/content.py"
-    "datasets/csv_file.py" "datasets/npz_file.py" "datasets/parquet_file.py" "datasets/table.py" "descriptors.py"
+    "datasets/csv_file.py" "datasets/labels.py" "datasets/npz_file.py" "datasets/parquet_file.py" "datasets/table.py" "descriptors.py"
     "entries.py" "failures.py" "frames.py" "garbage.py" "lifeline.py" "limits.py" "opaque.py" "orphans.py" "plain.py"
     "py.typed" "remarks.py" "script.py" "session.py" "stops.py" "streams.py"
     "trainers/__init__.py" "trainers/mlp.py" "trainers/mlp_parameters.py" "trainers/mlp_scores.py"

@@ -102,7 +102,7 @@ pub(crate) async fn assemble(
     means: Means,
     metrics: &Metrics,
 ) -> Result<Worker, CliError> {
-    let Means { id, slots, invoker, workdirs, fitness } = means;
+    let Means { id, slots, invoker, workdirs, code, fitness } = means;
     let artifacts = Artifacts::open(&broker).await.map_err(|reason| {
         CliError::new("artifacts-missing", Exit::Unreachable, "the artefact store cannot be opened")
             .because(reason)
@@ -113,7 +113,7 @@ pub(crate) async fn assemble(
     in_hand::give_back(&work, &broker, &registry).await;
     let gauges = Gauges::new(metrics);
     let results = args.broker.data_dir.join(RESULTS);
-    let cache = ResultCache::open(&args.cache, &results, slots.settings(), &gauges).await;
+    let cache = ResultCache::open(&args.cache, &results, (slots.settings(), &code), &gauges).await;
     Ok(Worker {
         cache,
         publisher: Publisher::new(&broker, args.wire.encoding.into()),

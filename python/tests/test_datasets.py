@@ -139,6 +139,34 @@ class DataSets(unittest.TestCase):
         (self.directory / "text.npz").write_text("not an archive")
         self.assertIn("not a readable NPZ file", self.refuse("text.npz"))
 
+    def test_an_array_that_unpacks_to_too_much_is_refused_before_it_is_read(self) -> None:
+        for name, arrays in [
+            ("bomb.npz", "X=np.zeros((1 << 14, 1 << 14)), y=np.zeros(1 << 14)"),
+            # Small numbers become large ones.
+            ("bytes.npz", "X=np.zeros((1 << 14, 1 << 14), 'u1'), y=np.zeros(1 << 14)"),
+        ]:
+            with self.subTest(name=name):
+                write = "np.savez = np.savez_compressed"
+                refusal = self.refuse(self.write_npz(name, arrays, before=write))
+                self.assertIn(f"'{name}': array X unpacks to 2147483", refusal)
+
+    def test_a_text_that_is_no_label_is_refused_by_its_row(self) -> None:
+        long = "w" * 100_000
+        rows = [["a", "target"], *([n, "x"] for n in range(5)), [6, long], [7, "x"]]
+        write_csv(self.directory / "text.csv", rows)
+        self.assertIn("row 7, column 'target': the target has 100000", self.refuse("text.csv"))
+        wide = "y=np.array(['a', 'b'] * 9 + ['w' * 1001])"
+        name = self.write_npz("wide.npz", f"X=np.ones((19, 1)), {wide}")
+        self.assertIn("y[18]: the target has 1001 characters", self.refuse(name))
+        # It is the labels that count, not the room they were given.
+        roomy = self.write_npz(
+            "roomy.npz", "X=np.ones((8, 1)), y=np.array(['a', 'b'] * 4, 'U9999')"
+        )
+        self.assertEqual(self.describe(roomy)["classes"], 2)
+        no_text = "y=np.full(16, 0x110000, 'u4').view('U2')"
+        name = self.write_npz("no_text.npz", f"X=np.ones((8, 1)), {no_text}")
+        self.assertIn("y[0]: it holds what is no character", self.refuse(name))
+
     def test_an_npz_file_never_runs_the_code_it_carries(self) -> None:
         mark = self.child.directory / "ran"
         trap = (

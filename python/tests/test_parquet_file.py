@@ -57,6 +57,15 @@ class ParquetFiles(unittest.TestCase):
         told = self.describe(self.write("groups.parquet", columns, "row_group_size=3"))
         self.assertEqual((told["rows"], told["columns"], told["classes"]), (20, 1, 2))
 
+    def test_a_text_that_is_no_label_is_refused_by_its_row_and_not_written_out(self) -> None:
+        labels = "['x', 'y'] * 10 + ['w' * 100000] * 5000"
+        name = self.write("long.parquet", f"{{'a': list(range(5020)), 'target': {labels}}}")
+        self.assertIn("row 21, column 'target': the target has 100000", self.refuse(name))
+        for kind in ("pa.string()", "pa.large_string()"):
+            labels = f"pa.array(['x', 'long' * 200] * 10, {kind})"
+            name = self.write("short.parquet", f"{{'a': list(range(20)), 'target': {labels}}}")
+            self.assertEqual(self.describe(name)["classes"], 2)
+
     def test_what_is_wrong_is_named_by_row_and_column(self) -> None:
         for name, columns, words in [
             ("p1", "{'a': [1.0, None, 3.0], 'target': [0, 1, 0]}", "row 2, column 'a'"),
@@ -74,7 +83,9 @@ class ParquetFiles(unittest.TestCase):
     def test_what_is_no_parquet_file_is_refused(self) -> None:
         (self.directory / "text.parquet").write_text("a,b\n1,2\n")
         self.assertIn("not a readable Parquet file", self.refuse("text.parquet"))
-        whole = (self.directory / self.write("cut.parquet", "{'a': [1], 'target': [1]}")).read_bytes()
+        whole = (
+            self.directory / self.write("cut.parquet", "{'a': [1], 'target': [1]}")
+        ).read_bytes()
         (self.directory / "cut.parquet").write_bytes(whole[: len(whole) // 2])
         self.assertIn("not a readable Parquet file", self.refuse("cut.parquet"))
 
@@ -88,8 +99,6 @@ class ParquetFiles(unittest.TestCase):
                 dataset_dir=str(self.directory),
                 extra_paths=[str(hidden), str(Path(__file__).parent / "fixtures")],
             )
-            failure = child.train(
-                "probes:describes_its_data_set", dataset_id="any.parquet"
-            ).failure
+            failure = child.train("probes:describes_its_data_set", dataset_id="any.parquet").failure
         self.assertEqual(failure["class"], "dependency", failure)
         self.assertIn("install pyarrow into that environment", failure["message"])

@@ -17,6 +17,7 @@ ALLOWED = {
     "trainers/mlp_scores.py": {"numpy", "sklearn"},
     "datasets/table.py": {"numpy"},
     "datasets/csv_file.py": {"numpy"},
+    "datasets/labels.py": {"numpy"},
     "datasets/npz_file.py": {"numpy"},
     "datasets/parquet_file.py": {"numpy", "pyarrow"},
     "datasets/bundled.py": {"sklearn"},

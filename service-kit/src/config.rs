@@ -12,6 +12,7 @@ mod effective;
 mod file;
 mod gates;
 mod layers;
+mod masked;
 mod nats_context;
 mod variables;
 

@@ -11,13 +11,22 @@ use super::Environment;
 use crate::plan::RunPlan;
 
 /// Another number makes every result kept so far another contract's.
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 
 /// Hash of a contract.
 pub type Key = [u8; 32];
 
-/// The key of a trial; `None` when what determines its result is not known.
-pub fn key(plan: &RunPlan, proposal: &Proposal, environment: &Environment) -> Option<Key> {
+/// What determines the result of a trial.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Contract {
+    /// Its hash.
+    pub key: Key,
+    /// Part of it is code that may be edited at any time.
+    pub needs_code: bool,
+}
+
+/// The contract of a trial; `None` when what determines its result is not known.
+pub fn contract(plan: &RunPlan, proposal: &Proposal, environment: &Environment) -> Option<Contract> {
     let is_ours = search::TRAINERS.contains(&plan.request.trainer.as_str());
     let code = match (&environment.code, is_ours) {
         (_, true) => "",
@@ -36,7 +45,8 @@ pub fn key(plan: &RunPlan, proposal: &Proposal, environment: &Environment) -> Op
         "runtime": environment.runtime,
         "code": code,
     });
-    Some(Sha256::digest(canonical(contract).to_string()).into())
+    let key = Sha256::digest(canonical(contract).to_string()).into();
+    Some(Contract { key, needs_code: !is_ours })
 }
 
 /// The request without what only names, files or orders it.
@@ -86,7 +96,7 @@ mod tests {
         let allowed = Allowed { entrypoints: vec!["*".to_owned()], has_script: false };
         let plan = plan(&RunId::parse(run).unwrap(), &request, &allowed).unwrap();
         let proposal = Search::new(plan.search().unwrap().clone()).unwrap().propose().unwrap();
-        key(&plan, &proposal, &environment(Some("c0de")))
+        contract(&plan, &proposal, &environment(Some("c0de"))).map(|contract| contract.key)
     }
 
     #[test]
@@ -127,18 +137,20 @@ mod tests {
     #[test]
     fn code_that_is_not_known_makes_no_key_but_for_our_own_trainers() {
         let allowed = Allowed { entrypoints: vec!["*".to_owned()], has_script: false };
-        let key_of = |trainer: &str, environment| {
+        let contract_of = |trainer: &str, environment| {
             let body = json!({"dataset_id": "digits", "trainer": trainer, "search_space": {"x": [1]}});
             let request: RunRequested = serde_json::from_value(body).unwrap();
             let plan = plan(&RunId::parse("r").unwrap(), &request, &allowed).unwrap();
             let proposal = Search::new(plan.search().unwrap().clone()).unwrap().propose().unwrap();
-            key(&plan, &proposal, &environment)
+            contract(&plan, &proposal, &environment)
         };
-        assert_eq!(key_of("mine:train", environment(None)), None);
+        assert_eq!(contract_of("mine:train", environment(None)), None);
         assert_ne!(
-            key_of("mine:train", environment(Some("a"))),
-            key_of("mine:train", environment(Some("b")))
+            contract_of("mine:train", environment(Some("a"))),
+            contract_of("mine:train", environment(Some("b")))
         );
-        assert_eq!(key_of("noop", environment(None)), key_of("noop", environment(Some("b"))));
+        assert_eq!(contract_of("noop", environment(None)), contract_of("noop", environment(Some("b"))));
+        assert!(contract_of("mine:train", environment(Some("a"))).unwrap().needs_code);
+        assert!(!contract_of("noop", environment(None)).unwrap().needs_code);
     }
 }

@@ -60,6 +60,17 @@ pub struct KeptFile {
 }
 
 impl Entry {
+    /// About how many bytes it takes, without writing it.
+    pub fn weight(&self) -> usize {
+        let of_metrics = |metrics: &BTreeMap<String, Real>| -> usize {
+            metrics.keys().map(|name| name.len() + size_of::<Real>()).sum()
+        };
+        let reports: usize = self.reports.iter().map(|report| of_metrics(&report.metrics)).sum();
+        let files: usize = self.files.iter().map(|file| file.content.len() + file.name.len()).sum();
+        let warnings: usize = self.warnings.iter().map(String::len).sum();
+        of_metrics(&self.metrics) + reports + files + warnings
+    }
+
     /// Its bytes; `None` when there are too many.
     pub fn encode(&self) -> Option<Vec<u8>> {
         let head = serde_json::to_vec(self).ok()?;
@@ -133,7 +144,10 @@ mod tests {
     #[test]
     fn a_result_that_is_too_large_is_not_written() {
         let mut entry = entry();
+        let before = entry.weight();
+        assert!(before > 0);
         entry.files[0].content = vec![0; MAX_ENTRY_BYTES];
         assert_eq!(entry.encode(), None);
+        assert_eq!(entry.weight(), before - 3 + MAX_ENTRY_BYTES);
     }
 }

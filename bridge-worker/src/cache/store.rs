@@ -2,16 +2,22 @@
 //!
 //! A thread of its own, because the disk is slow and `sled` blocks; what it is told is done in order, so that whoever
 //! asks after a result was kept finds it. It ends with its worker, or when the disk fails it: then there is no cache.
+//!
+//! A result of the user's own code waits here until the code was looked at again; whoever asks for it meanwhile has it
+//! looked at now.
 
 use std::path::{Path, PathBuf};
+use std::sync::mpsc::{Receiver, RecvTimeoutError};
+use std::time::Instant;
 
 use prometheus_client::metrics::gauge::Gauge;
 use schemas::Timestamp;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
-use super::contract::Key;
+use super::contract::{Contract, Key};
 use super::entry::Entry;
 use super::index::{Capacity, Index};
+use super::watch::Watch;
 
 /// Memory for its pages.
 const CACHE_BYTES: u64 = 16 << 20;
@@ -20,21 +26,37 @@ const CACHE_BYTES: u64 = 16 << 20;
 #[derive(Debug)]
 pub(super) enum Order {
     /// Look a result up.
-    Recall { key: Key, now: Timestamp, answer: oneshot::Sender<Option<Entry>> },
+    Recall { contract: Contract, now: Timestamp, answer: oneshot::Sender<Option<Entry>> },
     /// Keep a result.
-    Remember { key: Key, now: Timestamp, entry: Box<Entry> },
+    Remember(Box<Kept>),
+}
+
+/// A result to be kept.
+#[derive(Debug)]
+pub(super) struct Kept {
+    pub(super) contract: Contract,
+    pub(super) now: Timestamp,
+    pub(super) entry: Entry,
+    /// The file the trainer comes from, as its child told.
+    pub(super) source: Option<PathBuf>,
+    /// Its share of what may wait at once.
+    pub(super) _room: OwnedSemaphorePermit,
+}
+
+/// What the store works with.
+pub(super) struct Means {
+    pub(super) directory: PathBuf,
+    pub(super) capacity: Capacity,
+    pub(super) watch: Watch,
+    pub(super) entries: Gauge,
 }
 
 /// Opens the store and starts its thread; the reason when it cannot be used.
-pub(super) async fn start(
-    directory: PathBuf,
-    capacity: Capacity,
-    mut orders: mpsc::Receiver<Order>,
-    entries: Gauge,
-) -> Result<(), String> {
+pub(super) async fn start(means: Means, orders: Receiver<Order>) -> Result<(), String> {
     let (opened, is_open) = oneshot::channel();
     let work = move || {
-        let mut store = match Store::open(&directory, capacity, entries) {
+        let directory = means.directory.clone();
+        let mut store = match Store::open(means) {
             Ok(store) => store,
             Err(error) => {
                 // Whoever started us has given up when nobody hears it.
@@ -43,11 +65,8 @@ pub(super) async fn start(
             }
         };
         let _ = opened.send(Ok(()));
-        while let Some(order) = orders.blocking_recv() {
-            if let Err(error) = store.carry_out(order) {
-                tracing::warn!(directory = %directory.display(), %error, "results are not cached any more");
-                break;
-            }
+        if let Err(error) = store.serve(&orders) {
+            tracing::warn!(directory = %directory.display(), %error, "results are not cached any more");
         }
         store.entries.set(0);
     };
@@ -59,15 +78,18 @@ pub(super) async fn start(
 struct Store {
     results: sled::Db,
     index: Index,
+    watch: Watch,
+    /// Results that wait for a look at the code.
+    waiting: Vec<Kept>,
     entries: Gauge,
 }
 
 impl Store {
     /// What cannot be read, and what has no room any more, is removed.
-    fn open(directory: &Path, capacity: Capacity, entries: Gauge) -> Result<Self, String> {
-        let config = sled::Config::new().path(directory).cache_capacity(CACHE_BYTES);
-        let results = config.open().map_err(|error| error.to_string())?;
-        let mut store = Self { results, index: Index::new(capacity), entries };
+    fn open(means: Means) -> Result<Self, String> {
+        let results = open(&means.directory).map_err(|error| error.to_string())?;
+        let Means { capacity, watch, entries, .. } = means;
+        let mut store = Self { results, index: Index::new(capacity), watch, waiting: Vec::new(), entries };
         store.load().map_err(|error| error.to_string())?;
         Ok(store)
     }
@@ -88,28 +110,69 @@ impl Store {
         Ok(())
     }
 
-    fn carry_out(&mut self, order: Order) -> sled::Result<()> {
-        match order {
-            Order::Recall { key, now, answer } => {
-                let found = self.recall(&key, now)?;
-                // A trial that was stopped meanwhile does not listen.
-                let _ = answer.send(found);
-                Ok(())
-            }
-            Order::Remember { key, now, entry } => {
-                let Some(bytes) = Entry { at: now, ..*entry }.encode() else { return Ok(()) };
-                self.results.insert(key, bytes.as_slice())?;
-                self.insert(key, now, bytes.len())
+    /// Carries orders out until nobody gives any.
+    fn serve(&mut self, orders: &Receiver<Order>) -> sled::Result<()> {
+        loop {
+            let order = if self.waiting.is_empty() {
+                orders.recv().map_err(|_| RecvTimeoutError::Disconnected)
+            } else if let Some(pause) = self.watch.pause(Instant::now()) {
+                orders.recv_timeout(pause)
+            } else {
+                self.settle()?;
+                continue;
+            };
+            match order {
+                Ok(Order::Recall { contract, now, answer }) => {
+                    let found = self.recall(&contract, now)?;
+                    // A trial that was stopped meanwhile does not listen.
+                    let _ = answer.send(found);
+                }
+                Ok(Order::Remember(result)) => self.remember(*result)?,
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => return self.settle(),
             }
         }
     }
 
-    fn recall(&mut self, key: &Key, now: Timestamp) -> sled::Result<Option<Entry>> {
+    fn remember(&mut self, result: Kept) -> sled::Result<()> {
+        if !result.contract.needs_code {
+            return self.keep(result);
+        }
+        let code = self.watch.code();
+        // Code that lies elsewhere is not part of the contract.
+        if result.source.as_ref().is_some_and(|source| code.holds(source)) {
+            self.waiting.push(result);
+        }
+        Ok(())
+    }
+
+    /// Keeps what waits for a look at the code, if that is the same after all of it was there.
+    fn settle(&mut self) -> sled::Result<()> {
+        let waiting = std::mem::take(&mut self.waiting);
+        if waiting.is_empty() || !self.watch.is_the_same() {
+            return Ok(());
+        }
+        waiting.into_iter().try_for_each(|result| self.keep(result))
+    }
+
+    fn keep(&mut self, result: Kept) -> sled::Result<()> {
+        let Kept { contract: Contract { key, .. }, now, entry, .. } = result;
+        let Some(bytes) = Entry { at: now, ..entry }.encode() else { return Ok(()) };
+        self.results.insert(key, bytes.as_slice())?;
+        self.insert(key, now, bytes.len())
+    }
+
+    fn recall(&mut self, contract: &Contract, now: Timestamp) -> sled::Result<Option<Entry>> {
+        let key = &contract.key;
+        if self.waiting.iter().any(|result| result.contract.key == *key) {
+            self.settle()?;
+        }
         if self.index.is_fresh(key, now)
             && let Some(bytes) = self.results.get(key)?
             && let Some(entry) = Entry::decode(&bytes)
         {
-            return Ok(Some(entry));
+            let is_known = !contract.needs_code || self.watch.is_the_same_of_late();
+            return Ok(is_known.then_some(entry));
         }
         if self.index.remove(key) {
             self.results.remove(key)?;
@@ -129,4 +192,8 @@ impl Store {
     fn count(&self) {
         self.entries.set(i64::try_from(self.index.len()).unwrap_or(i64::MAX));
     }
+}
+
+fn open(directory: &Path) -> sled::Result<sled::Db> {
+    sled::Config::new().path(directory).cache_capacity(CACHE_BYTES).open()
 }

@@ -26,15 +26,22 @@ pub struct Probe {
     limits: Limits,
     /// Memory when it was looked last.
     memory_bytes: AtomicU64,
+    /// Memory when the child was ready, before its first trial.
+    ready_bytes: AtomicU64,
     /// What the kernel had killed for want of memory when it was looked last.
     oom_kills: AtomicU64,
 }
 
 impl Probe {
     pub(crate) fn new(member: &Member, limits: Limits) -> Self {
-        let oom_kills = AtomicU64::new(oom::kills());
-        let pid = member.pid().as_raw();
-        Self { pid, call: member.call(), limits, memory_bytes: AtomicU64::new(0), oom_kills }
+        Self {
+            pid: member.pid().as_raw(),
+            call: member.call(),
+            limits,
+            memory_bytes: AtomicU64::new(0),
+            ready_bytes: AtomicU64::new(0),
+            oom_kills: AtomicU64::new(oom::kills()),
+        }
     }
 
     /// The process id of the child.
@@ -72,11 +79,20 @@ impl Probe {
         }
     }
 
+    /// Notes what the child has taken before its first trial.
+    pub(crate) fn note_ready(&self) {
+        // Without a limit nobody asks.
+        if self.limits.memory.is_some() {
+            self.ready_bytes.store(self.usage().memory_bytes, Ordering::Relaxed);
+        }
+    }
+
     /// True when the child, between two trials, keeps more than the next one should pay for.
     pub fn is_swollen(&self) -> bool {
+        let ready = self.ready_bytes.load(Ordering::Relaxed);
         let seen = self.memory_bytes.load(Ordering::Relaxed);
         // What was seen may be the trial's, and given back since.
-        self.limits.is_swollen(seen) && self.limits.is_swollen(self.usage().memory_bytes)
+        self.limits.is_swollen(ready, seen) && self.limits.is_swollen(ready, self.usage().memory_bytes)
     }
 
     /// True when a process that was killed by no order of ours was so for want of memory, as far as can be told: the

@@ -231,6 +231,12 @@ pub struct CallResult {
     /// Why the process is not fit for another call, if it is not.
     #[serde(default)]
     pub worn_out: Option<String>,
+    /// The file the called function was imported from, unless it is one of the runtime's own.
+    #[serde(default)]
+    pub source: Option<std::path::PathBuf>,
+    /// Data sets it asked for beside its own.
+    #[serde(default)]
+    pub other_datasets: Vec<String>,
 }
 
 impl CallResult {
@@ -249,6 +255,8 @@ impl CallResult {
             duration_ms: None,
             max_rss_bytes: None,
             worn_out: None,
+            source: None,
+            other_datasets: Vec::new(),
         }
     }
 }

@@ -89,7 +89,8 @@ impl Partner<'_> {
             return Some("the call left processes behind".to_owned());
         }
         let is_swollen = child.probe().is_swollen();
-        is_swollen.then(|| "the call left more than half of the allowed memory in use".to_owned())
+        is_swollen
+            .then(|| "the call left more than half of the memory in use that trials may take".to_owned())
     }
 
     /// Sees it from outside; `None` before the call has begun.

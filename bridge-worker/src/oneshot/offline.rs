@@ -75,7 +75,8 @@ pub(super) async fn run(args: &RunArgs, mut plan: RunPlan, shutdown: &Shutdown) 
     let (sender, events) = mpsc::channel(UNHEARD_EVENTS);
     let results = serve.broker.data_dir.join(RESULTS);
     let gauges = Gauges::new(&Metrics::new());
-    let cache = ResultCache::open(&serve.cache, &results, means.slots.settings(), &gauges).await;
+    let cache =
+        ResultCache::open(&serve.cache, &results, (means.slots.settings(), &means.code), &gauges).await;
     let slots = means.slots.clone();
     let kept = (artifacts, cache);
     let search = SearchHere::new(args, Arc::new(plan), means, kept, gauges.invocations.clone(), sender);

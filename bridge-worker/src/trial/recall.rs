@@ -11,7 +11,7 @@ use super::Trial;
 use crate::announce::Unsaid;
 use crate::artifacts::{Announced, read_checked};
 use crate::cache::ResultCache;
-use crate::cache::contract::{Key, key};
+use crate::cache::contract::Contract;
 use crate::cache::entry::{Entry, KeptFile, MAX_ENTRY_BYTES, MAX_REPORTS, Report};
 use crate::child::protocol::CallResult;
 
@@ -20,11 +20,11 @@ const EVENTS_AT_ONCE: usize = 500;
 
 impl Trial {
     /// Where results are kept and under what; none when this trial's are not.
-    fn place_in_cache(&self) -> Option<(&Arc<ResultCache>, Key)> {
+    fn place_in_cache(&self) -> Option<(&Arc<ResultCache>, Contract)> {
         // Neither what a search prunes by nor what somebody else's script does is part of the key.
         let is_known = !self.plan.prunes() && !self.invoker.has_script();
         let cache = self.cache.as_ref().filter(|_| is_known)?;
-        Some((cache, key(&self.plan, &self.proposal, cache.environment())?))
+        Some((cache, cache.contract(&self.plan, &self.proposal)?))
     }
 
     /// What an equal trial came to, said again as this one's: its reports as events, its files in `workdir`.
@@ -33,8 +33,8 @@ impl Trial {
         id: &TrialId,
         workdir: &Path,
     ) -> Option<Result<(CallResult, Vec<Announced>), Unsaid>> {
-        let (cache, key) = self.place_in_cache()?;
-        let entry = cache.recall(key).await?;
+        let (cache, contract) = self.place_in_cache()?;
+        let entry = cache.recall(contract).await?;
         let files = match restore(&entry, workdir).await {
             Ok(files) => files,
             Err(error) => {
@@ -93,10 +93,12 @@ impl Trial {
         result: &CallResult,
         (files, reports): (&[Announced], Vec<Report>),
     ) {
-        if result.status != TrialStatus::Succeeded || reports.len() > MAX_REPORTS {
+        // Other data sets than its own are not part of its contract.
+        let is_its_own = result.other_datasets.is_empty();
+        if result.status != TrialStatus::Succeeded || reports.len() > MAX_REPORTS || !is_its_own {
             return;
         }
-        let Some((cache, key)) = self.place_in_cache() else { return };
+        let Some((cache, contract)) = self.place_in_cache() else { return };
         let Some(files) = contents(workdir, files).await else { return };
         let entry = Entry {
             at: clock::now(),
@@ -108,7 +110,7 @@ impl Trial {
             reports,
             files,
         };
-        cache.remember(key, entry);
+        cache.remember(contract, entry, result.source.clone());
     }
 }
 

@@ -6,14 +6,19 @@ use service_kit::broker::Broker;
 use service_kit::check::broker::{schemas, server, streams};
 use service_kit::check::{Check, Finding, bounded};
 use service_kit::config::BrokerTarget;
+use service_kit::error::CliError;
 
 /// How long a broker that refuses connections is asked again.
 const PATIENCE: Duration = Duration::from_millis(500);
 
-pub(super) async fn checks(target: &BrokerTarget) -> Vec<Check> {
+pub(super) async fn checks(target: Result<BrokerTarget, CliError>) -> Vec<Check> {
     let mut connected = None;
     let first = bounded("broker", async {
-        match Broker::connect(target, "bridge-worker-validate", PATIENCE).await {
+        let target = match target {
+            Ok(target) => target,
+            Err(error) => return Finding::of(error),
+        };
+        match Broker::connect(&target, "bridge-worker-validate", PATIENCE).await {
             Ok(broker) => {
                 let finding = server(&broker).await;
                 connected = Some(broker);

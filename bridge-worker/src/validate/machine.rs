@@ -6,6 +6,7 @@ use nix::unistd::{AccessFlags, access};
 use service_kit::check::program::{ask, version_in};
 use service_kit::check::{Check, Finding};
 use service_kit::config::Gates;
+use service_kit::error::CliError;
 
 use crate::cache::CacheArgs;
 use crate::cli::ServeArgs;
@@ -17,8 +18,8 @@ const VERSION: &str = "VERSION";
 /// Characters of a version that are shown.
 const MAX_VERSION_CHARS: usize = 80;
 
-pub(super) fn feature_flag(gates: Gates) -> Check {
-    let finding = if gates.has_feature {
+pub(super) fn feature_flag(has_feature: bool) -> Check {
+    let finding = if has_feature {
         Finding::ok("the gate FEATURES is open: it has ml_nas")
     } else {
         Finding::error("the gate FEATURES is shut: it does not have ml_nas", "set FEATURES=ml_nas to open it")
@@ -26,13 +27,14 @@ pub(super) fn feature_flag(gates: Gates) -> Check {
     finding.named("feature_flag")
 }
 
-pub(super) fn config_enabled(gates: Gates, is_required: bool) -> Check {
+pub(super) fn config_enabled(gates: Result<Gates, CliError>, is_required: bool) -> Check {
     const MESSAGE: &str = "the gate CEREBROS_ENABLED is shut: every run would be refused";
     const REMEDY: &str = "set CEREBROS_ENABLED=true to open it";
-    let finding = match (gates.is_enabled, is_required) {
-        (true, _) => Finding::ok("the gate CEREBROS_ENABLED is open"),
-        (false, true) => Finding::error(MESSAGE, REMEDY),
-        (false, false) => Finding::warning(MESSAGE, REMEDY),
+    let finding = match (gates.map(|gates| gates.is_enabled), is_required) {
+        (Err(error), _) => Finding::of(error),
+        (Ok(true), _) => Finding::ok("the gate CEREBROS_ENABLED is open"),
+        (Ok(false), true) => Finding::error(MESSAGE, REMEDY),
+        (Ok(false), false) => Finding::warning(MESSAGE, REMEDY),
     };
     finding.named("config_enabled")
 }
@@ -131,13 +133,29 @@ pub(super) fn cache_capacity(cache: &CacheArgs) -> Check {
             "the result cache is on and may keep nothing",
             "set CEREBROS_CACHE_MAX_ENTRIES to 1 or more, or CEREBROS_CACHE_ENABLED=false",
         ),
-        (true, entries) => {
-            Finding::ok(format!("up to {entries} results, each for {} ms", cache.cache_ttl_ms))
-        }
+        (true, entries) => Finding::ok(match cache.cache_ttl_ms {
+            0 => format!("up to {entries} results, each until others need its room"),
+            ttl => format!("up to {entries} results, each for {ttl} ms"),
+        }),
     };
     finding.named("cache_capacity")
 }
 
 fn shown(paths: &[PathBuf]) -> String {
     paths.iter().map(|path| path.display().to_string()).collect::<Vec<_>>().join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_result_that_is_kept_for_0_ms_is_kept_until_others_need_its_room() {
+        let said = |cache_ttl_ms| {
+            let cache = CacheArgs { cache_enabled: true, cache_ttl_ms, cache_max_entries: 7 };
+            cache_capacity(&cache).message
+        };
+        assert_eq!(said(0), "up to 7 results, each until others need its room");
+        assert_eq!(said(30), "up to 7 results, each for 30 ms");
+    }
 }

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use testkit::wait_until;
 use tokio::io::AsyncReadExt as _;
 
-use crate::house::{House, PATIENCE};
+use crate::house::{House, PATIENCE, WorkerProcess};
 
 /// Long enough for any test on any machine.
 const LONG: [&str; 6] = ["--slots", "1", "--cache-enabled", "true", "--cache-ttl-ms", "3600000"];
@@ -170,4 +170,107 @@ async fn a_store_that_is_wiped_or_damaged_costs_no_run() {
     house.answered(request("third", json!({}))).await;
     assert_eq!(house.record("third").await.unwrap().state, RunState::Completed);
     assert!(house.log().contains("results are not cached"), "and it says so");
+}
+
+/// The request of a trainer of the user's own.
+fn of_mine(run: &str, change: Value) -> Value {
+    let mut body = request(run, json!({"trainer": "mine:train", "search_space": {"x": [1, 2, 3]}}));
+    body.as_object_mut().unwrap().extend(change.as_object().cloned().unwrap());
+    body
+}
+
+impl House {
+    /// Writes the module the trainer is in.
+    fn write_mine(&self, text: &str) {
+        let code = self.scratch.join("code");
+        std::fs::create_dir_all(&code).unwrap();
+        std::fs::write(code.join("mine.py"), text).unwrap();
+    }
+
+    async fn worker_of_mine(&self, arguments: &[&str]) -> WorkerProcess {
+        let code = self.scratch.join("code");
+        let flags = ["--repo", code.to_str().unwrap(), "--allow-entrypoint", "*", "--preload", "noop"];
+        self.worker(&[&LONG[..], &flags, arguments].concat()).await
+    }
+
+    /// The objective every trial of a run came to.
+    async fn accuracy(&self, run: &str) -> f64 {
+        let trials = self.trials(run).await;
+        trials.iter().for_each(|trial| assert_eq!(trial.metrics, trials[0].metrics));
+        trials[0].metrics["accuracy"].0
+    }
+}
+
+#[tokio::test]
+async fn code_that_is_edited_while_the_worker_runs_is_neither_asked_about_nor_remembered() {
+    let house = House::open().await;
+    let code = |value: &str| format!("def train(params, trial):\n    return {{'accuracy': {value}}}\n");
+    house.write_mine(&code("0.25"));
+    let worker = house.worker_of_mine(&[]).await;
+    house.says_in_its_log("worker ready").await;
+    // Before anybody has imported it: what is run is not what was there when the worker started.
+    house.write_mine(&code("0.875"));
+    assert_eq!(house.answered(of_mine("edited", json!({}))).await, 0);
+    assert_eq!(house.accuracy("edited").await, 0.875);
+    assert_eq!(house.answered(of_mine("edited-again", json!({}))).await, 0, "it is off");
+    house.says_in_its_log("has changed since the worker started").await;
+    worker.stop().await;
+
+    house.write_mine(&code("0.25"));
+    let worker = house.worker_of_mine(&[]).await;
+    assert_eq!(house.answered(of_mine("first", json!({}))).await, 0, "nothing of the edited code was kept");
+    assert_eq!(house.accuracy("first").await, 0.25);
+    assert_eq!(house.answered(of_mine("second", json!({}))).await, 3);
+    // Imported long ago: what is run is older than what is there.
+    house.write_mine(&code("0.5"));
+    assert_eq!(house.answered(of_mine("third", json!({}))).await, 0);
+    assert_eq!(house.answered(of_mine("third-other", json!({"seed": 6}))).await, 0);
+    worker.stop().await;
+
+    let _worker = house.worker_of_mine(&[]).await;
+    for run in ["fourth", "fourth-other"] {
+        let seed = if run == "fourth" { 5 } else { 6 };
+        assert_eq!(house.answered(of_mine(run, json!({"seed": seed}))).await, 0, "{run}");
+        assert_eq!(house.accuracy(run).await, 0.5);
+    }
+    assert_eq!(house.answered(of_mine("fifth", json!({}))).await, 3);
+}
+
+#[tokio::test]
+async fn a_result_that_depends_on_more_than_its_contract_is_not_remembered() {
+    let house = House::open().await;
+    let directory = house.scratch.join("datasets");
+    std::fs::create_dir_all(&directory).unwrap();
+    let table = |rows: usize| -> String {
+        let row = |n: usize| format!("{n},{}\n", n % 2);
+        format!("a,target\n{}", (0..rows).map(row).collect::<String>())
+    };
+    std::fs::write(directory.join("other.csv"), table(40)).unwrap();
+    house.write_mine(
+        "def train(params, trial):\n    own = trial.load_dataset()\n    assert trial.load_dataset('iris') is own\n    \
+         return {'accuracy': len(own.target)}\n\n\ndef train_on_others(params, trial):\n    \
+         return {'accuracy': len(trial.load_dataset('other.csv').target)}\n",
+    );
+    let worker = house.worker_of_mine(&[]).await;
+    assert_eq!(house.answered(of_mine("own", json!({}))).await, 0);
+    assert_eq!(house.answered(of_mine("own-again", json!({}))).await, 3);
+
+    let others = |run: &str| of_mine(run, json!({"trainer": "mine:train_on_others"}));
+    assert_eq!(house.answered(others("others")).await, 0);
+    std::fs::write(directory.join("other.csv"), table(44)).unwrap();
+    assert_eq!(house.answered(others("others-again")).await, 0);
+    assert_eq!(house.accuracy("others-again").await, 44.0);
+
+    // A function of the interpreter's own environment: a number for these two arguments, and no code of ours.
+    let elsewhere = |run: &str| of_mine(run, json!({"trainer": "operator:countOf"}));
+    assert_eq!(house.answered(elsewhere("elsewhere")).await, 0);
+    assert_eq!(house.answered(elsewhere("elsewhere-again")).await, 0);
+    worker.stop().await;
+
+    // The same by processes of their own.
+    let _worker = house.worker_of_mine(&["--invoker", "subprocess"]).await;
+    assert_eq!(house.answered(of_mine("own-once", json!({"seed": 7}))).await, 0);
+    assert_eq!(house.answered(of_mine("own-once-again", json!({"seed": 7}))).await, 3);
+    assert_eq!(house.answered(others("others-once")).await, 0);
+    assert_eq!(house.answered(others("others-once-again")).await, 0);
 }

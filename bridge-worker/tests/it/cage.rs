@@ -161,6 +161,18 @@ async fn a_process_that_keeps_what_its_trial_took_is_not_given_another_trial() {
 }
 
 #[tokio::test]
+async fn what_a_child_took_before_it_was_ready_is_not_held_against_it() {
+    let cage = Cage::open(&["--preload", "holds_much:train", "--allow-entrypoint", "holds_much:*"]).await;
+    cage.request("many", "holds_much:train", any(), 4).await;
+    cage.house.ended("many").await;
+    let trials = cage.house.trials("many").await;
+    let processes: Vec<_> = trials.iter().map(|trial| trial.metrics["pid"]).collect();
+    assert_eq!(processes.len(), 4, "{trials:?}");
+    assert!(processes.windows(2).all(|pair| pair[0] == pair[1]), "{processes:?}");
+    cage.worker.stop().await;
+}
+
+#[tokio::test]
 async fn a_trial_that_spins_with_signals_blocked_ends_at_its_limit_of_cpu_time() {
     let cage = Cage::open(&["--child-cpu-seconds", "1"]).await;
     let failure = cage.failure("spins_with_signals_blocked", any()).await;

@@ -91,9 +91,11 @@ async fn what_is_broken_is_the_one_check_that_is_not_ok_and_has_its_remedy() {
     let text = Path::new;
     // What broke, how, how it then is, what the remedy names, and what cannot be looked at without it.
     type Break<'a> = (&'a str, (&'a str, &'a Path), &'a str, &'a str, &'a [&'a str]);
-    let breaks: [Break<'_>; 12] = [
+    let breaks: [Break<'_>; 14] = [
         ("feature_flag", ("FEATURES", text("other")), "error", "FEATURES=ml_nas", &[]),
         ("config_enabled", ("CEREBROS_ENABLED", text("false")), "warning", "CEREBROS_ENABLED=true", &[]),
+        ("config_enabled", ("CEREBROS_ENABLED", text("perhaps")), "error", "use true", &[]),
+        ("broker", ("NATS_URL", text("http://b")), "error", "nats://", &["streams", "schemas"]),
         ("repo_path", ("CEREBROS_REPO", &nowhere), "error", "CEREBROS_REPO", &[]),
         ("script_path", ("CEREBROS_SCRIPT", &nowhere), "error", "CEREBROS_SCRIPT", &[]),
         ("script_path", ("CEREBROS_SCRIPT", &empty), "warning", "CEREBROS_SCRIPT", &[]),
@@ -142,6 +144,22 @@ async fn a_child_that_cannot_start_and_a_broker_without_our_things_are_named() {
 
     jetstream.delete_key_value(topology::RUNS_BUCKET).await.unwrap();
     assert_eq!(statuses(&[]).await, only("streams", "warning"));
+}
+
+#[tokio::test]
+async fn what_cannot_be_understood_is_a_line_of_the_report_for_people_too() {
+    let sound = Sound::open().await;
+    for (name, change) in [
+        ("config_enabled", ("CEREBROS_ENABLED", Path::new("perhaps"))),
+        ("broker", ("NATS_CONTEXT", Path::new("/nowhere.json"))),
+    ] {
+        let output = sound.validate(Some(change), &[]).await;
+        let told = String::from_utf8(output.stdout).unwrap();
+        assert_eq!(output.status.code(), Some(9), "{name}: {told}");
+        let lines: Vec<&str> = told.lines().filter(|line| line.starts_with("error")).collect();
+        assert!(lines.len() == 1 && lines[0].contains(name), "{told}");
+        assert!(told.contains("ok       child"), "what does not depend on it is looked at: {told}");
+    }
 }
 
 #[tokio::test]

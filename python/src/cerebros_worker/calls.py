@@ -65,6 +65,7 @@ class Calls:
         self._tidy()
         result = _result(request, trial, outcome, remarks.texts, clocks)
         result["worn_out"] = limits.worn_out()
+        result["source"] = self._entries.source(request.get("entry"))
         self._finish(call_id, result)
         self._garbage.after_call(
             time.perf_counter() - clocks[0], failed=outcome["status"] == "failed"
@@ -192,6 +193,7 @@ def _result(
         "spectral_norm": trial.spectral_norm,
         "spectral_norm_value": None if norm is None else plain_float(norm),
         "warnings": warnings,
+        "other_datasets": trial.other_datasets,
         "parameters": (request.get("params") or {}) if parameters is None else parameters,
         "duration_ms": round((time.perf_counter() - clocks[0]) * 1000),
         "cpu_ms": round((time.process_time() - clocks[1]) * 1000),

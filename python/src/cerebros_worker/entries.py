@@ -12,7 +12,7 @@ import importlib
 import re
 import sys
 from types import ModuleType
-from typing import Any, Callable, Dict
+from typing import Any, Callable, Dict, Optional
 
 from .failures import DependencyMissing, InvalidRequest
 
@@ -41,6 +41,14 @@ class Entries:
             gc.collect()
             gc.freeze()
         return function
+
+    @staticmethod
+    def source(entry: Any) -> Optional[str]:
+        """The file of the module an entry is in; None for a trainer, and what has no file."""
+        if not isinstance(entry, str) or entry in TRAINERS:
+            return None
+        path = getattr(sys.modules.get(entry.partition(":")[0]), "__file__", None)
+        return path if isinstance(path, str) else None
 
 
 def _load(entry: Any) -> Function:

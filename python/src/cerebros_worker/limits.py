@@ -27,9 +27,9 @@ def apply(limits: Mapping[str, Any]) -> None:
         _lower(resource.RLIMIT_NOFILE, int(limits["open_files"]))
     if limits.get("memory_bytes") is not None:
         _lower(resource.RLIMIT_DATA, int(limits["memory_bytes"]))
-    with contextlib.suppress(OSError):  # Linux alone
-        with open("/proc/self/oom_score_adj", "w", encoding="ascii") as score:
-            score.write(_OOM_SCORE)
+    place = "/proc/self/oom_score_adj"
+    with contextlib.suppress(OSError), open(place, "w", encoding="ascii") as score:  # Linux alone
+        score.write(_OOM_SCORE)
 
 
 def worn_out() -> Optional[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import sys
-from typing import TYPE_CHECKING, Any, Dict, Mapping, Optional
+from typing import TYPE_CHECKING, Any, Dict, List, Mapping, Optional
 
 from . import artifacts
 from .channel import Channel
@@ -18,6 +18,10 @@ if TYPE_CHECKING:
     from .datasets import Dataset, DataSets
 
 _SEED_MODULUS = 2**32  # what numpy's global generator takes
+
+# Other data sets than its own that a result names, and characters of a name.
+_MAX_OTHERS = 10
+_MAX_NAME_CHARS = 200
 
 
 class Trial:
@@ -49,6 +53,7 @@ class Trial:
         self.spectral_norm = False
         self.spectral_norm_value: Optional[float] = None
         self.stopped_by: Optional[Stopped] = None
+        self.other_datasets: List[str] = []
         self._call_id = call_id
         self._channel = channel
         self._datasets = datasets
@@ -90,7 +95,14 @@ class Trial:
             raise InvalidRequest("dataset_id is missing: name a data set")
         if self._located and wanted in (self.dataset_id, self._located.name):
             return self._datasets.load_located(self._located)
+        if wanted != self.dataset_id:
+            self._note_other(wanted)
         return self._datasets.load(wanted)
+
+    def _note_other(self, name: str) -> None:
+        # Whether there are others is what the worker wants to know; a few say which.
+        if len(self.other_datasets) < _MAX_OTHERS:
+            self.other_datasets.append(str(name)[:_MAX_NAME_CHARS])
 
     def use_parameters(self, parameters: Mapping[str, Any]) -> None:
         """Records the parameters in effect, defaults filled in; else the given ones are."""

@@ -93,7 +93,7 @@ pub struct RunRequested {
     /// Identity of the run; derived from the message when absent.
     #[serde(default)]
     pub run_id: Option<RunId>,
-    /// A bundled data set, or a path under the allowed directory.
+    /// A bundled data set, a file under the allowed directory, or `artifact:<run>/<trial>/<name>`; see [`crate::dataset`].
     pub dataset_id: String,
     /// Metric the search optimises.
     #[serde(default = "default_objective")]

@@ -7,11 +7,9 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use super::file::ConfigFile;
+use super::masked::shown;
 use super::variables::{VARIABLES, Variable};
 use crate::endpoints::Endpoints;
-
-/// What stands for a secret.
-const MASK: &str = "********";
 
 /// Who says what a variable is.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -105,26 +103,9 @@ fn choose(
     }
 }
 
-/// A secret without what is secret: of a URL that is what stands before the @.
-fn shown(variable: &Variable, value: &str) -> String {
-    if !variable.secret {
-        return value.to_owned();
-    }
-    if !(variable.key.ends_with("_url") || variable.key.ends_with("_uri")) {
-        return MASK.to_owned();
-    }
-    let masked = value.split(',').map(|url| match url.rsplit_once('@') {
-        Some((before, host)) => {
-            let scheme = before.split_once("://").map_or(String::new(), |(scheme, _)| format!("{scheme}://"));
-            format!("{scheme}{MASK}@{host}")
-        }
-        None => url.to_owned(),
-    });
-    masked.collect::<Vec<_>>().join(",")
-}
-
 #[cfg(test)]
 mod tests {
+    use super::super::masked::MASK;
     use super::*;
 
     fn of(name: &str, flag: Option<&'static str>, environment: &[(&str, &str)], file: &str) -> Effective {
@@ -175,6 +156,7 @@ mod tests {
         let shown = |name: &str, value| of(name, None, &[(name, value)], "").shown.unwrap();
         assert_eq!(shown("NATS_PASSWORD", "hunter2"), MASK);
         assert_eq!(shown("NATS_URL", "nats://me:hunter2@a:1,nats://b"), "nats://********@a:1,nats://b");
+        assert_eq!(shown("NATS_URL", "nats://me:hun,ter2@a:1"), "nats://********@a:1");
         assert_eq!(shown("MLFLOW_TRACKING_URI", "me:hunter2@c"), "********@c");
     }
 

@@ -33,6 +33,11 @@ impl GateArgs {
             self.features.as_deref(),
         )
     }
+
+    /// Whether the second gate is open, however the first one is written.
+    pub fn has_feature(&self) -> bool {
+        has_feature(self.features.as_deref())
+    }
 }
 
 /// How the two gates stand.
@@ -56,8 +61,7 @@ impl Gates {
     ) -> Result<Self, CliError> {
         let enabled = switch("CEREBROS_ENABLED", enabled)?;
         let alias = switch("TL_ENABLE_CEREBROS_BRIDGE", alias)?;
-        let has_feature = features.unwrap_or_default().split(',').any(|feature| feature.trim() == FEATURE);
-        Ok(Self { is_enabled: enabled.or(alias).unwrap_or(false), has_feature })
+        Ok(Self { is_enabled: enabled.or(alias).unwrap_or(false), has_feature: has_feature(features) })
     }
 
     /// Which gate is shut and how to open it; `None` if both are open.
@@ -72,6 +76,10 @@ impl Gates {
             ),
         }
     }
+}
+
+fn has_feature(features: Option<&str>) -> bool {
+    features.unwrap_or_default().split(',').any(|feature| feature.trim() == FEATURE)
 }
 
 fn switch(name: &str, value: Option<&str>) -> Result<Option<bool>, CliError> {

@@ -144,7 +144,7 @@ pub const VARIABLES: &[Variable] = &[
         .flagged("cache-enabled")
         .or("true")
         .switch(),
-    text("CEREBROS_CACHE_TTL_MS", "cache_ttl_ms", "how long a result is kept")
+    text("CEREBROS_CACHE_TTL_MS", "cache_ttl_ms", "how long a result is kept; 0: until others need its room")
         .flagged("cache-ttl-ms")
         .or("30000")
         .whole(),

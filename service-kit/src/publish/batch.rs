@@ -85,7 +85,7 @@ async fn send(
     let mut tries = 0;
     loop {
         tries += 1;
-        let answer = commit(broker, messages).await;
+        let answer = commit(broker, messages, pause.left()).await;
         match (rules::next(&answer, messages.len(), tries), answer) {
             (Next::Stored(sequence), _) => {
                 return Ok(rules::confirmations(sequence, messages.len()).collect());
@@ -112,8 +112,12 @@ async fn send(
 }
 
 /// Sends all messages, the last one with the commit, and waits for the answer to that.
-async fn commit(broker: &Broker, messages: &[Outgoing]) -> Result<PublishAck, PublishError> {
-    if !broker.connected_within(REQUEST_TIMEOUT).await {
+async fn commit(
+    broker: &Broker,
+    messages: &[Outgoing],
+    patience: Duration,
+) -> Result<PublishAck, PublishError> {
+    if !broker.connected_within(patience.min(REQUEST_TIMEOUT)).await {
         return Err(PublishError::new(PublishErrorKind::TimedOut));
     }
     let batch = uuid::Uuid::now_v7().simple().to_string();
@@ -130,7 +134,7 @@ async fn commit(broker: &Broker, messages: &[Outgoing]) -> Result<PublishAck, Pu
     }
     let mut last = member(last, &batch, messages.len());
     last.headers.insert(NATS_BATCH_COMMIT, NATS_BATCH_COMMIT_FINAL);
-    single::begin(broker, last).await?.await
+    single::begin(broker, last, patience).await?.await
 }
 
 /// A message as part of a batch. Places count from 1.

@@ -24,7 +24,7 @@ pub async fn send(
 ) -> Result<Published, PublishFailure> {
     let mut pause = Pause::new(patience);
     loop {
-        match outcome(begin(broker, message.clone()).await).await {
+        match attempt(broker, message, pause.left()).await {
             Ok(published) => return Ok(published),
             Err(error) if is_refusal(&error) => return Err(refused(message, error)),
             Err(error) => {
@@ -35,6 +35,13 @@ pub async fn send(
             return Err(PublishFailure::Unconfirmed { subject: message.subject.clone(), patience });
         }
     }
+}
+
+/// One attempt, which ends with the patience. What was under way then may have arrived all the same.
+async fn attempt(broker: &Broker, message: &Outgoing, left: Duration) -> Result<Published, PublishError> {
+    let sent = async { outcome(begin(broker, message.clone(), left).await).await };
+    let in_time = tokio::time::timeout(left, sent).await;
+    in_time.unwrap_or_else(|_| Err(PublishError::new(PublishErrorKind::TimedOut)))
 }
 
 /// The pauses between repetitions, which grow, up to a deadline.
@@ -75,9 +82,14 @@ impl Pause {
     }
 }
 
-/// Hands a message to the client, once there is a connection; the ack is the broker's word.
-pub(super) async fn begin(broker: &Broker, message: Outgoing) -> Result<PublishAckFuture, PublishError> {
-    if !broker.connected_within(REQUEST_TIMEOUT).await {
+/// Hands a message to the client, once there is a connection, which is waited for within the patience; the ack is the
+/// broker's word.
+pub(super) async fn begin(
+    broker: &Broker,
+    message: Outgoing,
+    patience: Duration,
+) -> Result<PublishAckFuture, PublishError> {
+    if !broker.connected_within(patience.min(REQUEST_TIMEOUT)).await {
         return Err(PublishError::new(PublishErrorKind::TimedOut));
     }
     let publish = PublishMessage::build().headers(message.headers).payload(message.payload);

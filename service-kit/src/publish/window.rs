@@ -95,7 +95,7 @@ async fn send_few(
     let messages = (0..count).map(&mut message).collect::<Result<Vec<_>, _>>()?;
     let mut begun = Vec::with_capacity(count);
     for message in messages {
-        begun.push(single::begin(broker, message).await);
+        begun.push(single::begin(broker, message, patience).await);
     }
     let mut confirmed = Vec::with_capacity(count);
     for (number, begun) in begun.into_iter().enumerate() {

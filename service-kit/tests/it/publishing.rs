@@ -14,7 +14,7 @@ use schemas::{Encoding, Event, RunId, TrialId};
 use service_kit::broker::Broker;
 use service_kit::config::BrokerTarget;
 use service_kit::history::{History, Kept};
-use service_kit::publish::{Publisher, Voice};
+use service_kit::publish::{Outgoing, PublishFailure, Publisher, Voice};
 use service_kit::topology;
 use testkit::{Fault, Nats, Proxy};
 
@@ -140,4 +140,28 @@ async fn what_is_published_without_a_connection_is_not_sent_behind_the_publisher
     broker.client.flush().await.unwrap();
     publisher.publish_all(&trials([1000]), &voice()).await.unwrap();
     assert_eq!(room.numbers().await, [1000]);
+}
+
+#[tokio::test]
+async fn a_short_patience_is_not_exceeded_by_waiting_for_the_connection_or_for_the_answer() {
+    const SHORT: Duration = Duration::from_millis(300);
+    let room = Room::open().await;
+    let proxy = Proxy::start(&room.nats.url()).await;
+    let broker = connect(&proxy.url()).await;
+    let message =
+        Outgoing { subject: "cerebros.test".to_owned(), headers: Default::default(), payload: "x".into() };
+    let send = async || {
+        let began = tokio::time::Instant::now();
+        let sent = service_kit::publish::send(&broker, &message, SHORT).await;
+        assert!(matches!(sent, Err(PublishFailure::Unconfirmed { patience: SHORT, .. })), "{sent:?}");
+        assert!(began.elapsed() < SHORT * 10, "it took {:?}", began.elapsed());
+    };
+    proxy.set(Fault::BlackHole);
+    send().await;
+    proxy.set(Fault::Cut);
+    testkit::wait_until("the client noticed that it is cut off", SOON, async || {
+        (!broker.is_connected()).then_some(())
+    })
+    .await;
+    send().await;
 }

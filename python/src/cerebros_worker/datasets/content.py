@@ -26,7 +26,7 @@ class Located:
     sha256: str
 
     @classmethod
-    def of(cls, told: Optional[Mapping[str, Any]]) -> "Optional[Located]":
+    def of(cls, told: Optional[Mapping[str, Any]]) -> Optional[Located]:
         """As the call has it; None when the data set is no file."""
         if not told:
             return None

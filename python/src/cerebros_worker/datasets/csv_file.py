@@ -1,7 +1,8 @@
 """CSV files: one header row, comma separated, numbers everywhere but in the target.
 
 The target is the column named `target` or `label`, else the last one. Numbers are collected
-in flat arrays, eight bytes each, so that a table costs about as much memory as its file.
+in flat arrays, eight bytes each, so that a table costs about as much memory as its file, and
+never more than the limit: the shortest numbers take two bytes in a file.
 """
 
 from __future__ import annotations
@@ -12,7 +13,12 @@ from array import array
 from typing import Any, List, Optional, Tuple
 
 from ..failures import InvalidRequest
+from . import labels
 from .table import Dataset, from_arrays, target_column
+
+# The limit of the other files.
+MAX_UNPACKED_BYTES = 1024 * 1024 * 1024
+_BYTES_PER_NUMBER = 8
 
 
 def read(path: str, name: str) -> Dataset:
@@ -21,7 +27,7 @@ def read(path: str, name: str) -> Dataset:
     import numpy
 
     features = numpy.frombuffer(values, dtype=numpy.float64).reshape(-1, width)
-    return from_arrays(name, features, _target_array(target))
+    return from_arrays(name, features, _target_array(target, name))
 
 
 def parse(path: str, name: str) -> Tuple[int, array[float], List[str]]:
@@ -39,6 +45,7 @@ def _parse_rows(rows: Any, name: str) -> Tuple[int, array[float], List[str]]:
     at = target_column(header)
     values: array[float] = array("d")
     target: List[str] = []
+    most = MAX_UNPACKED_BYTES // (_BYTES_PER_NUMBER * len(header))
     for row in rows:
         if not row:
             continue
@@ -48,6 +55,12 @@ def _parse_rows(rows: Any, name: str) -> Tuple[int, array[float], List[str]]:
         label = row[at].strip()
         if not label:
             raise InvalidRequest(f"{place}, column {header[at]!r}: the target is empty")
+        labels.check_length(len(label), f"{place}, column {header[at]!r}")
+        if len(target) == most:
+            raise InvalidRequest(
+                f"{place}: with more than {most} rows of {len(header)} columns it takes more than "
+                f"{MAX_UNPACKED_BYTES} bytes (1 GiB), which is the limit"
+            )
         target.append(label)
         del row[at]
         values.extend(_numbers(row, header[:at] + header[at + 1 :], place))
@@ -86,11 +99,11 @@ def _number(cell: str) -> Optional[float]:
     return number if math.isfinite(number) else None
 
 
-def _target_array(target: List[str]) -> Any:
+def _target_array(target: List[str], name: str) -> Any:
     """Numbers if every cell is one, else text."""
     import numpy
 
     try:
         return numpy.array([float(cell) for cell in target])
     except ValueError:
-        return numpy.array(target)
+        return labels.as_array(target, name)

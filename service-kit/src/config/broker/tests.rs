@@ -65,6 +65,8 @@ fn a_url_that_is_none_is_refused_without_being_quoted() {
         "nats://me:s3cret@",
         "nats://a:notaport",
         "token@a:1",
+        "nats://a:1?token=s3cret",
+        "nats://a:1/?token=s3cret",
     ] {
         let error = given(url).choose(NatsContext::default(), None).unwrap_err();
         assert_eq!((error.code, error.exit), ("nats-url-invalid", Exit::Usage), "{url}");

@@ -32,6 +32,10 @@ fn split_one(given: &str) -> Result<(String, Credentials), CliError> {
     }
     let (authority, path) = rest.find('/').map_or((rest, ""), |slash| rest.split_at(slash));
     let (login, host) = authority.rsplit_once('@').unwrap_or(("", authority));
+    // The client would ignore it, and whoever shows the URL would show it.
+    if [host, path].iter().any(|part| part.contains(['?', '#'])) {
+        return Err(invalid("nothing may follow a question mark in it"));
+    }
     let url = format!("{scheme}://{host}{path}");
     url.parse::<ServerAddr>()
         .ok()
