@@ -12,7 +12,6 @@ use search::{Pruning, Search};
 use service_kit::clock;
 use service_kit::error::CliError;
 use service_kit::exit::Exit;
-use service_kit::metrics::Metrics;
 use service_kit::output;
 use service_kit::registry::RunRecord;
 use service_kit::registry::record::claim;
@@ -21,7 +20,8 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
-use super::{Outcome, RunArgs, outcome_of, refused};
+use super::pages::Pages;
+use super::{Lines, Outcome, RunArgs, hold, outcome_of, refused};
 use crate::account::Account;
 use crate::announce::Announcer;
 use crate::artifacts::Artifacts;
@@ -50,8 +50,14 @@ use crate::vitals::Vitals;
 const UNHEARD_EVENTS: usize = 64;
 
 /// Carries out the search of this plan and tells what came of it.
-pub(super) async fn run(args: &RunArgs, mut plan: RunPlan, shutdown: &Shutdown) -> Result<Outcome, CliError> {
+pub(super) async fn run(
+    args: &RunArgs,
+    mut plan: RunPlan,
+    shutdown: &Shutdown,
+    lines: &mut Lines,
+) -> Result<Outcome, CliError> {
     let serve = &args.serve;
+    let _hold = hold(shutdown);
     if let Some(gate) = serve.gates.gates()?.closed() {
         let failure = Failure::new(FailureClass::Dependency, Stage::Execute, gate.to_string());
         return Ok(outcome_of(&plan).failed(failure));
@@ -59,6 +65,7 @@ pub(super) async fn run(args: &RunArgs, mut plan: RunPlan, shutdown: &Shutdown) 
     if plan.search().is_none() {
         return Err(brings_its_own());
     }
+    let pages = Pages::open(serve, shutdown).await?;
     let means = Means::of(serve, process_id("job").into())?;
     let root = serve.workdir().join(&*means.id);
     let files = std::path::absolute(serve.broker.data_dir.join("artifacts"));
@@ -74,12 +81,13 @@ pub(super) async fn run(args: &RunArgs, mut plan: RunPlan, shutdown: &Shutdown) 
         })?;
     let (sender, events) = mpsc::channel(UNHEARD_EVENTS);
     let results = serve.broker.data_dir.join(RESULTS);
-    let gauges = Gauges::new(&Metrics::new());
+    let gauges = Gauges::new(&pages.metrics);
     let cache = ResultCache::open(&serve.cache, &results, means.slots.settings(), &gauges).await;
     let slots = means.slots.clone();
+    let _kept = pages.keep(&gauges, &slots, None);
     let kept = (artifacts, cache);
     let search = SearchHere::new(args, Arc::new(plan), means, kept, gauges.invocations.clone(), sender);
-    let listening = listen(outcome_of(&search.plan), search.plan.request.budget.max_trials, events);
+    let listening = listen(outcome_of(&search.plan), search.plan.request.budget.max_trials, events, lines);
     let (outcome, ()) = tokio::join!(listening, search.run(shutdown));
     slots.close().await;
     Ok(outcome)
@@ -92,13 +100,22 @@ fn brings_its_own() -> CliError {
         .help("leave out --offline, or give a trainer instead of an entrypoint")
 }
 
-/// Gathers what is told until nobody speaks any more; a person is shown each trial.
-async fn listen(mut outcome: Outcome, max_trials: u32, mut events: mpsc::Receiver<Event>) -> Outcome {
+/// Gathers what is told until nobody speaks any more, or whoever reads the lines has left; a person is shown each trial.
+async fn listen(
+    mut outcome: Outcome,
+    max_trials: u32,
+    mut events: mpsc::Receiver<Event>,
+    lines: &mut Lines,
+) -> Outcome {
     let is_watched = std::io::stderr().is_terminal();
     while let Some(event) = events.recv().await {
         outcome.take(&event);
-        if let (true, Event::TrialReported(trial)) = (is_watched, &event) {
+        let Event::TrialReported(trial) = &event else { continue };
+        if is_watched {
             output::note(outcome.progress(trial, max_trials));
+        }
+        if !lines.show(trial) {
+            break;
         }
     }
     outcome

@@ -16,6 +16,7 @@ mod lost;
 mod metrics;
 mod oneshot;
 mod opaque;
+mod pods;
 mod python;
 mod races;
 mod refusals;
