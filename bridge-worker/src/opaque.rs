@@ -37,6 +37,7 @@ use known::Known;
 use topic::SearchCall;
 
 pub use checks::{Told, check};
+pub(crate) use trials::check_trial;
 
 /// One attempt at an opaque run.
 pub(crate) struct OpaqueRun {
