@@ -29,3 +29,4 @@ mod surroundings;
 mod takeover;
 mod tries;
 mod validate;
+mod waits;
