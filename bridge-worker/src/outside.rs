@@ -7,46 +7,10 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::control::Signals;
-use crate::supervisor::Input;
+use crate::supervisor::News;
 
 /// How long what is under way may go on after the worker was asked to drain.
 pub(crate) const DRAIN_GRACE: Duration = Duration::from_secs(20);
-
-/// What comes to a run from outside.
-#[derive(Debug, Clone, PartialEq)]
-pub(crate) enum News {
-    /// Somebody asked for the end.
-    Cancel {
-        /// Why.
-        reason: Option<String>,
-    },
-    /// The worker takes no more work; what is under way may finish.
-    Drain,
-    /// The worker ends now.
-    Interrupt,
-    /// The time of the run is up.
-    OutOfTime,
-    /// Somebody changed how many trials may be under way at once.
-    Scale {
-        /// How many.
-        parallelism: u32,
-    },
-    /// Another attempt owns the run.
-    Stale,
-}
-
-impl From<News> for Input {
-    fn from(news: News) -> Self {
-        match news {
-            News::Cancel { reason } => Self::Cancel { reason },
-            News::Drain => Self::Drain,
-            News::Interrupt => Self::Interrupt,
-            News::OutOfTime => Self::OutOfTime,
-            News::Scale { parallelism } => Self::Scale { parallelism },
-            News::Stale => Self::Stale,
-        }
-    }
-}
 
 /// Listens for what comes to one run.
 pub(crate) struct Outside<'a> {

@@ -42,7 +42,7 @@ use crate::retry::RetryPolicy;
 use crate::run::{panicked, told};
 use crate::serve::RESULTS;
 use crate::slots::Place;
-use crate::supervisor::{Command, Ending, Input, Limits, Stop, Supervisor};
+use crate::supervisor::{Command, Ending, Input, Limits, News, Stop, Supervisor};
 use crate::trial::Trial;
 use crate::vitals::Vitals;
 
@@ -248,11 +248,11 @@ impl SearchHere {
                 // Nobody goes on with it later: what is under way is not worth waiting for.
                 () = shutdown.drain(), if !is_interrupted => {
                     is_interrupted = true;
-                    Input::Interrupt
+                    Input::Outside(News::Interrupt)
                 }
                 () = until(deadline), if !is_out_of_time => {
                     is_out_of_time = true;
-                    Input::OutOfTime
+                    Input::Outside(News::OutOfTime)
                 }
             };
             commands = self.supervisor.handle(input);

@@ -96,7 +96,7 @@ impl Training {
             reporter.tell(self.progress());
             let input = tokio::select! {
                 Some(ended) = trials.join_next() => ended.unwrap_or_else(|error| panicked(&error)),
-                news = outside.next() => news.into(),
+                news = outside.next() => Input::Outside(news),
             };
             if let Input::HandBack { reason } = &input {
                 attempt.hand_back(reason);
