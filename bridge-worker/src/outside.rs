@@ -19,6 +19,8 @@ pub(crate) struct Outside<'a> {
     silenced: CancellationToken,
     shutdown: &'a Shutdown,
     deadline: Option<Instant>,
+    /// How long what is under way may go on after the drain.
+    grace: Duration,
     drain_ends: Option<Instant>,
     /// What has happened stays so: each of these is heard once.
     is_out_of_time: bool,
@@ -41,12 +43,20 @@ impl<'a> Outside<'a> {
             silenced,
             shutdown,
             deadline,
+            grace: DRAIN_GRACE,
             drain_ends: None,
             is_out_of_time: false,
             is_cancelled: false,
             is_interrupted: false,
             is_stale: false,
         }
+    }
+
+    /// A run that nobody else knows of, and nobody goes on with later: a drain ends it, because what is under way is not
+    /// worth waiting for.
+    pub(crate) fn of_a_run_here(shutdown: &'a Shutdown, deadline: Option<Instant>) -> Self {
+        let outside = Self::new(&Signals::silent(), CancellationToken::new(), shutdown, deadline);
+        Self { grace: Duration::ZERO, ..outside }
     }
 
     /// The next that happens. Cancel safe.
@@ -66,7 +76,7 @@ impl<'a> Outside<'a> {
                 News::Interrupt
             }
             () = self.shutdown.drain(), if self.drain_ends.is_none() => {
-                self.drain_ends = Some(Instant::now() + DRAIN_GRACE);
+                self.drain_ends = Some(Instant::now() + self.grace);
                 News::Drain
             }
             () = until(self.drain_ends), if !self.is_interrupted => {
@@ -81,7 +91,7 @@ impl<'a> Outside<'a> {
     }
 }
 
-pub(crate) async fn until(moment: Option<Instant>) {
+async fn until(moment: Option<Instant>) {
     match moment {
         Some(moment) => tokio::time::sleep_until(moment).await,
         None => std::future::pending().await,
