@@ -45,6 +45,12 @@ pub struct Signals {
 }
 
 impl Signals {
+    /// Of a run nobody else knows of: they never come.
+    pub fn silent() -> Self {
+        let (cancel, scale) = (watch::channel(None).1, watch::channel(None).1);
+        Self { cancel, scale }
+    }
+
     /// Resolves with each change of how many trials may be under way at once. Cancel safe.
     pub async fn scaled(&mut self) -> u32 {
         loop {

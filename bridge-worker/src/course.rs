@@ -20,13 +20,14 @@ use crate::datasets::{Located, NotLocated};
 use crate::ending;
 use crate::fault::Fault;
 use crate::halt::{Halt, OUTAGE_PAUSE, again, completed, failed, refused, shutting_down};
-use crate::outside::{News, Outside};
+use crate::outside::Outside;
 use crate::owner;
 use crate::plan::{RunPlan, plan};
 use crate::request::{Settlement, of_failure};
 use crate::resume::{Checkpoint, Reading};
 use crate::run::Run;
 use crate::steps::{Done, Step, Undo, Why};
+use crate::supervisor::News;
 use crate::vitals::Vitals;
 use crate::worker::Worker;
 

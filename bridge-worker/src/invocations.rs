@@ -1,9 +1,13 @@
-//! Counts the calls of children: each that begins, and how and after how long each ends.
+//! Counts the calls of children, for a trial or for a whole search: each that begins, and how and after how long each
+//! ends.
 
+use std::fmt::Display;
 use std::time::Duration;
 
-use schemas::{Failure, FailureClass, TrialId};
+use schemas::{Failure, FailureClass, Stage};
 use service_kit::metrics::{CounterBy, Metrics, SecondsBy};
+
+use crate::conversation::Outcome;
 
 /// The numbers of a worker's calls.
 #[derive(Debug, Clone)]
@@ -29,22 +33,40 @@ impl Invocations {
         }
     }
 
-    /// The try numbered `attempt`, from 1 on, of a trial begins.
-    pub fn begin(&self, trial: &TrialId, attempt: u32) {
-        tracing::debug!(%trial, attempt, "invocation started");
+    /// The try numbered `attempt`, from 1 on, of a trial or a search begins.
+    pub fn begin(&self, of: &impl Display, attempt: u32) {
+        tracing::debug!(%of, attempt, "invocation started");
         self.begun.inc(ordinal(attempt));
     }
 
+    /// It has ended.
+    pub(crate) fn end(&self, of: &impl Display, attempt: u32, outcome: &Outcome, took: Duration) {
+        match outcome {
+            Outcome::Over { result, .. } => match &**result {
+                Ok(result) => match &result.failure {
+                    Some(told) => {
+                        let failure = Failure::new(told.class(), Stage::Execute, told.message.as_str());
+                        self.except(of, attempt, &failure, took);
+                    }
+                    None => self.stop(of, result.status.as_str(), took),
+                },
+                Err(failure) => self.except(of, attempt, failure, took),
+            },
+            Outcome::NoChild(failure) => self.except(of, attempt, failure, took),
+            Outcome::Dropped | Outcome::Unsaid(_) => self.stop(of, "interrupted", took),
+        }
+    }
+
     /// It has ended with a status other than failed, or was interrupted.
-    pub fn stop(&self, trial: &TrialId, end: &'static str, took: Duration) {
-        tracing::debug!(%trial, end, ?took, "invocation stopped");
+    pub fn stop(&self, of: &impl Display, end: &'static str, took: Duration) {
+        tracing::debug!(%of, end, ?took, "invocation stopped");
         self.ended.observe(end, took);
     }
 
     /// It has failed.
-    pub fn except(&self, trial: &TrialId, attempt: u32, failure: &Failure, took: Duration) {
+    pub fn except(&self, of: &impl Display, attempt: u32, failure: &Failure, took: Duration) {
         let class: FailureClass = failure.class;
-        tracing::info!(%trial, attempt, %class, ?took, "invocation failed: {}", failure.message);
+        tracing::info!(%of, attempt, %class, ?took, "invocation failed: {}", failure.message);
         self.ended.observe(class.as_str(), took);
     }
 }
@@ -61,7 +83,7 @@ fn ordinal(attempt: u32) -> &'static str {
 
 #[cfg(test)]
 mod tests {
-    use schemas::{RunId, Stage};
+    use schemas::{RunId, TrialId};
 
     use super::*;
 

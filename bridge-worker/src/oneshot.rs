@@ -7,10 +7,18 @@
 //! Without one ([`offline`]) the same supervisor, the same trials and the same children work into this process's memory.
 //!
 //! Invariants: a spec that can never run exits with 5 before anything is published or started; standard output holds the
-//! result and nothing else; a signal stops the search cleanly and leaves no child.
+//! result and nothing else, in NDJSON each trial before it as soon as it is durable; a signal stops the search cleanly and
+//! leaves no child, whether or not its broker answers.
+//!
+//! Whoever reads the lines and leaves ends a search without a broker, which nobody else sees; a run of the broker's goes
+//! on to its end.
 
+mod identity;
+mod lines;
 mod offline;
 mod outcome;
+mod pages;
+mod stream;
 mod with_broker;
 
 use std::io::IsTerminal as _;
@@ -20,10 +28,11 @@ use schemas::{Failure, RunId};
 use service_kit::error::CliError;
 use service_kit::exit::Exit;
 use service_kit::output::{self, Format, OutputArgs, Printer};
-use service_kit::shutdown::Shutdown;
+use service_kit::shutdown::{Hold, Shutdown};
 
 use crate::cli::ServeArgs;
 use crate::plan::{Allowed, RunPlan, plan};
+use lines::Lines;
 use outcome::Outcome;
 
 /// Flags of `run`.
@@ -80,15 +89,15 @@ pub(crate) async fn run(args: RunArgs, shutdown: Shutdown) -> Result<Exit, CliEr
     let run_id = args.run_id.clone().or_else(|| request.run_id.clone()).unwrap_or_else(fresh_run_id);
     request.run_id = Some(run_id.clone());
     let plan = plan(&run_id, &request, &args.allowed()).map_err(|failure| refused(&failure))?;
-    let hold = shutdown.hold("the children to stop");
+    let mut lines = Lines::new(args.printer());
     let outcome = if args.offline {
-        offline::run(&args, plan, &shutdown).await?
+        offline::run(&args, plan, &shutdown, &mut lines).await?
     } else {
-        with_broker::run(&args, &plan, &shutdown).await?
+        with_broker::run(&args, &plan, &shutdown, &mut lines).await?
     };
     let exit = outcome.exit();
+    lines.end()?;
     outcome.print(args.printer())?;
-    drop(hold);
     // What a signal has ended says which; without one, something the search needs was not there.
     if exit != Exit::Interrupted {
         return Ok(exit);
@@ -105,6 +114,11 @@ fn refused(failure: &Failure) -> CliError {
     CliError::new("spec-refused", Exit::InvalidInput, "the spec can never run here; nothing was started")
         .because(&failure.message)
         .help("correct the spec; `bridge-worker run --help` names the flags that allow more")
+}
+
+/// Keeps the program from ending before what it has started has ended.
+fn hold(shutdown: &Shutdown) -> Hold {
+    shutdown.hold("the children to stop")
 }
 
 /// What an unfinished outcome of this plan begins with.

@@ -7,6 +7,7 @@ mod arguments;
 mod checks;
 mod conduct;
 mod files;
+mod known;
 mod sayable;
 mod topic;
 mod trials;
@@ -14,10 +15,11 @@ mod trials;
 use std::sync::Mutex;
 use std::time::Duration;
 
-use schemas::event::{ArtifactRef, RunException, TrialReported};
+use schemas::event::{ArtifactRef, RunException, TrialStatus};
 use schemas::{Failure, TrialId};
 use service_kit::shutdown::Shutdown;
 use tokio::sync::watch;
+use tokio::time::Instant;
 
 use crate::account::Account;
 use crate::announce::Unsaid;
@@ -31,16 +33,18 @@ use crate::supervisor::{Ending, Stop};
 use crate::workdir::Workdir;
 
 use conduct::{Conduct, Returned};
+use known::Known;
 use topic::SearchCall;
 
 pub use checks::{Told, check};
+pub(crate) use trials::check_trial;
 
 /// One attempt at an opaque run.
 pub(crate) struct OpaqueRun {
     entry: String,
     conduct: Mutex<Conduct>,
     /// Trials of earlier attempts and calls, which the next call is told of.
-    known: Mutex<Vec<TrialReported>>,
+    known: Mutex<Known>,
     pub(crate) resumed: u32,
     /// Calls, this attempt's and those of earlier ones, that were to be made again.
     tries: u32,
@@ -56,9 +60,10 @@ impl OpaqueRun {
     /// The run where earlier attempts have left it.
     pub(crate) fn new(attempt: &Attempt, entry: &str, checkpoint: &Checkpoint) -> Self {
         let mut conduct = Conduct::new(&attempt.plan);
-        let known: Vec<TrialReported> = checkpoint.trials.iter().map(|(_, trial)| trial.clone()).collect();
-        for trial in &known {
+        let mut known = Known::new(attempt.plan.direction, &attempt.plan.request.objective);
+        for (_, trial) in &checkpoint.trials {
             conduct.resume(trial);
+            known.push(trial.clone());
         }
         Self {
             entry: entry.to_owned(),
@@ -185,6 +190,8 @@ impl OpaqueRun {
             lease = attempt.place.acquire() => lease,
         };
         self.conduct().begin();
+        let began = Instant::now();
+        attempt.worker.gauges.invocations.begin(&attempt.plan.run_id, self.tries + 1);
         let conversation = Conversation {
             invoker: &attempt.worker.invoker,
             vitals: &attempt.vitals,
@@ -198,7 +205,25 @@ impl OpaqueRun {
         };
         let mut topic = SearchCall::new(attempt, self, workdir.path(), &told);
         let outcome = conversation.hold(&mut topic, lease, &mut listening).await;
+        self.note_end(attempt, &outcome, began.elapsed());
         (outcome, Some(workdir))
+    }
+
+    /// Counts a call; one that came back with something else than was agreed has failed.
+    fn note_end(&self, attempt: &Attempt, outcome: &Outcome, took: Duration) {
+        let (run, tried) = (&attempt.plan.run_id, self.tries + 1);
+        let invocations = &attempt.worker.gauges.invocations;
+        let unfit = match outcome {
+            Outcome::Over { result, .. } => (**result).as_ref().ok().and_then(|result| {
+                let is_well = result.status == TrialStatus::Succeeded && result.failure.is_none();
+                is_well.then(|| check(result, self.conduct().counts().0).err()).flatten()
+            }),
+            Outcome::Dropped | Outcome::NoChild(_) | Outcome::Unsaid(_) => None,
+        };
+        match unfit {
+            Some(failure) => invocations.except(run, tried, &failure, took),
+            None => invocations.end(run, tried, outcome, took),
+        }
     }
 
     /// Holds what came back against what was agreed, and keeps the files it names.
@@ -268,7 +293,7 @@ impl OpaqueRun {
         Progress { completed, failed, best: conduct.best().map(|best| (best.number, best.objective)) }
     }
 
-    fn known(&self) -> std::sync::MutexGuard<'_, Vec<TrialReported>> {
+    fn known(&self) -> std::sync::MutexGuard<'_, Known> {
         self.known.lock().expect("nobody panics while holding the trials")
     }
 

@@ -7,46 +7,10 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::control::Signals;
-use crate::supervisor::Input;
+use crate::supervisor::News;
 
 /// How long what is under way may go on after the worker was asked to drain.
 pub(crate) const DRAIN_GRACE: Duration = Duration::from_secs(20);
-
-/// What comes to a run from outside.
-#[derive(Debug, Clone, PartialEq)]
-pub(crate) enum News {
-    /// Somebody asked for the end.
-    Cancel {
-        /// Why.
-        reason: Option<String>,
-    },
-    /// The worker takes no more work; what is under way may finish.
-    Drain,
-    /// The worker ends now.
-    Interrupt,
-    /// The time of the run is up.
-    OutOfTime,
-    /// Somebody changed how many trials may be under way at once.
-    Scale {
-        /// How many.
-        parallelism: u32,
-    },
-    /// Another attempt owns the run.
-    Stale,
-}
-
-impl From<News> for Input {
-    fn from(news: News) -> Self {
-        match news {
-            News::Cancel { reason } => Self::Cancel { reason },
-            News::Drain => Self::Drain,
-            News::Interrupt => Self::Interrupt,
-            News::OutOfTime => Self::OutOfTime,
-            News::Scale { parallelism } => Self::Scale { parallelism },
-            News::Stale => Self::Stale,
-        }
-    }
-}
 
 /// Listens for what comes to one run.
 pub(crate) struct Outside<'a> {
@@ -55,6 +19,8 @@ pub(crate) struct Outside<'a> {
     silenced: CancellationToken,
     shutdown: &'a Shutdown,
     deadline: Option<Instant>,
+    /// How long what is under way may go on after the drain.
+    grace: Duration,
     drain_ends: Option<Instant>,
     /// What has happened stays so: each of these is heard once.
     is_out_of_time: bool,
@@ -77,12 +43,20 @@ impl<'a> Outside<'a> {
             silenced,
             shutdown,
             deadline,
+            grace: DRAIN_GRACE,
             drain_ends: None,
             is_out_of_time: false,
             is_cancelled: false,
             is_interrupted: false,
             is_stale: false,
         }
+    }
+
+    /// A run that nobody else knows of, and nobody goes on with later: a drain ends it, because what is under way is not
+    /// worth waiting for.
+    pub(crate) fn of_a_run_here(shutdown: &'a Shutdown, deadline: Option<Instant>) -> Self {
+        let outside = Self::new(&Signals::silent(), CancellationToken::new(), shutdown, deadline);
+        Self { grace: Duration::ZERO, ..outside }
     }
 
     /// The next that happens. Cancel safe.
@@ -102,7 +76,7 @@ impl<'a> Outside<'a> {
                 News::Interrupt
             }
             () = self.shutdown.drain(), if self.drain_ends.is_none() => {
-                self.drain_ends = Some(Instant::now() + DRAIN_GRACE);
+                self.drain_ends = Some(Instant::now() + self.grace);
                 News::Drain
             }
             () = until(self.drain_ends), if !self.is_interrupted => {
@@ -117,7 +91,7 @@ impl<'a> Outside<'a> {
     }
 }
 
-pub(crate) async fn until(moment: Option<Instant>) {
+async fn until(moment: Option<Instant>) {
     match moment {
         Some(moment) => tokio::time::sleep_until(moment).await,
         None => std::future::pending().await,

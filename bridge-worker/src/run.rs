@@ -29,9 +29,7 @@ use crate::vitals::Vitals;
 use crate::worker::Worker;
 
 use progress::Clock;
-pub(crate) use progress::told;
-use training::Training;
-pub(crate) use training::panicked;
+pub(crate) use training::{Training, Workshop};
 
 pub(crate) use progress::{Progress, Reporter};
 
@@ -75,6 +73,26 @@ impl Attempt {
     pub(crate) fn hand_back(&self, reason: &str) {
         tracing::error!(run = %self.plan.run_id, reason, "no trial can be begun here; the run is given back");
         self.worker.fitness.doubt();
+    }
+
+    /// What trials of ours are carried out with.
+    fn workshop(&self) -> Workshop {
+        let worker = &self.worker;
+        Workshop {
+            plan: self.plan.clone(),
+            attempt: self.record.attempt,
+            worker_id: worker.id.clone(),
+            announcer: self.announcer.clone(),
+            invoker: worker.invoker.clone(),
+            remarks: self.remarks.clone(),
+            place: self.place.clone(),
+            artifacts: worker.artifacts.clone(),
+            cache: worker.cache.clone(),
+            workdirs: worker.workdirs.clone(),
+            vitals: self.vitals.clone(),
+            retries: worker.retries,
+            invocations: worker.gauges.invocations.clone(),
+        }
     }
 
     /// Where the run stands, as far as that does not depend on who searches.
@@ -125,7 +143,10 @@ impl Run {
             vitals,
         };
         let searcher = match &attempt.plan.work {
-            Work::Search(search) => Searcher::We(Box::new(Training::new(&attempt, search, checkpoint))),
+            Work::Search(search) => {
+                let parallelism = attempt.record.parallelism;
+                Searcher::We(Box::new(Training::new(attempt.workshop(), search, parallelism, checkpoint)))
+            }
             Work::Opaque(entry) => Searcher::TheUser(Box::new(OpaqueRun::new(&attempt, entry, checkpoint))),
         };
         Self { attempt, searcher, is_opened: checkpoint.is_opened }
@@ -204,7 +225,11 @@ impl Run {
             Clock { vitals: attempt.vitals.clone(), began: attempt.began, spent: attempt.spent },
         );
         let ending = match &mut self.searcher {
-            Searcher::We(training) => training.train(attempt, shutdown, &reporter).await,
+            Searcher::We(training) => {
+                let tell = |progress| reporter.tell(progress);
+                let hand_back = |reason: &str| attempt.hand_back(reason);
+                training.train(&mut attempt.outside(shutdown), &tell, &hand_back).await
+            }
             Searcher::TheUser(opaque) => opaque.search(attempt, shutdown, &reporter).await,
         };
         reporter.finish().await;
@@ -214,7 +239,7 @@ impl Run {
     /// Where the run stands.
     pub(crate) fn account(&self) -> Account {
         match &self.searcher {
-            Searcher::We(training) => training.account(&self.attempt),
+            Searcher::We(training) => training.account(self.attempt.account()),
             Searcher::TheUser(opaque) => opaque.account(&self.attempt),
         }
     }

@@ -5,6 +5,7 @@
 //! gone, however that happened, it kills the group. It also keeps the number of the group taken until we have killed
 //! it, so that no stranger is ever hit.
 
+mod own;
 mod ping;
 mod question;
 mod reply;

@@ -31,6 +31,7 @@ use crate::means::{Means, unwritable};
 use crate::outside::DRAIN_GRACE;
 use crate::plan::Allowed;
 use crate::retry::RetryPolicy;
+use crate::slots::Slots;
 use crate::worker::Worker;
 
 /// How long a service waits for its broker at the start.
@@ -51,7 +52,7 @@ const LAST_WORDS: Duration = Duration::from_secs(5);
 /// Directory of the result cache, in the data directory. It may be removed at any time.
 pub(crate) const RESULTS: &str = "results";
 /// Port of the health endpoint.
-const HEALTH_PORT: u16 = 8000;
+pub(crate) const HEALTH_PORT: u16 = 8000;
 
 /// Serves until told to stop.
 ///
@@ -139,7 +140,7 @@ pub(crate) async fn assemble(
     })
 }
 
-async fn watch_broker(broker: Broker, broker_up: ComponentHandle) {
+pub(crate) async fn watch_broker(broker: Broker, broker_up: ComponentHandle) {
     let mut tick = tokio::time::interval(Duration::from_millis(500));
     loop {
         tick.tick().await;
@@ -156,7 +157,7 @@ async fn take_requests(worker: &Arc<Worker>, shutdown: &Shutdown) {
     let mut full_since = None;
     loop {
         while runs.try_join_next().is_some() {}
-        note_load(worker, runs.len());
+        note_load(&worker.gauges, &worker.slots, runs.len());
         let is_free = runs.len() < limit && worker.slots.free() > 0;
         let since = *full_since.get_or_insert_with(Instant::now);
         let may_share = since.elapsed() > SHARE_AFTER && runs.len() < SHARED_RUNS.max(limit);
@@ -184,14 +185,16 @@ async fn take_requests(worker: &Arc<Worker>, shutdown: &Shutdown) {
     drop(hold);
 }
 
-fn note_load(worker: &Worker, runs: usize) {
+pub(crate) fn note_load(gauges: &Gauges, slots: &Slots, runs: usize) {
     let count = |number: usize| i64::try_from(number).unwrap_or(i64::MAX);
-    worker.gauges.runs.set(count(runs));
-    worker.gauges.busy_slots.set(count(worker.slots.count() - worker.slots.free()));
+    gauges.runs.set(count(runs));
+    gauges.busy_slots.set(count(slots.count() - slots.free()));
 }
 
-/// Ends the waiting for a broker that does not answer, so that whoever stopped the worker need not kill it.
-async fn have_the_last_word(last_word: CancellationToken, shutdown: Shutdown) {
+/// From the drain on, ends the waiting for a broker that does not answer, so that whoever stopped the worker need not
+/// kill it.
+pub(crate) async fn have_the_last_word(last_word: CancellationToken, shutdown: Shutdown) {
+    shutdown.drain().await;
     tokio::select! {
         () = shutdown.now() => {}
         () = tokio::time::sleep(DRAIN_GRACE) => {}

@@ -10,6 +10,29 @@ use schemas::event::TrialStatus;
 use schemas::{Failure, FailureClass, Stage};
 use search::{Best, Evaluation, Generation, Proposal, Search};
 
+/// What comes to a run from outside, whoever searches.
+#[derive(Debug, Clone, PartialEq)]
+pub enum News {
+    /// Somebody asked for the end.
+    Cancel {
+        /// Why.
+        reason: Option<String>,
+    },
+    /// The worker takes no more work; what is under way may finish.
+    Drain,
+    /// The worker ends now.
+    Interrupt,
+    /// The time of the run is up.
+    OutOfTime,
+    /// Somebody changed how many trials may be under way at once. The search has a limit of its own.
+    Scale {
+        /// How many; at least 1.
+        parallelism: u32,
+    },
+    /// Another attempt owns the run.
+    Stale,
+}
+
 /// What happened.
 #[derive(Debug, Clone)]
 pub enum Input {
@@ -27,24 +50,8 @@ pub enum Input {
         /// Its number.
         number: u64,
     },
-    /// Somebody asked for the end.
-    Cancel {
-        /// Why.
-        reason: Option<String>,
-    },
-    /// The worker takes no more work; trials under way may finish.
-    Drain,
-    /// The worker ends now.
-    Interrupt,
-    /// The time of the run is up.
-    OutOfTime,
-    /// Somebody changed how many trials may be under way at once. The search has a limit of its own.
-    Scale {
-        /// How many; at least 1.
-        parallelism: u32,
-    },
-    /// Another attempt owns the run.
-    Stale,
+    /// Something came from outside.
+    Outside(News),
     /// A trial ended because the run cannot go on, for a reason that lies outside the search.
     Abort(Failure),
     /// A trial could not be begun, for a reason that lies in this worker: another may go on.
@@ -168,17 +175,33 @@ impl Supervisor {
                 self.learn(number, evaluation, failure);
             }
             Input::Dropped { .. } => self.under_way = self.under_way.saturating_sub(1),
-            Input::Cancel { reason } => {
-                self.stop(Ending::Cancelled { reason }, Stop::Cancelled, &mut commands)
+            Input::Outside(news) => self.hear(news, &mut commands),
+            Input::Abort(failure) => {
+                self.under_way = self.under_way.saturating_sub(1);
+                let ending = Ending::Failed { failure: Box::new(failure), budget: None };
+                self.stop(ending, Stop::Cancelled, &mut commands)
             }
-            Input::Drain => {
+            Input::HandBack { reason } => {
+                self.under_way = self.under_way.saturating_sub(1);
+                self.stop(Ending::HandedBack { reason }, Stop::Dropped, &mut commands);
+            }
+        }
+        self.check_failures(&mut commands);
+        self.advance(&mut commands);
+        commands
+    }
+
+    fn hear(&mut self, news: News, commands: &mut Vec<Command>) {
+        match news {
+            News::Cancel { reason } => self.stop(Ending::Cancelled { reason }, Stop::Cancelled, commands),
+            News::Drain => {
                 if self.phase == Phase::Searching {
                     self.phase = Phase::Draining;
                 }
             }
-            Input::Interrupt => self.stop(Ending::Interrupted, Stop::Dropped, &mut commands),
-            Input::Stale => self.stop(Ending::Stale, Stop::Dropped, &mut commands),
-            Input::OutOfTime => {
+            News::Interrupt => self.stop(Ending::Interrupted, Stop::Dropped, commands),
+            News::Stale => self.stop(Ending::Stale, Stop::Dropped, commands),
+            News::OutOfTime => {
                 let ending = match self.search.best() {
                     Some(_) => Ending::Completed { status: "max_seconds" },
                     None => Ending::Failed {
@@ -190,22 +213,10 @@ impl Supervisor {
                         budget: Some("max_seconds"),
                     },
                 };
-                self.stop(ending, Stop::Cancelled, &mut commands);
+                self.stop(ending, Stop::Cancelled, commands);
             }
-            Input::Abort(failure) => {
-                self.under_way = self.under_way.saturating_sub(1);
-                let ending = Ending::Failed { failure: Box::new(failure), budget: None };
-                self.stop(ending, Stop::Cancelled, &mut commands)
-            }
-            Input::HandBack { reason } => {
-                self.under_way = self.under_way.saturating_sub(1);
-                self.stop(Ending::HandedBack { reason }, Stop::Dropped, &mut commands);
-            }
-            Input::Scale { parallelism } => self.limits.parallelism = Some(parallelism.max(1)),
+            News::Scale { parallelism } => self.limits.parallelism = Some(parallelism.max(1)),
         }
-        self.check_failures(&mut commands);
-        self.advance(&mut commands);
-        commands
     }
 
     /// The first commands of a run.

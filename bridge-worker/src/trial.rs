@@ -20,7 +20,7 @@ use crate::announce::{Announcer, Unsaid};
 use crate::artifacts::{Announced, Artifacts};
 use crate::best::BestSoFar;
 use crate::cache::ResultCache;
-use crate::child::protocol::{CallResult, ChildFailure};
+use crate::child::protocol::CallResult;
 use crate::conversation::{Conversation, Outcome, stopped};
 use crate::invocations::Invocations;
 use crate::invoker::Invoker;
@@ -163,27 +163,10 @@ impl Trial {
             other @ (Outcome::Dropped | Outcome::NoChild(_) | Outcome::Unsaid(_)) => other,
         };
         let told = topic.told;
-        self.note_end(id, &outcome, began.elapsed());
+        self.invocations.end(id, self.tried(id) + 1, &outcome, began.elapsed());
         // Whoever got the slot begins first: its child would wait while this trial's event is written.
         tokio::task::yield_now().await;
         (outcome, told)
-    }
-
-    fn note_end(&self, id: &TrialId, outcome: &Outcome, took: Duration) {
-        let attempt = self.tried(id) + 1;
-        let told =
-            |failure: &ChildFailure| Failure::new(failure.class(), Stage::Execute, failure.message.as_str());
-        match outcome {
-            Outcome::Over { result, .. } => match &**result {
-                Ok(result) => match &result.failure {
-                    Some(failure) => self.invocations.except(id, attempt, &told(failure), took),
-                    None => self.invocations.stop(id, result.status.as_str(), took),
-                },
-                Err(failure) => self.invocations.except(id, attempt, failure, took),
-            },
-            Outcome::NoChild(failure) => self.invocations.except(id, attempt, failure, took),
-            Outcome::Dropped | Outcome::Unsaid(_) => self.invocations.stop(id, "interrupted", took),
-        }
     }
 
     /// A failure the child itself told of and that may pass is a failure of the try.

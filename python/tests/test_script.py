@@ -76,12 +76,13 @@ class Script(unittest.TestCase):
 
     def test_a_search_lists_its_trials_in_its_answer(self) -> None:
         answer = self.run_nas("opaque_runs:runs_a_search")
-        self.assertEqual((answer["status"], answer["best_metric"]), ("success", 0.5))
+        returned = answer["cerebros_call"]["value"]
+        self.assertEqual((returned["status"], returned["best_metric"]), ("success", 0.5))
         self.assertEqual([trial["trial_id"] for trial in answer["trials"]], ["a", "b", "c"])
 
     def test_a_search_is_stopped_by_the_first_trial_too_many(self) -> None:
         answer = self.run_nas("searches:tells_without_end", budget={"max_trials": 3})
-        self.assertEqual((answer["status"], len(answer["trials"])), ("cancelled", 4))
+        self.assertEqual((answer["cerebros_call"]["status"], len(answer["trials"])), ("cancelled", 4))
         known = [{"number": 0}, {"number": 1}, {"number": 9}]
         answer = self.run_nas(
             "searches:tells_without_end", budget={"max_trials": 4}, resumed_trials=known
@@ -90,7 +91,14 @@ class Script(unittest.TestCase):
 
     def test_a_search_that_fails_says_so_in_its_own_words(self) -> None:
         answer = self.run_nas("searches:says_it_failed")
-        self.assertEqual((answer["status"], answer["error"]), ("failed", "the cluster said no"))
-        answer = self.run_nas("searches:raises")
-        self.assertEqual(answer["failure"]["class"], "user_code")
-        self.assertIn("no such thing", answer["failure"]["traceback"])
+        result = answer["cerebros_call"]
+        self.assertEqual(
+            (result["status"], result["failure"]["message"]), ("failed", "the cluster said no")
+        )
+        failure = self.run_nas("searches:raises")["cerebros_call"]["failure"]
+        self.assertEqual(failure["class"], "user_code")
+        self.assertIn("no such thing", failure["traceback"])
+
+    def test_keys_of_a_search_s_own_result_are_kept_apart_from_what_it_told(self) -> None:
+        answer = self.run_nas("searches:has_keys_of_its_own")
+        self.assertEqual((len(answer["trials"]), answer["cerebros_call"]["value"]["trials"]), (1, 1))

@@ -1,32 +1,28 @@
 //! One search without a broker: the same supervisor and the same trials, told to this process alone.
 
 use std::io::IsTerminal as _;
-use std::sync::atomic::AtomicU32;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
 use schemas::cloudevents::{Headers, Voice};
 use schemas::event::RunStarted;
 use schemas::{Event, Failure, FailureClass, Stage};
-use search::{Pruning, Search};
 use service_kit::clock;
 use service_kit::error::CliError;
 use service_kit::exit::Exit;
-use service_kit::metrics::Metrics;
 use service_kit::output;
 use service_kit::registry::RunRecord;
 use service_kit::registry::record::claim;
 use service_kit::shutdown::Shutdown;
-use tokio::sync::{mpsc, watch};
-use tokio::task::JoinSet;
+use tokio::sync::mpsc;
 use tokio::time::Instant;
 
-use super::{Outcome, RunArgs, outcome_of, refused};
+use super::pages::Pages;
+use super::{Lines, Outcome, RunArgs, hold, outcome_of, refused};
 use crate::account::Account;
 use crate::announce::Announcer;
 use crate::artifacts::Artifacts;
 use crate::asked::Asked;
-use crate::best::BestSoFar;
 use crate::cache::ResultCache;
 use crate::cli::process_id;
 use crate::datasets::{Datasets, NotLocated};
@@ -35,23 +31,26 @@ use crate::gauges::Gauges;
 use crate::halt::{Halt, completed, failed};
 use crate::invocations::Invocations;
 use crate::means::Means;
-use crate::outside::until;
+use crate::outside::Outside;
 use crate::plan::RunPlan;
 use crate::remarks::Remarks;
+use crate::resume::Checkpoint;
 use crate::retry::RetryPolicy;
-use crate::run::{panicked, told};
+use crate::run::{Training, Workshop};
 use crate::serve::RESULTS;
-use crate::slots::Place;
-use crate::supervisor::{Command, Ending, Input, Limits, Stop, Supervisor};
-use crate::trial::Trial;
-use crate::vitals::Vitals;
 
 /// Events that wait to be shown; when they are many, trials wait.
 const UNHEARD_EVENTS: usize = 64;
 
 /// Carries out the search of this plan and tells what came of it.
-pub(super) async fn run(args: &RunArgs, mut plan: RunPlan, shutdown: &Shutdown) -> Result<Outcome, CliError> {
+pub(super) async fn run(
+    args: &RunArgs,
+    mut plan: RunPlan,
+    shutdown: &Shutdown,
+    lines: &mut Lines,
+) -> Result<Outcome, CliError> {
     let serve = &args.serve;
+    let _hold = hold(shutdown);
     if let Some(gate) = serve.gates.gates()?.closed() {
         let failure = Failure::new(FailureClass::Dependency, Stage::Execute, gate.to_string());
         return Ok(outcome_of(&plan).failed(failure));
@@ -59,6 +58,7 @@ pub(super) async fn run(args: &RunArgs, mut plan: RunPlan, shutdown: &Shutdown) 
     if plan.search().is_none() {
         return Err(brings_its_own());
     }
+    let pages = Pages::open(serve, shutdown).await?;
     let means = Means::of(serve, process_id("job").into())?;
     let root = serve.workdir().join(&*means.id);
     let files = std::path::absolute(serve.broker.data_dir.join("artifacts"));
@@ -74,13 +74,14 @@ pub(super) async fn run(args: &RunArgs, mut plan: RunPlan, shutdown: &Shutdown) 
         })?;
     let (sender, events) = mpsc::channel(UNHEARD_EVENTS);
     let results = serve.broker.data_dir.join(RESULTS);
-    let gauges = Gauges::new(&Metrics::new());
+    let gauges = Gauges::new(&pages.metrics);
     let cache =
         ResultCache::open(&serve.cache, &results, (means.slots.settings(), &means.code), &gauges).await;
     let slots = means.slots.clone();
+    let _kept = pages.keep(&gauges, &slots, None);
     let kept = (artifacts, cache);
     let search = SearchHere::new(args, Arc::new(plan), means, kept, gauges.invocations.clone(), sender);
-    let listening = listen(outcome_of(&search.plan), search.plan.request.budget.max_trials, events);
+    let listening = listen(outcome_of(&search.plan), search.plan.request.budget.max_trials, events, lines);
     let (outcome, ()) = tokio::join!(listening, search.run(shutdown));
     slots.close().await;
     Ok(outcome)
@@ -93,13 +94,22 @@ fn brings_its_own() -> CliError {
         .help("leave out --offline, or give a trainer instead of an entrypoint")
 }
 
-/// Gathers what is told until nobody speaks any more; a person is shown each trial.
-async fn listen(mut outcome: Outcome, max_trials: u32, mut events: mpsc::Receiver<Event>) -> Outcome {
+/// Gathers what is told until nobody speaks any more, or whoever reads the lines has left; a person is shown each trial.
+async fn listen(
+    mut outcome: Outcome,
+    max_trials: u32,
+    mut events: mpsc::Receiver<Event>,
+    lines: &mut Lines,
+) -> Outcome {
     let is_watched = std::io::stderr().is_terminal();
     while let Some(event) = events.recv().await {
         outcome.take(&event);
-        if let (true, Event::TrialReported(trial)) = (is_watched, &event) {
+        let Event::TrialReported(trial) = &event else { continue };
+        if is_watched {
             output::note(outcome.progress(trial, max_trials));
+        }
+        if !lines.show(trial) {
+            break;
         }
     }
     outcome
@@ -110,18 +120,9 @@ struct SearchHere {
     plan: Arc<RunPlan>,
     asked: Asked,
     record: RunRecord,
-    means: Means,
     announcer: Arc<Announcer>,
-    supervisor: Supervisor,
-    place: Arc<Place>,
-    artifacts: Artifacts,
-    cache: Option<Arc<ResultCache>>,
-    invocations: Invocations,
     remarks: Arc<Remarks>,
-    retries: RetryPolicy,
-    pruning: Arc<Mutex<Pruning>>,
-    failures_left: Arc<AtomicU32>,
-    best: Arc<BestSoFar>,
+    training: Training,
     began: Instant,
 }
 
@@ -147,38 +148,31 @@ impl SearchHere {
         };
         let (record, _) = claim(None, &asked.claimant(&means.id), now);
         let record = record.expect("a run nobody knows is granted");
-        let budget = &plan.request.budget;
-        let limits = Limits {
-            max_failed_trials: budget.max_failed_trials,
-            max_consecutive_failures: budget.max_consecutive_failures,
-            parallelism: None,
-        };
-        let searched = plan.search().expect("runs that bring their own search were refused");
-        let settings = &searched.settings;
-        let search = Search::new(searched.clone()).expect("the plan was checked when it was made");
         let voice =
             Voice { attempt: record.attempt, ..Voice::outside(plan.run_id.clone(), Default::default()) };
-        Self {
-            announcer: Arc::new(Announcer::without_broker(voice, listener)),
-            supervisor: Supervisor::new(search, limits),
+        let announcer = Arc::new(Announcer::without_broker(voice, listener));
+        let remarks = Arc::<Remarks>::default();
+        let workshop = Workshop {
+            plan: plan.clone(),
+            attempt: record.attempt,
+            worker_id: means.id,
+            announcer: announcer.clone(),
+            invoker: means.invoker,
+            remarks: remarks.clone(),
             place: Arc::new(means.slots.join(plan.request.priority)),
+            artifacts,
             cache,
-            invocations,
-            remarks: Arc::default(),
+            workdirs: means.workdirs,
+            vitals: Arc::default(),
             retries: RetryPolicy {
                 max_retries: args.serve.max_retries,
                 backoff: Duration::from_millis(args.serve.retry_backoff_ms),
             },
-            pruning: Arc::new(Mutex::new(Pruning::new(&settings.pruning, settings.direction, searched.lag))),
-            failures_left: Arc::new(AtomicU32::new(budget.max_failed_trials.unwrap_or(u32::MAX))),
-            best: Arc::default(),
-            began: Instant::now(),
-            means,
-            artifacts,
-            asked,
-            record,
-            plan,
-        }
+            invocations,
+        };
+        let searched = plan.search().expect("runs that bring their own search were refused");
+        let training = Training::new(workshop, searched, None, &Checkpoint::default());
+        Self { plan, asked, record, announcer, remarks, training, began: Instant::now() }
     }
 
     /// From the first word to the last; nobody is told anything afterwards.
@@ -186,14 +180,17 @@ impl SearchHere {
         let started = RunStarted {
             run_id: self.plan.run_id.clone(),
             attempt: self.record.attempt,
-            worker_id: self.means.id.to_string(),
+            worker_id: self.record.worker_id.clone().unwrap_or_default(),
             dataset_id: self.plan.request.dataset_id.clone(),
             objective: self.plan.request.objective.clone(),
             resumed_trials: 0,
         };
         let said = match self.announcer.say(&[started.into()]).await {
             Err(error) => Err(error.into()),
-            Ok(()) => completed(self.train(shutdown).await),
+            Ok(()) => {
+                let mut outside = Outside::of_a_run_here(shutdown, self.deadline());
+                completed(self.training.train(&mut outside, &|_| (), &|_| ()).await)
+            }
         };
         let account = self.account();
         let checked = said.and_then(|status| {
@@ -207,79 +204,14 @@ impl SearchHere {
         }
     }
 
-    async fn train(&mut self, shutdown: &Shutdown) -> Ending {
-        let (stop, _) = watch::channel(None);
-        let mut trials: JoinSet<Input> = JoinSet::new();
-        let limit =
-            self.plan.request.budget.max_seconds.and_then(|limit| Duration::try_from_secs_f64(limit.0).ok());
-        let deadline = limit.map(|limit| self.began + limit);
-        let (mut is_out_of_time, mut is_interrupted) = (false, false);
-        let mut commands = self.supervisor.start();
-        loop {
-            for command in commands.drain(..) {
-                match command {
-                    Command::Train(proposal) => {
-                        trials.spawn(self.trial(proposal, stop.subscribe()).run());
-                    }
-                    Command::StopTrials(how) => {
-                        stop.send_replace(Some(how));
-                    }
-                    Command::Finish(ending) => return ending,
-                }
-            }
-            let input = tokio::select! {
-                Some(ended) = trials.join_next() => ended.unwrap_or_else(|error| panicked(&error)),
-                // Nobody goes on with it later: what is under way is not worth waiting for.
-                () = shutdown.drain(), if !is_interrupted => {
-                    is_interrupted = true;
-                    Input::Interrupt
-                }
-                () = until(deadline), if !is_out_of_time => {
-                    is_out_of_time = true;
-                    Input::OutOfTime
-                }
-            };
-            commands = self.supervisor.handle(input);
-        }
-    }
-
-    fn trial(&self, proposal: search::Proposal, stop: watch::Receiver<Option<Stop>>) -> Trial {
-        Trial {
-            plan: self.plan.clone(),
-            proposal,
-            attempt: self.record.attempt,
-            worker_id: self.means.id.clone(),
-            announcer: self.announcer.clone(),
-            invoker: self.means.invoker.clone(),
-            remarks: self.remarks.clone(),
-            place: self.place.clone(),
-            artifacts: self.artifacts.clone(),
-            cache: self.cache.clone(),
-            workdirs: self.means.workdirs.clone(),
-            vitals: Arc::new(Vitals::default()),
-            retries: self.retries,
-            tries: Arc::default(),
-            pruning: self.pruning.clone(),
-            failures_left: self.failures_left.clone(),
-            stop,
-            best: self.best.clone(),
-            invocations: self.invocations.clone(),
-        }
+    fn deadline(&self) -> Option<Instant> {
+        let limit = self.plan.request.budget.max_seconds?;
+        Duration::try_from_secs_f64(limit.0).ok().map(|limit| self.began + limit)
     }
 
     fn account(&self) -> Account {
-        let (completed, failed) = self.supervisor.counts();
-        let best = self.supervisor.best().cloned();
-        Account {
-            completed,
-            failed,
-            files: best.as_ref().map(|trial| self.best.files_of(trial.number)).unwrap_or_default(),
-            best,
-            kept: self.best.places(),
-            history: told(self.supervisor.history()),
-            took: self.began.elapsed(),
-            warnings: self.remarks.all(),
-            ..Account::default()
-        }
+        let account =
+            Account { took: self.began.elapsed(), warnings: self.remarks.all(), ..Account::default() };
+        self.training.account(account)
     }
 }

@@ -1,4 +1,5 @@
-//! What came of a run, gathered from its events.
+//! What came of a run, gathered from its events: its trials, whichever attempt trained them, and how the last attempt
+//! ended.
 //!
 //! Pure but for [`Outcome::print`].
 
@@ -20,6 +21,9 @@ pub(super) struct Outcome {
     objective: String,
     #[serde(skip)]
     direction: Direction,
+    /// The attempt that is told of.
+    #[serde(skip)]
+    attempt: u32,
     completed_trials: u32,
     failed_trials: u32,
     best_trial_id: Option<String>,
@@ -42,6 +46,7 @@ impl Outcome {
             state: RunState::Requested,
             objective: objective.to_owned(),
             direction,
+            attempt: 0,
             completed_trials: 0,
             failed_trials: 0,
             best_trial_id: None,
@@ -64,19 +69,23 @@ impl Outcome {
 
     /// Takes an event of the run, in order.
     pub(super) fn take(&mut self, event: &Event) {
+        if let Event::TrialReported(trial) = event {
+            return self.count(trial);
+        }
+        if event.attempt().is_some_and(|attempt| attempt < self.attempt) {
+            // Only the last attempt says how the run ended.
+            return;
+        }
         match event {
-            Event::TrialReported(trial) => self.count(trial),
-            Event::RunStarted(_) => self.state = RunState::Running,
+            Event::RunStarted(start) => self.begin(start.attempt),
             Event::RunCompleted(end) => {
-                self.state = RunState::Completed;
+                self.end(RunState::Completed, end.duration_ms);
                 self.completed_trials = end.completed_trials;
                 self.failed_trials = end.failed_trials;
                 self.best_trial_id.clone_from(&end.best_trial_id);
                 self.best_metric = end.best_metric;
                 self.best_model = end.best_model.clone();
-                self.duration_ms = end.duration_ms;
                 self.artifact_refs.clone_from(&end.artifact_refs);
-                (self.failure, self.reason) = (None, None);
             }
             Event::RunFailed(end) => {
                 self.end(RunState::Failed, end.duration_ms);
@@ -90,7 +99,8 @@ impl Outcome {
                 self.end(RunState::Interrupted, end.duration_ms);
                 self.reason.clone_from(&end.reason);
             }
-            Event::RunRequested(_)
+            Event::TrialReported(_)
+            | Event::RunRequested(_)
             | Event::RunCancelRequested(_)
             | Event::MlRunStarted(_)
             | Event::MlRunFinalized(_)
@@ -99,9 +109,21 @@ impl Outcome {
         }
     }
 
+    /// An attempt begins: how one before it ended is told no more. One that follows a failed or cancelled end trains
+    /// again what came to no result.
+    fn begin(&mut self, attempt: u32) {
+        if matches!(self.state, RunState::Failed | RunState::Cancelled) {
+            self.trials.retain(|trial| !matches!(trial.status, TrialStatus::Failed | TrialStatus::Cancelled));
+            self.sum_up();
+        }
+        (self.attempt, self.state) = (attempt, RunState::Running);
+        (self.failure, self.reason, self.duration_ms) = (None, None, 0);
+        self.artifact_refs.clear();
+    }
+
     fn end(&mut self, state: RunState, duration_ms: i64) {
-        self.state = state;
-        self.duration_ms = duration_ms;
+        (self.state, self.duration_ms) = (state, duration_ms);
+        (self.failure, self.reason) = (None, None);
     }
 
     /// A trial that is trained again replaces what was known of it.
@@ -109,6 +131,10 @@ impl Outcome {
         self.trials.retain(|known| known.trial_id != trial.trial_id);
         self.trials.push(trial.clone());
         self.trials.sort_by_key(|trial| trial.number);
+        self.sum_up();
+    }
+
+    fn sum_up(&mut self) {
         self.completed_trials = u32::try_from(self.trials.len()).unwrap_or(u32::MAX);
         let is_failed = |trial: &&TrialReported| trial.status == TrialStatus::Failed;
         self.failed_trials = u32::try_from(self.trials.iter().filter(is_failed).count()).unwrap_or(u32::MAX);
@@ -152,11 +178,10 @@ impl Outcome {
         }
     }
 
-    /// Prints the result: in NDJSON every trial on a line, then the result without them.
+    /// Prints the result: in NDJSON without its trials, each of which has had its line.
     pub(super) fn print(self, printer: Printer) -> Result<(), CliError> {
         match printer.format() {
             Format::Ndjson => {
-                self.trials.iter().try_for_each(|trial| printer.stream_item(trial, ""))?;
                 let rest = Self { trials: Vec::new(), ..self };
                 printer.stream_item(&rest, "")
             }
@@ -184,7 +209,7 @@ impl Outcome {
 
 #[cfg(test)]
 mod tests {
-    use schemas::event::RunFailed;
+    use schemas::event::{RunCancelled, RunFailed, RunInterrupted, RunStarted};
     use schemas::{FailureClass, TrialId};
 
     use super::*;
@@ -219,17 +244,80 @@ mod tests {
         assert_eq!(outcome.best_trial_id, Some(TrialId::numbered(&outcome.run_id, 1).to_string()));
     }
 
+    fn started(attempt: u32) -> Event {
+        RunStarted {
+            run_id: RunId::parse("r").unwrap(),
+            attempt,
+            worker_id: "w".to_owned(),
+            dataset_id: "digits".to_owned(),
+            objective: "loss".to_owned(),
+            resumed_trials: 0,
+        }
+        .into()
+    }
+
+    fn failed(attempt: u32) -> Event {
+        let failure = Failure::new(FailureClass::UserCode, Stage::Execute, "out of luck");
+        let run_id = RunId::parse("r").unwrap();
+        RunFailed { run_id, attempt, failure, completed_trials: 1, duration_ms: 7 }.into()
+    }
+
+    fn interrupted(attempt: u32, reason: &str) -> Event {
+        let (run_id, reason) = (RunId::parse("r").unwrap(), Some(reason.to_owned()));
+        RunInterrupted { run_id, attempt, reason, completed_trials: 1, duration_ms: 5 }.into()
+    }
+
+    fn cancelled(attempt: u32) -> Event {
+        let run_id = RunId::parse("r").unwrap();
+        RunCancelled { run_id, attempt, reason: None, completed_trials: 0, duration_ms: 9 }.into()
+    }
+
+    fn told(events: impl IntoIterator<Item = Event>) -> Outcome {
+        let mut outcome = outcome();
+        events.into_iter().for_each(|event| outcome.take(&event));
+        outcome
+    }
+
+    #[test]
+    fn only_the_end_of_the_last_attempt_counts() {
+        let end = |outcome: &Outcome| {
+            (outcome.state, outcome.failure.is_some(), outcome.reason.clone(), outcome.duration_ms)
+        };
+        let stopped = || Some("stopped".to_owned());
+        let again = told([started(1), failed(1), started(2), interrupted(2, "stopped")]);
+        assert_eq!(end(&again), (RunState::Interrupted, false, stopped(), 5));
+        let gone_on = told([started(1), interrupted(1, "stopped"), started(2), failed(2)]);
+        assert_eq!(end(&gone_on), (RunState::Failed, true, None, 7));
+        let silent = told([started(1), interrupted(1, "stopped"), started(2), cancelled(2)]);
+        assert_eq!(end(&silent), (RunState::Cancelled, false, None, 9));
+        let under_way = told([started(1), failed(1), started(2)]);
+        assert_eq!(end(&under_way), (RunState::Running, false, None, 0));
+        let late = told([started(1), started(2), interrupted(2, "stopped"), failed(1)]);
+        assert_eq!(end(&late), (RunState::Interrupted, false, stopped(), 5), "the first has nothing to say");
+    }
+
+    #[test]
+    fn an_attempt_after_a_failed_end_trains_again_what_failed_and_one_after_an_interruption_does_not() {
+        let trials = || [trial(0, TrialStatus::Failed, 0.1), trial(1, TrialStatus::Succeeded, 0.5)];
+        let counts = |end: Event| {
+            let outcome = told([started(1)].into_iter().chain(trials()).chain([end, started(2)]));
+            (outcome.completed_trials, outcome.failed_trials)
+        };
+        assert_eq!(counts(failed(1)), (1, 0));
+        assert_eq!(counts(interrupted(1, "stopped")), (2, 1));
+    }
+
     #[test]
     fn the_exit_code_tells_a_refusal_from_a_failure_and_an_interruption() {
-        let failed = |stage| {
+        let ended = |stage| {
             let failure = Failure::new(FailureClass::Validation, stage, "x");
             let (run_id, attempt) = (RunId::parse("r").unwrap(), 1);
             let mut outcome = outcome();
             outcome.take(&RunFailed { run_id, attempt, failure, completed_trials: 0, duration_ms: 0 }.into());
             outcome.exit()
         };
-        assert_eq!(failed(Stage::Validate), Exit::InvalidInput);
-        assert_eq!(failed(Stage::Execute), Exit::Unsuccessful);
+        assert_eq!(ended(Stage::Validate), Exit::InvalidInput);
+        assert_eq!(ended(Stage::Execute), Exit::Unsuccessful);
         assert_eq!(outcome().exit(), Exit::Interrupted);
     }
 }

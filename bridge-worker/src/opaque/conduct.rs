@@ -12,9 +12,9 @@ use schemas::event::{Direction, TrialReported, TrialStatus};
 use schemas::{Failure, FailureClass, Json, Stage};
 use search::Best;
 
-use crate::outside::News;
 use crate::plan::RunPlan;
 use crate::resume::evaluation_of;
+use crate::supervisor::News;
 use crate::supervisor::{Ending, Stop};
 
 /// What becomes of a trial the function tells of.

@@ -6,6 +6,7 @@ use schemas::event::{TrialReported, TrialStatus};
 use schemas::{Failure, FailureClass, RunId, Stage, Timestamp, TrialId};
 use serde_json::{Map, Value};
 
+use super::sayable::check_event;
 use crate::script::{status_of, words_of_failure};
 
 /// What is known of a trial besides its function's words.
@@ -86,6 +87,19 @@ pub(super) fn event_of(
         Failure::new(FailureClass::UserCode, Stage::Execute, words)
     });
     Ok(trial)
+}
+
+/// Whether the fields are those of a trial that can be told.
+///
+/// # Errors
+/// What is wrong with them.
+pub(crate) fn check_trial(fields: &Map<String, Value>) -> Result<(), String> {
+    let run = RunId::parse("r").expect("a letter is an id");
+    let number = number_of(fields)?.unwrap_or_default();
+    let (since, now) = (Timestamp::from_micros(0), Timestamp::from_micros(0));
+    let frame = Frame { run: &run, attempt: 1, worker_id: "w", pulse_id: None, since, now };
+    let trial = event_of(fields.clone(), TrialId::numbered(&run, number.into()), number, &frame)?;
+    check_event(&trial.into())
 }
 
 /// Takes the words about a failure out of the fields; they are the function's own, in any of the usual places.

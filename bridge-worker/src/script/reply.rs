@@ -9,10 +9,13 @@ use schemas::Real;
 use schemas::event::TrialStatus;
 use serde_json::{Map, Value, json};
 
+use super::own::{self, Taken};
 use crate::child::protocol::{CallResult, FromChild};
 
 /// A script answers one call.
 pub(super) const CALL: u64 = 1;
+/// What a function returned, in the answer of our own script: its keys are its own.
+const OURS: &str = "cerebros_call";
 /// Text quoted in a complaint.
 const QUOTED_BYTES: usize = 120;
 
@@ -58,21 +61,35 @@ fn last_object(text: &str, is_cut: bool) -> Option<Map<String, Value>> {
 
 /// A search says its result; what it tells of its trials comes before it, as if it had been told on the way.
 fn search(mut answer: Map<String, Value>) -> Result<Vec<FromChild>, String> {
+    if let Some(Value::Object(result)) = answer.remove(OURS) {
+        return our_search(answer, result);
+    }
+    let mut taken = Taken::default();
+    taken.list(&mut answer, "reports", own::report);
+    taken.list(&mut answer, "trials", own::trial);
+    let failure = own::failure(&answer);
+    let status = if failure.is_some() { "failed" } else { "succeeded" };
+    let result = json!({"type": "result", "id": CALL, "status": status, "value": answer, "failure": failure,
+        "warnings": taken.warnings});
+    taken.messages.push(message(result)?);
+    Ok(taken.messages)
+}
+
+/// Our own script keeps what was told apart from what the function returned.
+fn our_search(
+    mut answer: Map<String, Value>,
+    mut result: Map<String, Value>,
+) -> Result<Vec<FromChild>, String> {
     let mut messages = told(&mut answer, "reports", "report")?;
-    if let Some(trials) = answer.remove("trials") {
-        let Value::Array(trials) = trials else { return Err("`trials` of the result is no list".to_owned()) };
+    if let Some(Value::Array(trials)) = answer.remove("trials") {
         for trial in trials {
-            let Value::Object(trial) = trial else {
-                return Err("a trial of the result is no object".to_owned());
-            };
+            let trial = trial.as_object().ok_or("a trial of the result is no object")?.clone();
             messages.push(FromChild::Trial { id: CALL, trial });
         }
     }
-    // A failure with a class is that of our own script.
-    let failure = answer.remove("failure").filter(Value::is_object);
-    let status = if failure.is_some() { "failed" } else { "succeeded" };
-    let result = json!({"type": "result", "id": CALL, "status": status, "value": answer, "failure": failure});
-    messages.push(message(result)?);
+    result.insert("type".to_owned(), "result".into());
+    result.insert("id".to_owned(), CALL.into());
+    messages.push(message(Value::Object(result))?);
     Ok(messages)
 }
 
@@ -97,21 +114,36 @@ fn training(mut answer: Map<String, Value>) -> Result<Vec<FromChild>, String> {
             .map_err(|error| format!("the script's result is neither metrics nor has it any: {error}"))?;
         return Ok(vec![FromChild::Result(Box::new(measured(metrics)))]);
     }
-    let mut messages = told(&mut answer, "reports", "report")?;
-    messages.extend(told(&mut answer, "artifacts", "artifact")?);
+    let mut taken = Taken::default();
+    taken.list(&mut answer, "reports", own::report);
+    taken.list(&mut answer, "artifacts", own::artifact);
     let status = answer.get("status").and_then(Value::as_str).unwrap_or("succeeded");
     let status =
         status_of(status).ok_or_else(|| format!("the status of the result, {status:?}, is none there is"))?;
-    if status == TrialStatus::Failed && !answer.get("failure").is_some_and(Value::is_object) {
-        let words = words_of_failure(&answer).unwrap_or("the script says that the trial failed, and not why");
-        let failure = json!({"class": "user_code", "message": words});
-        answer.insert("failure".to_owned(), failure);
+    let failure = (status == TrialStatus::Failed).then(|| {
+        own::failure(&answer).unwrap_or_else(|| {
+            let words =
+                words_of_failure(&answer).unwrap_or("the script says that the trial failed, and not why");
+            json!({"class": "user_code", "message": words})
+        })
+    });
+    let mut result = own::optional(&mut answer);
+    let metrics = answer.remove("metrics").unwrap_or_else(|| json!({}));
+    for (name, value) in [
+        ("type", "result".into()),
+        ("id", CALL.into()),
+        ("status", serde_json::to_value(status).expect("a status is a word")),
+        ("metrics", metrics),
+        ("failure", failure.unwrap_or_default()),
+    ] {
+        result.insert(name.to_owned(), value);
     }
-    answer.insert("type".to_owned(), "result".into());
-    answer.insert("id".to_owned(), CALL.into());
-    answer.insert("status".to_owned(), serde_json::to_value(status).expect("a status is a word"));
-    messages.push(message(Value::Object(answer))?);
-    Ok(messages)
+    let FromChild::Result(mut result) = message(Value::Object(result))? else {
+        return Err("the script's result cannot be read".to_owned());
+    };
+    result.warnings.extend(taken.warnings);
+    taken.messages.push(FromChild::Result(result));
+    Ok(taken.messages)
 }
 
 /// What a result that says it failed gives as the reason.
@@ -131,7 +163,7 @@ pub(crate) fn status_of(word: &str) -> Option<TrialStatus> {
     }
 }
 
-fn message(value: Value) -> Result<FromChild, String> {
+pub(super) fn message(value: Value) -> Result<FromChild, String> {
     serde_json::from_value(value).map_err(|error| format!("the script's result cannot be read: {error}"))
 }
 
@@ -211,11 +243,63 @@ mod tests {
             messages[..],
             [FromChild::Report { id: CALL, .. }, FromChild::Artifact { .. }, FromChild::Result(_)]
         ));
-        let messages = read(r#"{"status": "success", "trials": [{"n": 1}, {"n": 2}]}"#, false, true).unwrap();
+        let text = r#"{"status": "success", "trials": [{"metrics": {"a": 1}}, {"status": "failed"}]}"#;
+        let messages = read(text, false, true).unwrap();
         assert!(matches!(
             messages[..],
             [FromChild::Trial { .. }, FromChild::Trial { .. }, FromChild::Result(_)]
         ));
-        assert!(read(r#"{"trials": 3}"#, false, true).is_err());
+    }
+
+    fn searched(text: &str) -> (usize, CallResult) {
+        let mut messages = read(text, false, true).unwrap();
+        let Some(FromChild::Result(result)) = messages.pop() else { panic!("{text}") };
+        (messages.len(), *result)
+    }
+
+    #[test]
+    fn a_key_that_has_not_the_documented_form_is_part_of_the_result() {
+        for (text, is_warned) in [
+            (
+                r#"{"status": "success", "trials": 3, "reports": {"url": "x"}, "failure": {"rate": 0.1}}"#,
+                false,
+            ),
+            (r#"{"status": "success", "trials": [{"n": 1}]}"#, true),
+            (r#"{"status": "success", "trials": ["a", "b"]}"#, true),
+            (r#"{"status": "success", "trials": [{"status": "done"}]}"#, true),
+            (r#"{"status": "success", "trials": [{"metrics": {"a": 1}, "duration_ms": "long"}]}"#, true),
+            (r#"{"status": "success", "reports": [{"metrics": {"a": "good"}, "step": 1}]}"#, true),
+            (r#"{"status": "success", "failure": {"class": "oom", "message": "none"}}"#, false),
+        ] {
+            let (told, result) = searched(text);
+            assert_eq!((told, result.status), (0, TrialStatus::Succeeded), "{text}");
+            assert_eq!(result.value.unwrap().0, serde_json::from_str::<Value>(text).unwrap(), "{text}");
+            assert_eq!(!result.warnings.is_empty(), is_warned, "{text}: {:?}", result.warnings);
+        }
+        let (_, result) = searched(r#"{"status": "failed", "failure": {"class": "oom", "message": "full"}}"#);
+        assert_eq!((result.status, result.failure.unwrap().message.as_str()), (TrialStatus::Failed, "full"));
+    }
+
+    #[test]
+    fn what_a_function_returns_through_our_script_is_not_looked_into() {
+        let text = r#"{"cerebros_call": {"status": "succeeded", "value": {"status": "success", "trials": 3}},
+            "trials": [{"metrics": {"a": 1.0}}]}"#;
+        let (told, result) = searched(text);
+        assert_eq!((told, &result.value.unwrap().0["trials"]), (1, &json!(3)));
+    }
+
+    #[test]
+    fn a_trial_s_own_keys_do_not_fail_it() {
+        let told = result(
+            r#"{"metrics": {"a": 1.0}, "reports": 3, "artifacts": ["m"], "failure": {"rate": 1}, "warnings": "w",
+            "duration_ms": 1.5, "parameters": {"x": 2}}"#,
+        );
+        assert_eq!(
+            (told.status, told.duration_ms, told.failure.is_none()),
+            (TrialStatus::Succeeded, None, true)
+        );
+        assert_eq!(told.parameters.unwrap().0, json!({"x": 2}));
+        assert!(told.warnings.iter().any(|warning| warning.contains("`artifacts`")), "{:?}", told.warnings);
+        assert!(read(r#"{"metrics": {"a": "good"}}"#, false, false).is_err());
     }
 }

@@ -92,21 +92,21 @@ fn a_cancel_stops_what_is_under_way_and_only_the_first_ending_counts() {
     let started = trained(&supervisor.start());
     let reason = Some("enough".to_owned());
     assert_eq!(
-        supervisor.handle(Input::Cancel { reason: reason.clone() }),
+        supervisor.handle(Input::Outside(News::Cancel { reason: reason.clone() })),
         [Command::StopTrials(Stop::Cancelled)]
     );
-    assert!(supervisor.handle(Input::OutOfTime).is_empty());
+    assert!(supervisor.handle(Input::Outside(News::OutOfTime)).is_empty());
     assert!(supervisor.handle(good(&started[0])).is_empty());
     let commands = supervisor.handle(good(&started[1]));
     assert_eq!(commands, [Command::Finish(Ending::Cancelled { reason })]);
-    assert!(supervisor.handle(Input::Cancel { reason: None }).is_empty());
+    assert!(supervisor.handle(Input::Outside(News::Cancel { reason: None })).is_empty());
 }
 
 #[test]
 fn a_drained_run_finishes_what_is_under_way_and_is_interrupted() {
     let mut supervisor = supervisor(10, 2, None);
     let started = trained(&supervisor.start());
-    assert!(supervisor.handle(Input::Drain).is_empty());
+    assert!(supervisor.handle(Input::Outside(News::Drain)).is_empty());
     assert!(supervisor.handle(good(&started[0])).is_empty());
     assert_eq!(supervisor.handle(good(&started[1])), [Command::Finish(Ending::Interrupted)]);
 }
@@ -115,7 +115,7 @@ fn a_drained_run_finishes_what_is_under_way_and_is_interrupted() {
 fn a_drained_run_whose_last_trials_finish_is_complete() {
     let mut supervisor = supervisor(2, 2, None);
     let started = trained(&supervisor.start());
-    supervisor.handle(Input::Drain);
+    supervisor.handle(Input::Outside(News::Drain));
     supervisor.handle(good(&started[0]));
     let commands = supervisor.handle(good(&started[1]));
     assert!(matches!(ending(&commands), Some(Ending::Completed { .. })));
@@ -125,8 +125,8 @@ fn a_drained_run_whose_last_trials_finish_is_complete() {
 fn an_interrupt_drops_trials_even_while_cancelling() {
     let mut supervisor = supervisor(10, 1, None);
     supervisor.start();
-    supervisor.handle(Input::Cancel { reason: None });
-    assert_eq!(supervisor.handle(Input::Interrupt), [Command::StopTrials(Stop::Dropped)]);
+    supervisor.handle(Input::Outside(News::Cancel { reason: None }));
+    assert_eq!(supervisor.handle(Input::Outside(News::Interrupt)), [Command::StopTrials(Stop::Dropped)]);
     assert_eq!(supervisor.handle(Input::Dropped { number: 0 }), [Command::Finish(Ending::Interrupted)]);
 }
 
@@ -158,7 +158,7 @@ fn time_that_is_up_keeps_the_best_if_there_is_one() {
     let mut supervisor = supervisor(10, 1, None);
     let started = trained(&supervisor.start());
     supervisor.handle(good(&started[0]));
-    assert_eq!(supervisor.handle(Input::OutOfTime), [Command::StopTrials(Stop::Cancelled)]);
+    assert_eq!(supervisor.handle(Input::Outside(News::OutOfTime)), [Command::StopTrials(Stop::Cancelled)]);
     let commands = supervisor.handle(Input::Dropped { number: 1 });
     assert_eq!(commands, [Command::Finish(Ending::Completed { status: "max_seconds" })]);
 }
@@ -181,7 +181,7 @@ fn failures_in_a_row_end_the_run_and_a_success_between_them_forgives() {
 fn a_run_that_is_scaled_trains_fewer_at_once_and_the_same_candidates() {
     let mut whole = supervisor(8, 4, None);
     let mut scaled = supervisor(8, 4, None);
-    scaled.handle(Input::Scale { parallelism: 1 });
+    scaled.handle(Input::Outside(News::Scale { parallelism: 1 }));
     let all = |supervisor: &mut Supervisor, most: usize| {
         let (mut seen, mut waiting) = (Vec::new(), trained(&supervisor.start()));
         while !waiting.is_empty() {
@@ -196,7 +196,7 @@ fn a_run_that_is_scaled_trains_fewer_at_once_and_the_same_candidates() {
     fresh.limits.parallelism = Some(1);
     assert_eq!(all(&mut fresh, 1), all(&mut whole, 4));
     // One that is scaled down under way starts nothing until it is below.
-    let commands = scaled.handle(Input::Scale { parallelism: 2 });
+    let commands = scaled.handle(Input::Outside(News::Scale { parallelism: 2 }));
     assert!(trained(&commands).len() <= 2);
 }
 

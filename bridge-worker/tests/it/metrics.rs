@@ -30,6 +30,55 @@ async fn series(house: &House) -> BTreeMap<String, f64> {
 }
 
 #[tokio::test]
+async fn calls_of_a_whole_search_are_counted_by_their_tries_and_their_ends() {
+    let house = House::open().await;
+    let worker = house
+        .worker(&[
+            "--slots",
+            "1",
+            "--preload",
+            "noop",
+            "--allow-entrypoint",
+            "searches:*",
+            "--retry-backoff-ms",
+            "5",
+        ])
+        .await;
+    let marks = house.scratch.path();
+    for function in ["dies_the_first_time", "raises", "forgets_the_best"] {
+        let space = json!({"marks": marks});
+        house
+            .request(
+                json!({"run_id": function, "dataset_id": "mine", "entrypoint": format!("searches:{function}"),
+                "search_space": space}),
+            )
+            .await;
+        house.ended(function).await;
+    }
+    house
+        .request(
+            json!({"run_id": "long", "dataset_id": "mine", "entrypoint": "searches:tells_two_and_hangs"}),
+        )
+        .await;
+    house.trained("long", 2).await;
+    house.publish_plain("cerebros.nas.run.cancel_requested", r#"{"run_id": "long"}"#).await;
+    house.ended("long").await;
+    let shown = series(&house).await;
+    for (name, value) in [
+        ("cerebros_invocations_started_total{attempt=\"1\"}", 4.0),
+        ("cerebros_invocations_started_total{attempt=\"2\"}", 1.0),
+        ("cerebros_invocation_seconds_count{end=\"subprocess_exit\"}", 1.0),
+        ("cerebros_invocation_seconds_count{end=\"succeeded\"}", 1.0),
+        ("cerebros_invocation_seconds_count{end=\"user_code\"}", 1.0),
+        ("cerebros_invocation_seconds_count{end=\"parse_error\"}", 1.0),
+        ("cerebros_invocation_seconds_count{end=\"cancelled\"}", 1.0),
+    ] {
+        assert_eq!(shown.get(name), Some(&value), "{name} in {shown:#?}");
+    }
+    worker.stop().await;
+}
+
+#[tokio::test]
 async fn children_and_calls_are_counted_by_slot_and_by_end() {
     let house = House::open().await;
     let worker = house

@@ -100,6 +100,46 @@ async fn trials_a_script_lists_in_its_result_become_events() {
 }
 
 #[tokio::test]
+async fn keys_a_script_uses_for_itself_stay_its_own() {
+    let (house, worker) = house_with_worker(&["--allow-entrypoint", "mine:train"]).await;
+    let (end, payload) = completed(&house, "own", "run_nas", json!({"kind": "keys_of_its_own"})).await;
+    assert_eq!((end.best_metric.unwrap().0, end.completed_trials), (0.8, 2));
+    assert_eq!(payload["metadata"], json!({"kept": true}));
+    let (end, _) = completed(&house, "list", "run_nas", json!({"kind": "trials_of_its_own"})).await;
+    assert_eq!(end.completed_trials, 2, "what it says");
+    assert!(house.trials("own").await.is_empty() && house.trials("list").await.is_empty());
+    let events = house.events("list").await;
+    let Some(Event::MlRunFinalized(finalized)) = events.iter().rev().nth(1) else { panic!("{events:?}") };
+    assert!(
+        finalized.warnings.iter().any(|warning| warning.contains("`trials`")),
+        "{:?}",
+        finalized.warnings
+    );
+    house
+        .request(json!({"run_id": "train", "dataset_id": "digits", "trainer": "mine:train",
+            "search_space": {"x": ["own"]}, "budget": {"max_trials": 1}}))
+        .await;
+    assert_eq!(house.ended("train").await.state, RunState::Completed);
+    let trials = house.trials("train").await;
+    assert_eq!((trials[0].status, trials[0].metrics["accuracy"].0), (TrialStatus::Succeeded, 0.5));
+    worker.stop().await;
+}
+
+#[tokio::test]
+async fn keys_a_function_uses_for_itself_stay_its_own_in_a_process_of_its_own_too() {
+    let house = House::open().await;
+    let worker =
+        house.worker(&["--slots", "1", "--invoker", "subprocess", "--allow-entrypoint", "searches:*"]).await;
+    house
+        .request(json!({"run_id": "own", "dataset_id": "mine", "entrypoint": "searches:has_keys_of_its_own"}))
+        .await;
+    let record = house.ended("own").await;
+    assert_eq!((record.state, record.completed_trials), (RunState::Completed, 1), "{:?}", record.failure);
+    assert_eq!(house.trials("own").await.len(), 1);
+    worker.stop().await;
+}
+
+#[tokio::test]
 async fn a_script_may_be_louder_than_anybody_listens() {
     let (house, worker) = house_with_worker(&[]).await;
     let (end, _) = completed(&house, "loud", "run_nas", json!({"kind": "loud"})).await;

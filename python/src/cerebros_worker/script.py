@@ -118,15 +118,9 @@ def _answer(operation: str, payload: Message) -> Message:
         },
         Answer(known, (opts.get("budget") or {}).get("max_trials")),
     )
-    return {**_search_result(gathered.result), **gathered.told}
-
-
-def _search_result(result: Message) -> Message:
-    if result["status"] == "succeeded":
-        return dict(result["value"])
-    failure = result.get("failure") or {}
-    words = failure.get("message") or f"the run was {result['status']}"
-    return {"status": result["status"], "error": words, "failure": failure or None}
+    result = {key: value for key, value in gathered.result.items() if key not in ("type", "id")}
+    # Apart: what a function returns has keys of its own, and they may be named like our lists.
+    return {"cerebros_call": result, **gathered.told}
 
 
 def _call(request: Message, answer: Answer) -> Answer:

@@ -55,6 +55,25 @@ def trials():
     print(json.dumps(result(trials=listed)))
 
 
+def keys_of_its_own():
+    print(
+        json.dumps(
+            result(
+                trials=2,
+                reports={"url": "https://example.org/report"},
+                failure={"rate": 0.1},
+                warnings="none",
+                duration_ms=1.5,
+                metadata={"kept": True},
+            )
+        )
+    )
+
+
+def trials_of_its_own():
+    print(json.dumps(result(trials=[{"score": 0.8}, {"score": 0.7}], reports=[1, 2])))
+
+
 def failed():
     print(json.dumps({"status": "failed", "error": "the cluster said no", "metadata": {}}))
 
@@ -128,7 +147,10 @@ def train():
 
 
 def fails_if_told():
-    if payload["params"]["x"] == "bad":
+    if payload["params"]["x"] == "own":
+        own = {"artifacts": ["model.bin"], "failure": {"rate": 0.1}, "warnings": "none", "duration_ms": 1.5}
+        print(json.dumps({"status": "success", "metrics": {"accuracy": 0.5}, "reports": 3, **own}))
+    elif payload["params"]["x"] == "bad":
         print(json.dumps({"status": "failed", "error": "x is bad"}))
     else:
         print(json.dumps({"accuracy": 0.5}))
