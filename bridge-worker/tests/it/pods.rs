@@ -131,6 +131,20 @@ async fn each_trial_is_printed_as_it_comes_and_once() {
 }
 
 #[tokio::test]
+async fn a_reader_that_leaves_ends_a_search_that_nobody_else_sees() {
+    let scratch = Scratch::new();
+    let spec = waiting(scratch.path(), 3);
+    let (mut child, mut lines) = lines_of(&scratch, NOBODY, &spec, &["--run-id", "here", "--offline"]).await;
+    std::fs::write(scratch.join("here-t00000"), "").unwrap();
+    assert_eq!(next(&mut lines).await["trial_id"], json!("here-t00000"));
+    drop(lines);
+    // The third trial is never let go.
+    std::fs::write(scratch.join("here-t00001"), "").unwrap();
+    let status = tokio::time::timeout(Duration::from_secs(30), child.wait()).await.unwrap().unwrap();
+    assert!(status.success(), "quietly: {status}");
+}
+
+#[tokio::test]
 async fn a_pod_that_goes_on_prints_the_trials_of_the_one_before_it_too() {
     let house = House::open().await;
     let (url, marks) = (house.nats.url(), house.scratch.path());
