@@ -37,7 +37,8 @@ use outcome::Outcome;
 
 /// Flags of `run`.
 #[derive(Debug, Clone, clap::Args)]
-#[command(after_help = "Exit code: 0 if the run succeeded, 8 if it did not, 5 if the spec can never run.
+#[command(after_help = "Exit code: 0 if the run succeeded, 8 if it did not, 5 if the spec can never run
+or the run id belongs to another spec. --http serves the pages of a worker; without it no port is opened.
 
 Examples:
   bridge-worker run spec.json

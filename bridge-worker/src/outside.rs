@@ -53,9 +53,13 @@ impl<'a> Outside<'a> {
     }
 
     /// A run that nobody else knows of, and nobody goes on with later: a drain ends it, because what is under way is not
-    /// worth waiting for.
-    pub(crate) fn of_a_run_here(shutdown: &'a Shutdown, deadline: Option<Instant>) -> Self {
-        let outside = Self::new(&Signals::silent(), CancellationToken::new(), shutdown, deadline);
+    /// worth waiting for, and so does `unheard`, once nobody listens.
+    pub(crate) fn of_a_run_here(
+        unheard: CancellationToken,
+        shutdown: &'a Shutdown,
+        deadline: Option<Instant>,
+    ) -> Self {
+        let outside = Self::new(&Signals::silent(), unheard, shutdown, deadline);
         Self { grace: Duration::ZERO, ..outside }
     }
 

@@ -82,7 +82,8 @@ class Script(unittest.TestCase):
 
     def test_a_search_is_stopped_by_the_first_trial_too_many(self) -> None:
         answer = self.run_nas("searches:tells_without_end", budget={"max_trials": 3})
-        self.assertEqual((answer["cerebros_call"]["status"], len(answer["trials"])), ("cancelled", 4))
+        self.assertEqual(answer["cerebros_call"]["status"], "cancelled")
+        self.assertEqual(len(answer["trials"]), 4)
         known = [{"number": 0}, {"number": 1}, {"number": 9}]
         answer = self.run_nas(
             "searches:tells_without_end", budget={"max_trials": 4}, resumed_trials=known
@@ -101,4 +102,5 @@ class Script(unittest.TestCase):
 
     def test_keys_of_a_search_s_own_result_are_kept_apart_from_what_it_told(self) -> None:
         answer = self.run_nas("searches:has_keys_of_its_own")
-        self.assertEqual((len(answer["trials"]), answer["cerebros_call"]["value"]["trials"]), (1, 1))
+        self.assertEqual(len(answer["trials"]), 1)
+        self.assertEqual(answer["cerebros_call"]["value"]["reports"], [1, 2])

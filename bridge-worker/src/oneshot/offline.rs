@@ -16,6 +16,7 @@ use service_kit::registry::record::claim;
 use service_kit::shutdown::Shutdown;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 
 use super::pages::Pages;
 use super::{Lines, Outcome, RunArgs, hold, outcome_of, refused};
@@ -81,8 +82,9 @@ pub(super) async fn run(
     let _kept = pages.keep(&gauges, &slots, None);
     let kept = (artifacts, cache);
     let search = SearchHere::new(args, Arc::new(plan), means, kept, gauges.invocations.clone(), sender);
-    let listening = listen(outcome_of(&search.plan), search.plan.request.budget.max_trials, events, lines);
-    let (outcome, ()) = tokio::join!(listening, search.run(shutdown));
+    let (unheard, max_trials) = (CancellationToken::new(), search.plan.request.budget.max_trials);
+    let listening = listen(outcome_of(&search.plan), max_trials, events, (lines, &unheard));
+    let (outcome, ()) = tokio::join!(listening, search.run(shutdown, unheard.clone()));
     slots.close().await;
     Ok(outcome)
 }
@@ -94,12 +96,13 @@ fn brings_its_own() -> CliError {
         .help("leave out --offline, or give a trainer instead of an entrypoint")
 }
 
-/// Gathers what is told until nobody speaks any more, or whoever reads the lines has left; a person is shown each trial.
+/// Gathers what is told until nobody speaks any more, or whoever reads the lines has left, which `unheard` then says; a
+/// person is shown each trial.
 async fn listen(
     mut outcome: Outcome,
     max_trials: u32,
     mut events: mpsc::Receiver<Event>,
-    lines: &mut Lines,
+    (lines, unheard): (&mut Lines, &CancellationToken),
 ) -> Outcome {
     let is_watched = std::io::stderr().is_terminal();
     while let Some(event) = events.recv().await {
@@ -109,6 +112,7 @@ async fn listen(
             output::note(outcome.progress(trial, max_trials));
         }
         if !lines.show(trial) {
+            unheard.cancel();
             break;
         }
     }
@@ -176,7 +180,7 @@ impl SearchHere {
     }
 
     /// From the first word to the last; nobody is told anything afterwards.
-    async fn run(mut self, shutdown: &Shutdown) {
+    async fn run(mut self, shutdown: &Shutdown, unheard: CancellationToken) {
         let started = RunStarted {
             run_id: self.plan.run_id.clone(),
             attempt: self.record.attempt,
@@ -188,7 +192,7 @@ impl SearchHere {
         let said = match self.announcer.say(&[started.into()]).await {
             Err(error) => Err(error.into()),
             Ok(()) => {
-                let mut outside = Outside::of_a_run_here(shutdown, self.deadline());
+                let mut outside = Outside::of_a_run_here(unheard, shutdown, self.deadline());
                 completed(self.training.train(&mut outside, &|_| (), &|_| ()).await)
             }
         };

@@ -80,7 +80,10 @@ pub(super) async fn run(
         Settlement::Leave => return Err(taken_over(&plan.run_id)),
     }
     tokio::select! {
-        outcome = told(&worker.broker, plan, first, lines) => outcome,
+        outcome = told(&worker.broker, plan, first, lines) => match outcome {
+            Err(_) if shutdown.is_draining() => Err(untold(&plan.run_id, shutdown)),
+            outcome => outcome,
+        },
         () = worker.last_word.cancelled() => Err(untold(&plan.run_id, shutdown)),
     }
 }

@@ -15,6 +15,8 @@ use service_kit::history::History;
 use service_kit::registry::{Registry, RunRecord};
 use service_kit::topology;
 use testkit::{Nats, Scratch, wait_until};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
 use tokio::process::{Child, Command};
 
 /// Longest wait for anything in these tests; a busy machine with two cores imports scikit-learn in seconds.
@@ -145,6 +147,14 @@ impl House {
         .await
     }
 
+    /// Waits until a trial of a run is training, as the registry has it.
+    pub(crate) async fn training(&self, run: &str) -> RunRecord {
+        wait_until(&format!("a trial of {run} is training"), PATIENCE, async || {
+            self.record(run).await.filter(|record| record.running_trials > 0)
+        })
+        .await
+    }
+
     /// Waits until a run has reported so many trials.
     pub(crate) async fn trained(&self, run: &str, count: usize) {
         wait_until(&format!("{count} trials of {run}"), PATIENCE, async || {
@@ -183,6 +193,16 @@ impl House {
         }
         letters
     }
+}
+
+/// A page that a worker serves at `address`.
+pub(crate) async fn page(address: &str, path: &str) -> String {
+    let mut socket = TcpStream::connect(address).await.unwrap();
+    let request = format!("GET {path} HTTP/1.1\r\nHost: worker\r\nConnection: close\r\n\r\n");
+    socket.write_all(request.as_bytes()).await.unwrap();
+    let mut answer = String::new();
+    socket.read_to_string(&mut answer).await.unwrap();
+    answer
 }
 
 impl WorkerProcess {

@@ -33,13 +33,6 @@ fn short(run: &str) -> serde_json::Value {
     request(run, "sleeps", space, json!({"max_trials": 4, "parallelism": 1}))
 }
 
-async fn training(house: &House, run: &str) -> RunRecord {
-    wait_until("a trial is training", PATIENCE, async || {
-        house.record(run).await.filter(|record| record.running_trials > 0)
-    })
-    .await
-}
-
 /// Resolves when a worker waits for requests, which it does when it can train.
 async fn ready(house: &House) {
     wait_until("the worker waits for requests", PATIENCE, async || {
@@ -56,8 +49,8 @@ async fn a_run_that_lost_both_its_worker_and_its_request_is_cancelled_or_asked_f
     let worker = house.worker(&ARGUMENTS).await;
     house.request(endless("cancelled")).await;
     house.request(endless("again")).await;
-    let cancelled = training(&house, "cancelled").await;
-    let again = training(&house, "again").await;
+    let cancelled = house.training("cancelled").await;
+    let again = house.training("again").await;
     let stream = house.broker.jetstream.get_stream(STREAM).await.unwrap();
     for record in [&cancelled, &again] {
         stream.delete_message(record.request_sequence).await.unwrap();
@@ -78,7 +71,7 @@ async fn a_request_for_a_run_in_good_hands_has_no_effect_though_its_first_reques
     let house = House::open().await;
     let worker = house.worker(&ARGUMENTS).await;
     house.request(endless("held")).await;
-    let held = training(&house, "held").await;
+    let held = house.training("held").await;
     let stream = house.broker.jetstream.get_stream(STREAM).await.unwrap();
     stream.delete_message(held.request_sequence).await.unwrap();
     house.request(short("held")).await;
@@ -97,7 +90,7 @@ async fn hand_overs_that_count_from_one_again_bring_a_dead_worker_s_run_back() {
     let house = House::open().await;
     let worker = house.worker(&ARGUMENTS).await;
     house.request(endless("counted")).await;
-    training(&house, "counted").await;
+    house.training("counted").await;
     worker.kill_hard().await;
     let stream = house.broker.jetstream.get_stream(STREAM).await.unwrap();
     stream.delete_consumer(WORKER_CONSUMER).await.unwrap();
@@ -165,7 +158,7 @@ async fn one_signal_ends_a_worker_whose_broker_is_away_within_half_a_minute() {
     let house = House::open().await;
     let mut worker = house.worker(&ARGUMENTS).await;
     house.request(endless("alone")).await;
-    training(&house, "alone").await;
+    house.training("alone").await;
     let family = testkit::processes::descendants(worker.pid());
     house.nats.kill().await;
     worker.signal(Signal::SIGTERM);
@@ -179,7 +172,7 @@ async fn a_second_signal_stops_what_is_training_at_once_and_the_run_goes_on_else
     let house = House::open().await;
     let mut worker = house.worker(&ARGUMENTS).await;
     house.request(endless("twice")).await;
-    training(&house, "twice").await;
+    house.training("twice").await;
     worker.signal(Signal::SIGTERM);
     house.says_in_its_log("a second signal stops at once").await;
     worker.signal(Signal::SIGTERM);

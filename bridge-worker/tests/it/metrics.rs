@@ -4,10 +4,8 @@ use std::collections::BTreeMap;
 
 use serde_json::json;
 use testkit::wait_until;
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::TcpStream;
 
-use crate::house::{House, PATIENCE};
+use crate::house::{House, PATIENCE, page};
 
 /// Every series of the worker of `house`, by name and labels.
 async fn series(house: &House) -> BTreeMap<String, f64> {
@@ -18,10 +16,7 @@ async fn series(house: &House) -> BTreeMap<String, f64> {
         after.split(|c: char| !c.is_ascii_digit()).next()?.parse::<u16>().ok()
     })
     .await;
-    let mut socket = TcpStream::connect(("127.0.0.1", address)).await.unwrap();
-    socket.write_all(b"GET /metrics HTTP/1.1\r\nHost: worker\r\nConnection: close\r\n\r\n").await.unwrap();
-    let mut answer = String::new();
-    socket.read_to_string(&mut answer).await.unwrap();
+    let answer = page(&format!("127.0.0.1:{address}"), "/metrics").await;
     let of_line = |line: &str| {
         let (name, value) = line.rsplit_once(' ')?;
         Some((name.to_owned(), value.parse().ok()?))

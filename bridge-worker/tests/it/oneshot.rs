@@ -180,10 +180,7 @@ async fn a_run_of_the_workers_that_serve_is_not_taken_from_them() {
             "search_space": {"seconds": [60]}, "budget": {"max_trials": 1}}),
         )
         .await;
-    wait_until("the run trains", PATIENCE, async || {
-        house.record("theirs").await.filter(|record| record.running_trials > 0)
-    })
-    .await;
+    house.training("theirs").await;
     let output = command(&house.scratch, &house.nats.url(), &noop(1), &["--run-id", "theirs"]).await;
     let output = { output }.output().await.unwrap();
     assert_eq!(output.status.code(), Some(5));

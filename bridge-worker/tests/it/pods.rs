@@ -10,11 +10,10 @@ use serde_json::{Value, json};
 use service_kit::topology;
 use testkit::processes::{descendants, wait_until_gone};
 use testkit::{Scratch, wait_until};
-use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader, Lines};
-use tokio::net::TcpStream;
+use tokio::io::{AsyncBufReadExt as _, BufReader, Lines};
 use tokio::process::{Child, ChildStdout};
 
-use crate::house::{House, PATIENCE, WorkerProcess};
+use crate::house::{House, PATIENCE, WorkerProcess, page};
 use crate::oneshot::{NOBODY, command, json_of, noop};
 
 /// A search whose trials end one by one, each when the file of its name is there.
@@ -24,13 +23,6 @@ fn waiting(marks: &Path, max_trials: u32) -> Value {
         "budget": {"max_trials": max_trials, "parallelism": 1}})
 }
 
-async fn training(house: &House, run: &str) {
-    wait_until("a trial is training", PATIENCE, async || {
-        house.record(run).await.filter(|record| record.running_trials > 0)
-    })
-    .await;
-}
-
 #[tokio::test]
 async fn one_signal_ends_a_search_whose_broker_is_away_within_half_a_minute() {
     let house = House::open().await;
@@ -38,7 +30,7 @@ async fn one_signal_ends_a_search_whose_broker_is_away_within_half_a_minute() {
     let child =
         command(&house.scratch, &house.nats.url(), &spec, &["--run-id", "alone"]).await.spawn().unwrap();
     let process = WorkerProcess { child };
-    training(&house, "alone").await;
+    house.training("alone").await;
     let family = descendants(process.pid());
     house.nats.kill().await;
     process.signal(Signal::SIGTERM);
@@ -74,7 +66,7 @@ async fn a_run_that_is_under_way_goes_on_for_its_own_spec_alone() {
     let url = house.nats.url();
     let spec = waiting(house.scratch.path(), 1);
     let child = command(&house.scratch, &url, &spec, &["--run-id", "pod"]).await.spawn().unwrap();
-    training(&house, "pod").await;
+    house.training("pod").await;
     WorkerProcess { child }.kill_hard().await;
     let other = command(&house.scratch, &url, &noop(3), &["--run-id", "pod"]).await.output().await.unwrap();
     assert_eq!(other.status.code(), Some(5), "{}", String::from_utf8_lossy(&other.stderr));
@@ -139,6 +131,20 @@ async fn each_trial_is_printed_as_it_comes_and_once() {
 }
 
 #[tokio::test]
+async fn a_reader_that_leaves_ends_a_search_that_nobody_else_sees() {
+    let scratch = Scratch::new();
+    let spec = waiting(scratch.path(), 3);
+    let (mut child, mut lines) = lines_of(&scratch, NOBODY, &spec, &["--run-id", "here", "--offline"]).await;
+    std::fs::write(scratch.join("here-t00000"), "").unwrap();
+    assert_eq!(next(&mut lines).await["trial_id"], json!("here-t00000"));
+    drop(lines);
+    // The third trial is never let go.
+    std::fs::write(scratch.join("here-t00001"), "").unwrap();
+    let status = tokio::time::timeout(Duration::from_secs(30), child.wait()).await.unwrap().unwrap();
+    assert!(status.success(), "quietly: {status}");
+}
+
+#[tokio::test]
 async fn a_pod_that_goes_on_prints_the_trials_of_the_one_before_it_too() {
     let house = House::open().await;
     let (url, marks) = (house.nats.url(), house.scratch.path());
@@ -155,15 +161,6 @@ async fn a_pod_that_goes_on_prints_the_trials_of_the_one_before_it_too() {
     }
     assert_eq!(told, [json!("pod-t00000"), json!("pod-t00001"), Value::Null]);
     assert!(child.wait().await.unwrap().success());
-}
-
-async fn page(address: &str, path: &str) -> String {
-    let mut socket = TcpStream::connect(address).await.unwrap();
-    let request = format!("GET {path} HTTP/1.1\r\nHost: pod\r\nConnection: close\r\n\r\n");
-    socket.write_all(request.as_bytes()).await.unwrap();
-    let mut answer = String::new();
-    socket.read_to_string(&mut answer).await.unwrap();
-    answer
 }
 
 #[tokio::test]
@@ -209,7 +206,7 @@ async fn a_cancel_ends_the_run_of_a_pod_that_is_gone() {
     let spec = waiting(house.scratch.path(), 1);
     let worker = house.worker(&["--slots", "1", "--preload", "noop"]).await;
     let child = command(&house.scratch, &url, &spec, &["--run-id", "pod"]).await.spawn().unwrap();
-    training(&house, "pod").await;
+    house.training("pod").await;
     WorkerProcess { child }.kill_hard().await;
     house.publish_plain("cerebros.nas.run.cancel_requested", r#"{"run_id": "pod", "reason": "late"}"#).await;
     let record = house.ended("pod").await;
@@ -227,7 +224,7 @@ async fn a_cancel_for_a_pod_that_lives_is_heard_there() {
     let worker = house.worker(&["--slots", "1", "--preload", "noop"]).await;
     let child = command(&house.scratch, &house.nats.url(), &spec, &["--run-id", "pod"]).await;
     let child = { child }.spawn().unwrap();
-    training(&house, "pod").await;
+    house.training("pod").await;
     house.publish_plain("cerebros.nas.run.cancel_requested", r#"{"run_id": "pod"}"#).await;
     let output = child.wait_with_output().await.unwrap();
     assert_eq!(output.status.code(), Some(8), "{}", String::from_utf8_lossy(&output.stderr));

@@ -291,10 +291,7 @@ async fn time_of_an_attempt_whose_worker_was_lost_counts() {
     let first = house.worker(&ARGUMENTS).await;
     let budget = json!({"max_trials": 3, "parallelism": 1, "max_seconds": 12.0});
     house.request(request("slow", "sleeps", json!({"seconds": [8.0]}), budget)).await;
-    wait_until("it trains", PATIENCE, async || {
-        house.record("slow").await.filter(|record| record.running_trials > 0)
-    })
-    .await;
+    house.training("slow").await;
     wait_until("much of the time is used, and noted", PATIENCE, async || {
         house.record("slow").await.filter(|record| record.active_ms >= 5000)
     })

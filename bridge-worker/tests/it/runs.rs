@@ -105,10 +105,7 @@ async fn a_cancel_stops_a_training_run_within_two_seconds() {
     let _worker = house.worker(&["--slots", "1", "--allow-entrypoint", "faulty_trainers:*"]).await;
     house.request(json!({"run_id": "long", "dataset_id": "digits", "trainer": "faulty_trainers:hangs_with_signals_blocked",
         "search_space": {"x": [1, 2]}, "budget": {"max_trials": 2, "parallelism": 1}})).await;
-    wait_until("the run trains", crate::house::PATIENCE, async || {
-        house.record("long").await.filter(|record| record.running_trials > 0)
-    })
-    .await;
+    house.training("long").await;
     let asked = Instant::now();
     house
         .publish_plain("cerebros.nas.run.cancel_requested", r#"{"run_id": "long", "reason": "enough"}"#)

@@ -92,10 +92,7 @@ async fn a_run_that_waits_in_the_queue_is_cancelled_within_two_seconds() {
         house.request(slices(&format!("busy-{number}"), 500, 5.0)).await;
     }
     house.request(slices("queued", 3, 0.1)).await;
-    testkit::wait_until("the worker has its hands full", crate::house::PATIENCE, async || {
-        house.record("busy-0").await.filter(|record| record.running_trials > 0)
-    })
-    .await;
+    house.training("busy-0").await;
     assert!(house.record("queued").await.is_none(), "it waits");
     let asked = Instant::now();
     house
@@ -119,10 +116,7 @@ async fn a_run_is_cancelled_within_two_seconds_while_the_worker_drains() {
     let house = House::open().await;
     let mut worker = house.worker(&ONE_SLOT).await;
     house.request(slices("draining", 10, 8.0)).await;
-    testkit::wait_until("a trial is under way", crate::house::PATIENCE, async || {
-        house.record("draining").await.filter(|record| record.running_trials > 0)
-    })
-    .await;
+    house.training("draining").await;
     worker.signal(nix::sys::signal::Signal::SIGTERM);
     let asked = Instant::now();
     house.publish_plain("cerebros.nas.run.cancel_requested", r#"{"run_id": "draining"}"#).await;

@@ -34,13 +34,6 @@ const ARGUMENTS: [&str; 10] = [
     "20",
 ];
 
-async fn training(house: &House, run: &str) {
-    wait_until("a trial is training", PATIENCE, async || {
-        house.record(run).await.filter(|record| record.running_trials > 0)
-    })
-    .await;
-}
-
 #[tokio::test]
 async fn an_outage_of_the_broker_takes_none_of_a_trial_s_time() {
     let house = House::open().await;
@@ -49,7 +42,7 @@ async fn an_outage_of_the_broker_takes_none_of_a_trial_s_time() {
     let mark = house.scratch.join("report");
     let budget = json!({"max_trials": 1, "max_trial_seconds": 3.0});
     house.request(request("outage", "reports_at_a_mark", json!({"mark": [mark]}), budget)).await;
-    training(&house, "outage").await;
+    house.training("outage").await;
     let before = proxy.accepted();
     proxy.set(Fault::Cut);
     std::fs::write(&mark, "").unwrap();
@@ -90,7 +83,7 @@ async fn a_cancel_is_heard_while_a_child_starts() {
     house
         .request(request("first", "waits_for_its_mark", json!({"marks": [marks]}), json!({"max_trials": 1})))
         .await;
-    training(&house, "first").await;
+    house.training("first").await;
     std::fs::remove_file(&go).unwrap();
     std::fs::write(marks.join("first-t00000"), "").unwrap();
     house.ended("first").await;
