@@ -12,8 +12,16 @@ use crate::child::protocol::{ChildFailure, FromChild};
 use crate::opaque::check_trial;
 
 /// Fields of a trial's result that may be left out. Those that are none of ours are the script's.
-const OPTIONAL: [&str; 6] =
-    ["spectral_norm", "spectral_norm_value", "warnings", "parameters", "duration_ms", "max_rss_bytes"];
+const OPTIONAL: [&str; 8] = [
+    "spectral_norm",
+    "spectral_norm_value",
+    "warnings",
+    "parameters",
+    "duration_ms",
+    "max_rss_bytes",
+    "source",
+    "other_datasets",
+];
 
 /// What was taken out of a result, and why some was not.
 #[derive(Debug, Default)]
