@@ -235,6 +235,12 @@ pub fn evaluation_of(trial: &TrialReported, objective: &str) -> (Evaluation, Opt
     (evaluation, trial.failure.clone())
 }
 
+/// The objective of a trial, if it succeeded and the value is a number one can compare.
+pub fn usable_objective_of(trial: &TrialReported, objective: &str) -> Option<f64> {
+    let value = trial.metrics.get(objective).and_then(|value| value.finite());
+    value.filter(|_| trial.status == TrialStatus::Succeeded)
+}
+
 #[cfg(test)]
 mod tests {
     use schemas::event::{MlRunStarted, RunInterrupted, RunStarted};

@@ -171,6 +171,9 @@ pub enum FromChild {
     Trial {
         id: u64,
         trial: serde_json::Map<String, serde_json::Value>,
+        /// Its size, if it came in a frame of its own.
+        #[serde(skip)]
+        bytes: Option<usize>,
     },
 }
 
@@ -194,9 +197,11 @@ impl FromChild {
         }
         let tag: Tag<'_> = serde_json::from_slice(frame)?;
         match tag.kind.as_deref() {
-            Some("trial") => {
-                serde_json::from_slice(frame).map(|Told { id, trial }| Self::Trial { id, trial })
-            }
+            Some("trial") => serde_json::from_slice(frame).map(|Told { id, trial }| Self::Trial {
+                id,
+                trial,
+                bytes: Some(frame.len()),
+            }),
             Some("result") => serde_json::from_slice(frame).map(|result| Self::Result(Box::new(result))),
             _ => serde_json::from_slice(frame),
         }

@@ -9,11 +9,12 @@ use std::collections::BTreeMap;
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 
 use schemas::event::{Direction, TrialReported, TrialStatus};
-use schemas::{Failure, FailureClass, Json, Stage};
+use schemas::{Failure, FailureClass, Stage};
 use search::Best;
+use serde_json::Value;
 
 use crate::plan::RunPlan;
-use crate::resume::evaluation_of;
+use crate::resume::usable_objective_of;
 use crate::supervisor::News;
 use crate::supervisor::{Ending, Stop};
 
@@ -126,7 +127,7 @@ impl Conduct {
     }
 
     /// Whether a trial counts that is told of, with this number if it names one.
-    pub(super) fn admit(&mut self, number: Option<u32>, parameters: &Json) -> Admission {
+    pub(super) fn admit(&mut self, number: Option<u32>, parameters: &Value) -> Admission {
         let number = number.unwrap_or(self.next);
         if let Some(known) = self.known.get(&number) {
             self.next = number.saturating_add(1);
@@ -144,23 +145,22 @@ impl Conduct {
 
     /// Takes a trial that is durable now, and says whether the function is to be stopped.
     pub(super) fn count(&mut self, number: u32, trial: &TrialReported) -> Option<Stop> {
-        let (evaluation, failure) = evaluation_of(trial, &self.objective);
-        self.known.insert(number, hash(&trial.parameters));
+        self.known.insert(number, hash(&trial.parameters.0));
         if trial.status == TrialStatus::Failed {
             self.failed += 1;
             self.failed_in_a_row += 1;
-            self.last_failure = failure.or(self.last_failure.take());
+            self.last_failure = trial.failure.clone().or(self.last_failure.take());
         } else {
             self.failed_in_a_row = 0;
         }
-        if let Some(objective) = evaluation.usable_objective() {
+        if let Some(objective) = usable_objective_of(trial, &self.objective) {
             let is_better = self.best.as_ref().is_none_or(|best| match self.direction {
                 Direction::Maximize => objective > best.objective,
                 Direction::Minimize => objective < best.objective,
             });
             if is_better {
-                self.best =
-                    Some(Best { number: number.into(), objective, parameters: evaluation.parameters });
+                let parameters = trial.parameters.0.as_object().cloned().unwrap_or_default();
+                self.best = Some(Best { number: number.into(), objective, parameters });
             }
         }
         self.check_failures();
@@ -265,9 +265,10 @@ impl Conduct {
     }
 }
 
-fn hash(parameters: &Json) -> u64 {
+/// Objects are kept in the order of their names, so that equal parameters have equal hashes.
+fn hash(parameters: &Value) -> u64 {
     let mut hasher = DefaultHasher::new();
-    parameters.0.to_string().hash(&mut hasher);
+    parameters.hash(&mut hasher);
     hasher.finish()
 }
 

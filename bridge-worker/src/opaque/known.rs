@@ -4,10 +4,14 @@
 //! told first, and the best one always. What does not fit beside them is left out and counted; of parameters, which may
 //! be large, the function is told as many as fit into a part of their own.
 
-use schemas::event::{Direction, TrialReported};
-use serde_json::{Map, Value, json};
+use std::collections::BTreeMap;
 
-use crate::resume::evaluation_of;
+use schemas::Real;
+use schemas::event::{Direction, TrialReported, TrialStatus};
+use serde::Serialize;
+use serde_json::{Map, Value};
+
+use crate::resume::usable_objective_of;
 
 /// What is told of results: a call, with a request of the largest kind, stays well below the limit of a message.
 const MAX_OUTCOME_BYTES: usize = 3 << 20;
@@ -35,6 +39,14 @@ struct Entry {
     objective: Option<f64>,
 }
 
+/// What a trial came to, as it is told.
+#[derive(Serialize)]
+struct Outcome<'a> {
+    number: Option<u32>,
+    status: TrialStatus,
+    metrics: &'a BTreeMap<String, Real>,
+}
+
 /// What of an entry fits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Fit {
@@ -53,12 +65,11 @@ impl Known {
     /// A trial that is durable now.
     #[expect(clippy::needless_pass_by_value, reason = "whoever tells of a trial is done with it")]
     pub(super) fn push(&mut self, trial: TrialReported) {
-        let outcome = json!({"number": trial.number, "status": trial.status, "metrics": trial.metrics});
-        let (evaluation, _) = evaluation_of(&trial, &self.objective);
+        let outcome = Outcome { number: trial.number, status: trial.status, metrics: &trial.metrics };
         let entry = Entry {
-            outcome: outcome.to_string(),
+            outcome: serde_json::to_string(&outcome).expect("an outcome is plain data"),
             parameters: Some(trial.parameters.0.to_string()),
-            objective: evaluation.usable_objective(),
+            objective: usable_objective_of(&trial, &self.objective),
         };
         self.bytes += entry.bytes();
         self.entries.push(entry);
@@ -150,10 +161,8 @@ impl Entry {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
-
-    use schemas::event::TrialStatus;
-    use schemas::{Json, Real, RunId, TrialId};
+    use schemas::{Json, RunId, TrialId};
+    use serde_json::json;
 
     use super::*;
 

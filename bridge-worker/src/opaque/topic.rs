@@ -56,15 +56,16 @@ impl<'a> SearchCall<'a> {
     }
 
     /// A trial becomes an event, unless it is known or too much.
-    fn trial(&mut self, fields: Map<String, Value>, call: u64) -> Result<Heard, Cut> {
+    fn trial(&mut self, fields: Map<String, Value>, bytes: Option<usize>, call: u64) -> Result<Heard, Cut> {
         let asked = number_of(&fields).map_err(Cut::Senseless)?;
         if self.has_to_count_first(asked) {
-            return Ok(Heard::TooEarly(FromChild::Trial { id: call, trial: fields }));
+            return Ok(Heard::TooEarly(FromChild::Trial { id: call, trial: fields, bytes }));
         }
         let now = clock::now();
         let since = std::mem::replace(&mut self.since, now);
-        let parameters = fields.get("parameters").cloned().unwrap_or_else(|| Value::Object(Map::new()));
-        let admission = self.run.conduct().admit(asked, &parameters.into());
+        let none = Value::Object(Map::new());
+        let parameters = fields.get("parameters").filter(|given| !given.is_null()).unwrap_or(&none);
+        let admission = self.run.conduct().admit(asked, parameters);
         let number = match admission {
             Admission::New(number) => number,
             Admission::Known { number, is_same } => {
@@ -89,7 +90,7 @@ impl<'a> SearchCall<'a> {
         let trial = event_of(fields, id_of(self.attempt, number), number, &frame).map_err(Cut::Senseless)?;
         let may_end_the_run = trial.status == TrialStatus::Failed;
         let event = Event::from(trial);
-        check_event(&event).map_err(|reason| Cut::Senseless(format!("report_trial: {reason}")))?;
+        check_event(&event, bytes).map_err(|reason| Cut::Senseless(format!("report_trial: {reason}")))?;
         self.kept.push(event);
         self.uncounted.insert(number);
         Ok(if may_end_the_run { Heard::WeightyEndOfPart } else { Heard::EndOfPart })
@@ -175,7 +176,7 @@ impl Topic for SearchCall<'_> {
     fn hear(&mut self, message: FromChild, call: u64) -> Result<Heard, Cut> {
         match message {
             FromChild::Heartbeat => Ok(Heard::Word),
-            FromChild::Trial { id, trial } if id == call => self.trial(trial, call),
+            FromChild::Trial { id, trial, bytes } if id == call => self.trial(trial, bytes, call),
             FromChild::Report { id, metrics, step, number } if id == call => {
                 let number = number.unwrap_or_else(|| self.run.conduct().next_number());
                 self.report(metrics.into_iter().collect(), step, number)

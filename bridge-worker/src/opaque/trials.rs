@@ -62,6 +62,8 @@ pub(super) fn event_of(
     }
     let told = failure_of(&mut fields, status);
     fields.retain(|_, value| !value.is_null());
+    // Taken as it is: it was read once.
+    let parameters = fields.remove("parameters");
     for (name, value) in [
         ("trial_id", id.to_string().into()),
         ("run_id", frame.run.to_string().into()),
@@ -71,6 +73,9 @@ pub(super) fn event_of(
     }
     let mut trial: TrialReported = serde_json::from_value(Value::Object(fields))
         .map_err(|error| format!("report_trial: the fields are not those of a trial: {error}"))?;
+    if let Some(parameters) = parameters {
+        trial.parameters = parameters.into();
+    }
     trial.number = Some(number);
     trial.attempt = Some(frame.attempt);
     trial.worker_id = Some(frame.worker_id.to_owned());
@@ -99,7 +104,7 @@ pub(crate) fn check_trial(fields: &Map<String, Value>) -> Result<(), String> {
     let (since, now) = (Timestamp::from_micros(0), Timestamp::from_micros(0));
     let frame = Frame { run: &run, attempt: 1, worker_id: "w", pulse_id: None, since, now };
     let trial = event_of(fields.clone(), TrialId::numbered(&run, number.into()), number, &frame)?;
-    check_event(&trial.into())
+    check_event(&trial.into(), None)
 }
 
 /// Takes the words about a failure out of the fields; they are the function's own, in any of the usual places.

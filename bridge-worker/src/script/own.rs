@@ -86,7 +86,7 @@ pub(super) fn trial(entry: &Map<String, Value>) -> Result<FromChild, String> {
     if !entry.get("metrics").is_some_and(Value::is_object) && !entry.contains_key("status") {
         return Err("it has neither metrics nor a status".to_owned());
     }
-    check_trial(entry).map(|()| FromChild::Trial { id: CALL, trial: entry.clone() })
+    check_trial(entry).map(|()| FromChild::Trial { id: CALL, trial: entry.clone(), bytes: None })
 }
 
 /// The failure in a result that says it failed, in the words of a child.

@@ -84,7 +84,7 @@ fn our_search(
     if let Some(Value::Array(trials)) = answer.remove("trials") {
         for trial in trials {
             let trial = trial.as_object().ok_or("a trial of the result is no object")?.clone();
-            messages.push(FromChild::Trial { id: CALL, trial });
+            messages.push(FromChild::Trial { id: CALL, trial, bytes: None });
         }
     }
     result.insert("type".to_owned(), "result".into());

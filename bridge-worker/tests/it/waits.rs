@@ -61,6 +61,36 @@ async fn an_outage_of_the_broker_takes_none_of_a_trial_s_time() {
     worker.stop().await;
 }
 
+#[tokio::test]
+async fn a_slot_is_passed_on_while_the_broker_has_not_heard_what_its_trial_said() {
+    let house = House::open().await;
+    let proxy = Proxy::start(&house.nats.url()).await;
+    let worker = house.worker_at(&proxy.url(), &ARGUMENTS).await;
+    let (marks, go) = (house.scratch.path(), house.scratch.join("go"));
+    let space = json!({"marks": [marks], "go": [go], "x": {"low": 0.0, "high": 1.0}});
+    let body = request("passed", "says_that_it_began", space, json!({"max_trials": 2, "parallelism": 2}));
+    house.request(body).await;
+    // Whichever of the two is first.
+    let have_begun = async |count: usize| {
+        let begun = || ["passed-t00000", "passed-t00001"].iter().filter(|id| marks.join(id).exists()).count();
+        wait_until(&format!("{count} trials have begun"), PATIENCE, async || {
+            (begun() == count).then_some(())
+        })
+        .await;
+    };
+    have_begun(1).await;
+    proxy.set(Fault::Cut);
+    std::fs::write(&go, "").unwrap();
+    have_begun(2).await;
+    proxy.set(Fault::Pass);
+    let record = house.ended("passed").await;
+    assert_eq!((record.state, record.completed_trials), (RunState::Completed, 2), "{:?}", record.failure);
+    let events = house.events("passed").await;
+    let reports = events.iter().filter(|event| matches!(event, Event::MetricReported(_))).count();
+    assert_eq!(reports, 2, "what the first said before it ended is not lost, nor stored twice");
+    worker.stop().await;
+}
+
 /// An interpreter that starts when `go` is there, and says by `waiting` that it waits for it.
 fn slow_interpreter(at: &Path, python: &Path, go: &Path, waiting: &Path) {
     let [python, go, waiting] = [python, go, waiting].map(|path| path.display().to_string());

@@ -17,7 +17,7 @@ fn trial(number: u32, accuracy: Option<f64>) -> TrialReported {
     let status = if accuracy.is_some() { TrialStatus::Succeeded } else { TrialStatus::Failed };
     let mut trial = TrialReported::new(run.clone(), TrialId::numbered(&run, number.into()), status);
     trial.number = Some(number);
-    trial.parameters = Json(json!({"n": number}));
+    trial.parameters = json!({"n": number}).into();
     trial.metrics = accuracy.map(|value| ("accuracy".to_owned(), value.into())).into_iter().collect();
     trial.failure =
         accuracy.is_none().then(|| Failure::new(FailureClass::UserCode, Stage::Execute, "it broke"));
@@ -27,7 +27,7 @@ fn trial(number: u32, accuracy: Option<f64>) -> TrialReported {
 /// The function tells of a trial; what is ordered then.
 fn tell(conduct: &mut Conduct, number: Option<u32>, accuracy: Option<f64>) -> (Admission, Option<Stop>) {
     let told = trial(number.unwrap_or(conduct.next_number()), accuracy);
-    let admission = conduct.admit(number, &told.parameters);
+    let admission = conduct.admit(number, &told.parameters.0);
     let order = match admission {
         Admission::New(number) => conduct.count(number, &told),
         Admission::Known { .. } | Admission::Beyond => conduct.order(),
@@ -73,7 +73,7 @@ fn a_new_attempt_begins_at_0_and_what_is_known_counts_once() {
     conduct.begin();
     let known = |number, is_same| Admission::Known { number, is_same };
     assert_eq!(tell(&mut conduct, None, Some(0.5)).0, known(0, true));
-    assert_eq!(conduct.admit(Some(1), &Json(json!({"n": "other"}))), known(1, false));
+    assert_eq!(conduct.admit(Some(1), &json!({"n": "other"})), known(1, false));
     assert_eq!(tell(&mut conduct, None, Some(0.7)).0, Admission::New(2));
     assert_eq!(conduct.counts().0, 3);
 }
