@@ -28,7 +28,7 @@ use crate::vitals::Vitals;
 
 use died::Death;
 use talk::Talk;
-pub(crate) use topic::{Heard, Topic};
+pub(crate) use topic::{Heard, MOST_KEPT, Topic};
 
 /// How a conversation ended.
 pub(crate) enum Outcome {

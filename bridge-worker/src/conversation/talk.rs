@@ -23,8 +23,6 @@ use crate::vitals::Vitals;
 const STOP_GRACE: Duration = Duration::from_secs(1);
 /// What publishing may take at the cost of a trial's time; what an outage takes is given back.
 const SHORT_WAIT: Duration = Duration::from_secs(1);
-/// Events that are kept while others are on their way; what comes after them waits in the pipe, and with it the process.
-const MOST_KEPT: usize = 512;
 /// Messages that are heard in one breath, before it is looked at what else has come.
 const BREATH: usize = 64;
 
@@ -144,7 +142,7 @@ impl<'a, T: Topic> Talk<'a, T> {
     }
 
     fn may_hear(&self) -> bool {
-        self.held.is_none() && !self.is_due && self.topic.kept() < MOST_KEPT
+        self.held.is_none() && !self.is_due && !self.topic.is_full()
     }
 
     /// Hears a message and what lies ready behind it.

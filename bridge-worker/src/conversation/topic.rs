@@ -6,6 +6,9 @@ use search::Verdict;
 use super::Cut;
 use crate::child::protocol::{Call, CallResult, FromChild};
 
+/// Events that are kept while others are on their way.
+pub(crate) const MOST_KEPT: usize = 512;
+
 /// What a call is about: its words, and what becomes of those that come back.
 ///
 /// A topic never waits. What it hears it keeps, as events; the conversation takes them, publishes them and says when they
@@ -25,6 +28,11 @@ pub(crate) trait Topic {
 
     /// How many events are kept.
     fn kept(&self) -> usize;
+
+    /// True when no more should be kept: what else is said waits in the pipe, and with it the process.
+    fn is_full(&self) -> bool {
+        self.kept() >= MOST_KEPT
+    }
 
     /// Hands over what is kept, to be published. It is not asked again before [`Topic::told`].
     fn take(&mut self) -> Vec<Event>;

@@ -16,11 +16,14 @@ use super::trials::{Frame, event_of, number_of};
 use super::{OpaqueRun, id_of};
 use crate::child::Lost;
 use crate::child::protocol::{Call, DatasetFile, FromChild, TrialContext};
-use crate::conversation::{Cut, Heard, Topic};
+use crate::conversation::{Cut, Heard, MOST_KEPT, Topic};
 use crate::run::Attempt;
 use crate::script::{RUN_NAS, operation};
 use crate::supervisor::Stop;
 use crate::trial::check_count;
+
+/// Words of trials that are kept while others are on their way: a trial may be as large as an event.
+const MOST_BYTES: usize = 4 << 20;
 
 /// One call of the function.
 pub(super) struct SearchCall<'a> {
@@ -31,8 +34,9 @@ pub(super) struct SearchCall<'a> {
     told: &'a (dyn Fn(Option<Stop>) + Sync),
     /// When the last trial was told.
     since: Timestamp,
-    /// Events that are yet to be published.
+    /// Events that are yet to be published, and about how large they are.
     kept: Vec<Event>,
+    kept_bytes: usize,
     /// Numbers of the trials among them, and among those that are on their way: they count only when they are durable.
     uncounted: BTreeSet<u32>,
 }
@@ -51,6 +55,7 @@ impl<'a> SearchCall<'a> {
             told,
             since: clock::now(),
             kept: Vec::new(),
+            kept_bytes: 0,
             uncounted: BTreeSet::new(),
         }
     }
@@ -92,6 +97,7 @@ impl<'a> SearchCall<'a> {
         let event = Event::from(trial);
         check_event(&event, bytes).map_err(|reason| Cut::Senseless(format!("report_trial: {reason}")))?;
         self.kept.push(event);
+        self.kept_bytes += bytes.unwrap_or_default();
         self.uncounted.insert(number);
         Ok(if may_end_the_run { Heard::WeightyEndOfPart } else { Heard::EndOfPart })
     }
@@ -198,7 +204,12 @@ impl Topic for SearchCall<'_> {
         self.kept.len()
     }
 
+    fn is_full(&self) -> bool {
+        self.kept.len() >= MOST_KEPT || self.kept_bytes >= MOST_BYTES
+    }
+
     fn take(&mut self) -> Vec<Event> {
+        self.kept_bytes = 0;
         std::mem::take(&mut self.kept)
     }
 

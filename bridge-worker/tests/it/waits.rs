@@ -62,6 +62,37 @@ async fn an_outage_of_the_broker_takes_none_of_a_trial_s_time() {
 }
 
 #[tokio::test]
+async fn a_search_with_heavy_trials_waits_for_the_broker_before_they_fill_the_worker() {
+    let house = House::open().await;
+    let proxy = Proxy::start(&house.nats.url()).await;
+    let worker = house.worker_at(&proxy.url(), &ARGUMENTS).await;
+    let [go, told] = ["go", "told"].map(|name| house.scratch.join(name));
+    let space = json!({"go": go, "told": told, "count": 100});
+    house.request(search("heavy", "tells_heavy_ones", space, json!({"max_trials": 100}))).await;
+    wait_until("the search is under way", PATIENCE, async || {
+        let events = house.events("heavy").await;
+        events.iter().any(|event| matches!(event, Event::MetricReported(_))).then_some(())
+    })
+    .await;
+    let before = proxy.accepted();
+    proxy.set(Fault::Cut);
+    std::fs::write(&go, "").unwrap();
+    // Five seconds, and a trial takes milliseconds.
+    wait_until("the worker has tried to reconnect", PATIENCE, async || {
+        (proxy.accepted() >= before + 11).then_some(())
+    })
+    .await;
+    // 4 MiB that are on their way, as many that are kept, and what the pipe holds.
+    let count: usize = std::fs::read_to_string(&told).unwrap().parse().unwrap();
+    assert!((5..60).contains(&count), "{count} trials of 200 kB");
+    proxy.set(Fault::Pass);
+    let record = house.ended("heavy").await;
+    assert_eq!((record.state, record.completed_trials), (RunState::Completed, 100), "{:?}", record.failure);
+    assert_eq!(house.trials("heavy").await.len(), 100);
+    worker.stop().await;
+}
+
+#[tokio::test]
 async fn a_slot_is_passed_on_while_the_broker_has_not_heard_what_its_trial_said() {
     let house = House::open().await;
     let proxy = Proxy::start(&house.nats.url()).await;
