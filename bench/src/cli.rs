@@ -6,7 +6,9 @@ use service_kit::output::{Format, Printer, note, warning};
 use service_kit::program::{self, Kind};
 
 use crate::table::{Finding, Verdict};
-use crate::{chaos, child, compare, contracts, memory, profile, resume, runs, slots, streamed, trials};
+use crate::{
+    chaos, child, compare, contracts, memory, profile, resume, runs, slots, streamed, tracking, trials,
+};
 
 /// Measures the promised ratios. Exit 0: every target is met; 9: one is missed, or a peer could not be measured.
 #[derive(Debug, clap::Parser)]
@@ -47,6 +49,8 @@ enum What {
     Trials,
     /// Trials out of a child into the stream, beside raw publishing
     Streamed,
+    /// Trials and values into MLflow, beside a bare client and MLflow's fluent one
+    Mlflow,
     /// The time in which a run of 10,000 trials goes on after its worker was lost
     Resume,
     /// A CPU-bound search on one slot and on two
@@ -100,6 +104,7 @@ pub(crate) async fn run(cli: Cli) -> Result<Exit, CliError> {
             all.extend(runs::measure(effort).await?);
             all.extend(trials::measure(effort).await?);
             all.extend(streamed::measure(effort).await?);
+            all.extend(tracking::measure(effort).await?);
             all.extend(resume::measure(effort).await?);
             all.extend(slots::measure(effort).await?);
             all.extend(memory::measure(effort).await?);
@@ -110,6 +115,7 @@ pub(crate) async fn run(cli: Cli) -> Result<Exit, CliError> {
         What::Runs => runs::measure(effort).await?,
         What::Trials => trials::measure(effort).await?,
         What::Streamed => streamed::measure(effort).await?,
+        What::Mlflow => tracking::measure(effort).await?,
         What::Resume => resume::measure(effort).await?,
         What::Compare => return compare::run(effort, cli.json).await,
         What::Slots => slots::measure(effort).await?,

@@ -16,6 +16,8 @@ use service_kit::error::CliError;
 use crate::cli::Effort;
 use crate::table::Finding;
 
+pub(crate) use specimen::{trials, voice};
+
 /// How long so many trials of ordinary size take from the first to the last confirmation, prepared and sent raw.
 pub(crate) async fn raw_publishing(broker: &Broker, run: &str, count: u32) -> Result<Duration, CliError> {
     publishing::prepared(broker, Encoding::Json, run, count).await.map(|spent| spent.time)

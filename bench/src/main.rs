@@ -32,6 +32,7 @@ mod stream_client;
 mod streamed;
 mod table;
 mod timings;
+mod tracking;
 mod trials;
 
 use std::process::ExitCode;

@@ -14,7 +14,14 @@ const TICKS_PER_SECOND: u64 = 100;
 /// Resident memory of one process, its children not counted.
 pub(crate) fn resident(pid: u32) -> Result<Figure, CliError> {
     let text = read(pid, "status")?;
-    let kilobytes = parse_resident(&text).ok_or_else(|| unreadable(pid, "status", "no VmRSS"))?;
+    let kilobytes = parse_kilobytes(&text, "VmRSS:").ok_or_else(|| unreadable(pid, "status", "no VmRSS"))?;
+    Ok(Figure::new(kilobytes / 1024.0, Unit::Megabytes))
+}
+
+/// The most one process ever had resident.
+pub(crate) fn most_resident(pid: u32) -> Result<Figure, CliError> {
+    let text = read(pid, "status")?;
+    let kilobytes = parse_kilobytes(&text, "VmHWM:").ok_or_else(|| unreadable(pid, "status", "no VmHWM"))?;
     Ok(Figure::new(kilobytes / 1024.0, Unit::Megabytes))
 }
 
@@ -25,8 +32,8 @@ pub(crate) fn processor_time(pid: u32) -> Result<Duration, CliError> {
     Ok(Duration::from_millis(ticks * 1000 / TICKS_PER_SECOND))
 }
 
-fn parse_resident(status: &str) -> Option<f64> {
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
+fn parse_kilobytes(status: &str, name: &str) -> Option<f64> {
+    let line = status.lines().find_map(|line| line.strip_prefix(name))?;
     line.split_ascii_whitespace().next()?.parse().ok()
 }
 
@@ -54,7 +61,8 @@ mod tests {
 
     #[test]
     fn resident_memory_and_processor_time_are_read_past_any_name() {
-        assert_eq!(parse_resident("Name:\tx\nVmHWM:\t 9 kB\nVmRSS:\t    2048 kB\n"), Some(2048.0));
+        let status = "Name:\tx\nVmHWM:\t 9 kB\nVmRSS:\t    2048 kB\n";
+        assert_eq!(["VmRSS:", "VmHWM:"].map(|name| parse_kilobytes(status, name)), [Some(2048.0), Some(9.0)]);
         assert_eq!(parse_ticks("7 (a) b) S 1 7 7 0 -1 4 5 6 7 8 100 20 3 1 20 0"), Some(124));
     }
 

@@ -10,14 +10,14 @@ use schemas::{Event, Json, Real, RunId, Timestamp, TrialId};
 const EPOCH_MICROS: i64 = 1_769_860_800_123_456;
 
 /// Who reports trials of a run.
-pub(super) fn voice(run: &str) -> Voice {
+pub(crate) fn voice(run: &str) -> Voice {
     let run = RunId::parse(run).expect("the run ids written here are legal");
     let source = "/cerebros/bridge-worker/worker-7f3a".to_owned();
     Voice { run, attempt: 1, epoch: 0, context: Context { source, ..Context::default() } }
 }
 
 /// So many trials of a run, each with an id and figures of its own.
-pub(super) fn trials(voice: &Voice, count: u32) -> Vec<Event> {
+pub(crate) fn trials(voice: &Voice, count: u32) -> Vec<Event> {
     (0..count).map(|number| trial(&voice.run, number).into()).collect()
 }
 

@@ -1,0 +1,63 @@
+//! What the server takes when nothing is between: the sink's own client and bodies, without a broker, a ledger or an order.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use futures_util::{TryStreamExt as _, stream};
+use mlflow_sink::client::Client;
+use mlflow_sink::client::error::ClientError;
+use mlflow_sink::projection::{Birth, Point, Seen, trial};
+use schemas::{Event, Timestamp};
+use service_kit::error::CliError;
+use service_kit::mlflow::tracking::{Authorization, Tracking};
+use tokio::time::Instant;
+
+use crate::contracts::{trials as specimens, voice};
+
+/// Calls at once, as many as the sink's client has connections.
+const AT_ONCE: usize = 4;
+
+/// The client, and an experiment to write to.
+pub(super) struct Bare {
+    client: Client,
+    experiment: String,
+}
+
+impl Bare {
+    /// Connects and makes the experiment.
+    pub(super) async fn new(url: &str) -> Result<Self, CliError> {
+        let tracking = Tracking::new(url, Authorization::None)?;
+        let client = Client::new(tracking).map_err(CliError::internal)?;
+        let experiment = client.create_experiment("bare").await.map_err(CliError::internal)?;
+        Ok(Self { client, experiment })
+    }
+
+    /// How long it takes to create, write and close so many trials under a parent of their own.
+    pub(super) async fn trials(&self, run: &str, count: u32) -> Result<Duration, CliError> {
+        let voice = voice(run);
+        let birth = Birth { name: run.to_owned(), start_time: 0, tags: BTreeMap::new() };
+        let parent = self.client.create_run(&self.experiment, &birth).await.map_err(CliError::internal)?;
+        let at = Timestamp::from_micros(1_769_860_800_000_000);
+        let events = specimens(&voice, count).into_iter().map(|event| Seen { event, at });
+        let began = Instant::now();
+        stream::iter(events.map(Ok))
+            .try_for_each_concurrent(AT_ONCE, |seen| self.trial(&parent, seen))
+            .await
+            .map_err(CliError::internal)?;
+        Ok(began.elapsed())
+    }
+
+    async fn trial(&self, parent: &str, seen: Seen) -> Result<(), ClientError> {
+        let Event::TrialReported(report) = &seen.event else { return Ok(()) };
+        let birth = trial::birth(&report.run_id, &report.trial_id, parent, &[&seen]);
+        let id = self.client.create_run(&self.experiment, &birth).await?;
+        let projected = trial::reported(report, &seen);
+        let mut writes = projected.writes;
+        let timestamp = projected.closing.end_time;
+        let points =
+            projected.finals.into_iter().map(|(key, value)| Point { key, value, timestamp, step: 0 });
+        writes.points.extend(points);
+        self.client.write(&id, writes).await?;
+        self.client.close(&id, &projected.closing).await
+    }
+}
