@@ -116,16 +116,23 @@ impl Checkpoint {
     /// # Errors
     /// They do not.
     pub fn check_dataset(&self, plan: &RunPlan) -> Result<(), Failure> {
-        let (Some(before), Some(now)) = (&self.dataset_sha256, &plan.dataset) else { return Ok(()) };
-        if plan.search().is_none() || self.trials.is_empty() || *before == now.sha256 {
+        let (Some(before), Some(now)) = (self.bound_to(), &plan.dataset) else { return Ok(()) };
+        if plan.search().is_none() || before == now.sha256 {
             return Ok(());
         }
         let message = format!(
-            "at `dataset_id`: data set \"{}\" was replaced: the run's trials were trained on the one with SHA-256 {before}, \
+            "at `dataset_id`: data set \"{}\" was replaced: the run was begun with the one with SHA-256 {before}, \
              and now it is {}; put the old file back, or request a new run",
             now.name, now.sha256
         );
         Err(Failure::new(FailureClass::Validation, Stage::Validate, message))
+    }
+
+    /// The data set the run has to go on with: that of its trials, or, once it was announced, the one it was announced
+    /// with, because nobody announces it again.
+    fn bound_to(&self) -> Option<&str> {
+        let is_bound = self.is_opened || !self.trials.is_empty();
+        self.dataset_sha256.as_deref().filter(|_| is_bound)
     }
 
     /// How long earlier attempts of this epoch have worked on the run.
@@ -314,6 +321,10 @@ mod tests {
         opened(&mut checkpoint, 3, 0, "a");
         opened(&mut checkpoint, 3, 2, "b");
         assert_eq!(checkpoint.dataset_sha256.as_deref(), Some("b"), "nothing was trained on the first");
+        assert_eq!(checkpoint.bound_to(), None, "of earlier epochs, with nothing trained");
+        let mut announced = Checkpoint::default();
+        opened(&mut announced, 2, 2, "a");
+        assert_eq!(announced.bound_to(), Some("a"), "what is announced is not announced again");
         opened(&mut checkpoint, 3, 9, "stranger");
         checkpoint.trials = taken([(0, trial(0, 2, TrialStatus::Succeeded))], 0).trials;
         opened(&mut checkpoint, 3, 3, "c");

@@ -97,7 +97,7 @@ impl Trial {
                 Some(Err(error)) => return unsaid(number, &error),
                 None => {}
             }
-            let (outcome, Told { files, reports }) = self.attempt(&id, &workdir, &mut stop).await;
+            let (outcome, mut told) = self.attempt(&id, &workdir, &mut stop).await;
             let result = match outcome {
                 Outcome::Dropped => {
                     let how = (*stop.borrow()).filter(|_| self.tried(&id) > 0).unwrap_or(Stop::Dropped);
@@ -111,14 +111,14 @@ impl Trial {
             let failure = match &result {
                 Err(failure) => failure,
                 Ok(success) => {
-                    self.remember(&id, workdir.path(), success, (&files, reports)).await;
-                    return self.publish(&id, started_at, (result, files), workdir).await;
+                    self.remember(&id, workdir.path(), success, &mut told).await;
+                    return self.publish(&id, started_at, (result, told.files), workdir).await;
                 }
             };
             let tried = self.tried(&id) + 1;
             let Some(pause) = self.retries.next(failure, tried, self.chance()) else {
                 let result = result.map_err(|failure| given_up(failure, tried));
-                return self.publish(&id, started_at, (result, files), workdir).await;
+                return self.publish(&id, started_at, (result, told.files), workdir).await;
             };
             if let Err(error) = self.announce_retry(&id, failure, pause).await {
                 return unsaid(number, &error);

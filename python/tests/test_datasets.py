@@ -150,6 +150,23 @@ class DataSets(unittest.TestCase):
                 refusal = self.refuse(self.write_npz(name, arrays, before=write))
                 self.assertIn(f"'{name}': array X unpacks to 2147483", refusal)
 
+    def test_an_array_whose_head_promises_too_much_is_refused_and_takes_no_room(self) -> None:
+        for name, kind, rows in [
+            ("text_head.npz", "<U100000", 10**7),
+            ("void_head.npz", "|V1000000000", 10**6),
+            ("complex_head.npz", "<c16", 10**12),
+        ]:
+            with self.subTest(name=name):
+                head = (
+                    "import io, zipfile; f = io.BytesIO(); np.lib.format.write_array_header_1_0("
+                    f"f, dict(descr='{kind}', fortran_order=False, shape=({rows},))); "
+                    "npy = f.getvalue() + b'8 bytes.'; "
+                    "np.savez = lambda to, X, y: [zipfile.ZipFile(to, 'a').writestr(n, npy) "
+                    "for n in ('X.npy', 'y.npy')]"
+                )
+                name = self.write_npz(name, "X=1, y=1", before=head)
+                self.assertIn("bytes its head promises", self.refuse(name))
+
     def test_a_text_that_is_no_label_is_refused_by_its_row(self) -> None:
         long = "w" * 100_000
         rows = [["a", "target"], *([n, "x"] for n in range(5)), [6, long], [7, "x"]]

@@ -57,6 +57,18 @@ class ParquetFiles(unittest.TestCase):
         told = self.describe(self.write("groups.parquet", columns, "row_group_size=3"))
         self.assertEqual((told["rows"], told["columns"], told["classes"]), (20, 1, 2))
 
+    def test_a_row_group_without_a_row_is_nothing(self) -> None:
+        code = (
+            "import sys, pyarrow as pa; from pyarrow import parquet; "
+            "table = pa.table({'a': list(range(20)), 'target': ['x', 'y'] * 10}); "
+            "file = parquet.ParquetWriter(sys.argv[1], table.schema); "
+            "[file.write_table(part) for part in (table, table.slice(0, 0), table)]; file.close()"
+        )
+        path = self.directory / "empty_group.parquet"
+        subprocess.run([PYTHON, "-c", code, str(path)], check=True, timeout=60)
+        told = self.describe("empty_group.parquet")
+        self.assertEqual((told["rows"], told["classes"]), (40, 2))
+
     def test_a_text_that_is_no_label_is_refused_by_its_row_and_not_written_out(self) -> None:
         labels = "['x', 'y'] * 10 + ['w' * 100000] * 5000"
         name = self.write("long.parquet", f"{{'a': list(range(5020)), 'target': {labels}}}")

@@ -133,6 +133,9 @@ pub(crate) async fn bury_strays(ended: Option<&Member>) {
     }
     let deadline = Instant::now() + REAP_LIMIT;
     loop {
+        fallen(Whose::Ended).into_iter().for_each(|pid| {
+            reap(pid);
+        });
         let mut strays = fallen(Whose::Left);
         if strays.is_empty() {
             return;

@@ -39,6 +39,8 @@ pub(super) enum Whose {
     Of(CallId),
     /// Of no call that goes on: it is to end.
     Left,
+    /// Nobody's, and its first thread has ended: it is to be waited for, and not to be touched.
+    Ended,
     /// It may be of a call that goes on, or of none of ours.
     Unknown,
 }
@@ -68,11 +70,13 @@ struct Call {
 pub(super) struct Kin {
     calls: BTreeMap<CallId, Call>,
     next: CallId,
+    /// When the first process of any call began: what is older was here before this program.
+    first: Option<Ticks>,
 }
 
 impl Kin {
     pub(super) const fn new() -> Self {
-        Self { calls: BTreeMap::new(), next: 1 }
+        Self { calls: BTreeMap::new(), next: 1, first: None }
     }
 
     /// A number for a call that is about to get a process.
@@ -83,6 +87,7 @@ impl Kin {
 
     /// A process was started for a call.
     pub(super) fn join(&mut self, call: CallId, pid: i32, start: Ticks, lets_go: bool) {
+        self.first.get_or_insert(start);
         let known = self.calls.entry(call).or_insert_with(|| Call { start, ..Call::default() });
         known.members.insert(pid);
         known.lets_go |= lets_go;
@@ -127,10 +132,10 @@ impl Kin {
             return Whose::Unknown;
         }
         if found.is_over {
-            // Nobody is hurt.
-            return Whose::Left;
+            return Whose::Ended;
         }
-        if asker.is_first {
+        // A sidecar that was started before this program took its shell's place is no call's.
+        if asker.is_first || self.first.is_none_or(|first| found.start < first) {
             return Whose::Unknown;
         }
         let might = |call: &Call| call.lets_go && !call.is_over && call.start <= found.start;
@@ -226,7 +231,10 @@ mod tests {
         assert_eq!(kin.whose(&found(99, 3500, 99), FIRST), Whose::Unknown, "of somebody's `docker exec`");
         assert_eq!(kin.whose(&found(99, 3500, 100), US), Whose::Unknown, "a program of our own");
         let dead = Found { is_over: true, ..found(99, 3500, 99) };
-        assert_eq!(kin.whose(&dead, FIRST), Whose::Left, "waiting for it hurts nobody");
+        assert_eq!(kin.whose(&dead, FIRST), Whose::Ended, "waiting for it hurts nobody");
+        assert_eq!(kin.whose(&dead, US), Whose::Ended, "another of its threads may live");
+        assert_eq!(kin.whose(&found(99, 999, 99), US), Whose::Unknown, "older than the first call");
+        assert_eq!(kin.whose(&found(99, 1000, 99), US), Whose::Left);
     }
 
     #[test]

@@ -4,23 +4,18 @@ use std::future::Future;
 use std::pin::Pin;
 
 use schemas::Event;
-use tokio::time::Instant;
 
 use crate::announce::{Announcer, Unsaid};
 
 type UnderWay<'a> = Pin<Box<dyn Future<Output = (Vec<Event>, Result<(), Unsaid>)> + Send + 'a>>;
 
 /// A batch that is durable now, or why it is not.
-pub(super) struct Said {
-    /// When it was begun.
-    pub(super) since: Instant,
-    pub(super) events: Result<Vec<Event>, Unsaid>,
-}
+pub(super) type Said = Result<Vec<Event>, Unsaid>;
 
 /// The voice of one conversation.
 pub(super) struct Saying<'a> {
     announcer: &'a Announcer,
-    under_way: Option<(Instant, UnderWay<'a>)>,
+    under_way: Option<UnderWay<'a>>,
 }
 
 impl<'a> Saying<'a> {
@@ -42,15 +37,14 @@ impl<'a> Saying<'a> {
             let said = announcer.say(&events).await;
             (events, said)
         };
-        self.under_way = Some((Instant::now(), Box::pin(publish)));
+        self.under_way = Some(Box::pin(publish));
     }
 
     /// Waits until the batch is durable; for ever when there is none. Cancel safe.
     pub(super) async fn confirmed(&mut self) -> Said {
-        let Some((since, under_way)) = &mut self.under_way else { return std::future::pending().await };
-        let since = *since;
+        let Some(under_way) = &mut self.under_way else { return std::future::pending().await };
         let (events, said) = under_way.await;
         self.under_way = None;
-        Said { since, events: said.map(|()| events) }
+        said.map(|()| events)
     }
 }

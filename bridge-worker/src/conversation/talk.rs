@@ -38,6 +38,8 @@ pub(super) struct Talk<'a, T> {
     limit: Duration,
     part_began: Instant,
     deadline: Instant,
+    /// Since when nothing more is heard, because the broker is waited for.
+    deaf_since: Option<Instant>,
     /// The time is over, unless it was the broker that took it.
     is_due: bool,
 }
@@ -61,6 +63,7 @@ impl<'a, T: Topic> Talk<'a, T> {
             limit,
             part_began: now,
             deadline: now + limit,
+            deaf_since: None,
             is_due: false,
         }
     }
@@ -96,12 +99,18 @@ impl<'a, T: Topic> Talk<'a, T> {
             let may_hear = self.may_hear();
             if !may_hear {
                 pulse.pause();
+                self.deaf_since.get_or_insert_with(Instant::now);
             }
             tokio::select! {
                 biased;
                 how = stopped(stop) => return self.wind_down(partner, how).await,
                 // Before the messages: a process that says something all the time has no more time than others.
-                () = sleep_until(self.deadline), if !self.is_due => self.is_due = true,
+                () = sleep_until(self.deadline), if !self.is_due => {
+                    if may_hear {
+                        return Err(Cut::OutOfTime);
+                    }
+                    self.is_due = true;
+                }
                 excess = &mut excess => return Err(Cut::Exceeded(excess)),
                 said = self.saying.confirmed() => {
                     if self.told(said)? == Verdict::Prune {
@@ -186,14 +195,16 @@ impl<'a, T: Topic> Talk<'a, T> {
         self.deadline = self.part_began + self.limit;
     }
 
-    /// What was on its way is durable. The broker's time is not the trial's.
+    /// What was on its way is durable. The time for which its process was not heard was the broker's, not the trial's.
     fn told(&mut self, said: Said) -> Result<Verdict, Cut> {
-        let waited = said.since.max(self.part_began).elapsed();
-        if waited > SHORT_WAIT {
-            self.deadline += waited;
-            self.is_due = false;
+        if let Some(since) = self.deaf_since.take() {
+            let waited = since.max(self.part_began).elapsed();
+            if waited > SHORT_WAIT {
+                self.deadline += waited;
+            }
+            self.is_due = self.deadline <= Instant::now();
         }
-        said.events.map(|events| self.topic.told(events)).map_err(Cut::Unsaid)
+        said.map(|events| self.topic.told(events)).map_err(Cut::Unsaid)
     }
 
     /// Gives a cancelled call a moment to hear of it. A result that is already on its way still counts.
@@ -214,11 +225,13 @@ impl<'a, T: Topic> Talk<'a, T> {
                 // Pruned or not, it ends.
                 said = self.saying.confirmed() => drop(self.told(said)?),
                 message = partner.receive(), if self.may_hear() => match message {
-                    Ok(message) => {
-                        if let Some(result) = self.hear_all(partner, Ok(message))? {
-                            return Ok(result);
-                        }
-                    }
+                    Ok(message) => match self.hear_all(partner, Ok(message)) {
+                        Ok(Some(result)) => return Ok(result),
+                        Ok(None) => {}
+                        // It ended as it was asked to.
+                        Err(Cut::Lost(_)) => return stopped,
+                        Err(other) => return Err(other),
+                    },
                     Err(_) => return stopped,
                 }
             }

@@ -171,7 +171,9 @@ impl Drop for Partial {
 
 async fn fetch(store: &ObjectStore, wanted: Wanted<'_>, path: &Path) -> Result<(), NotLocated> {
     let object = wanted.object;
-    let partial = Partial(path.with_extension(PARTIAL));
+    // The same content may be stored as two types.
+    let extension = path.extension().unwrap_or_default().to_string_lossy();
+    let partial = Partial(path.with_extension(format!("{extension}.{PARTIAL}")));
     let unwritable =
         |error: std::io::Error| NotLocated::Unavailable(format!("{}: {error}", partial.0.display()));
     let mut source = store.get(object).await.map_err(|error| match error.kind() {

@@ -15,6 +15,9 @@ use super::MAX_BYTES;
 /// Files whose hash is remembered; a worker trains on a few at a time.
 const MAX_KNOWN: usize = 64;
 
+/// File systems take their times from a clock that moves every few milliseconds.
+const TICK_MICROS: i64 = 100_000;
+
 /// What is different when somebody has written to a file. The time of a change of the inode is in it, because it
 /// cannot be set back as the time of the content can.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -38,6 +41,14 @@ impl Version {
     }
 }
 
+impl Version {
+    /// True when the file was changed so shortly before `now_micros` that the next change may bear the same time.
+    fn is_fresh(&self, now_micros: i64) -> bool {
+        let (seconds, nanos) = self.changed;
+        now_micros - (seconds.saturating_mul(1_000_000) + nanos / 1000) < TICK_MICROS
+    }
+}
+
 /// Hashes that are known.
 #[derive(Debug, Default)]
 pub(super) struct Hashes {
@@ -54,6 +65,9 @@ impl Hashes {
         let file = path.to_owned();
         let hashed = tokio::task::spawn_blocking(move || hash(&file)).await.map_err(io::Error::other)?;
         let (version, sha256) = hashed?;
+        if version.is_fresh(service_kit::clock::now().micros()) {
+            return Ok(sha256);
+        }
         let mut known = self.known();
         if known.len() >= MAX_KNOWN {
             known.pop_first();
@@ -91,6 +105,17 @@ pub(super) fn hex(bytes: &[u8]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_was_just_written_is_hashed_again() {
+        let scratch = testkit::Scratch::new();
+        let file = scratch.join("data.csv");
+        std::fs::write(&file, "1").unwrap();
+        let version = Version::of(&std::fs::metadata(&file).unwrap());
+        let changed = version.changed.0 * 1_000_000 + version.changed.1 / 1000;
+        assert!(version.is_fresh(changed) && version.is_fresh(changed + TICK_MICROS - 1));
+        assert!(!version.is_fresh(changed + TICK_MICROS));
+    }
 
     #[test]
     fn a_named_pipe_is_not_waited_for() {

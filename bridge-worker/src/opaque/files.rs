@@ -1,5 +1,6 @@
 //! Files an opaque run names in its result, kept in the object store as far as they lie in its working directory.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use schemas::TrialId;
@@ -18,19 +19,32 @@ pub(super) async fn keep(attempt: &Attempt, workdir: &Path, artifacts: &[Value])
     let run = &attempt.plan.run_id;
     let owner = TrialId::from_text(OF_THE_RUN);
     let mut kept: Vec<ArtifactRef> = Vec::new();
+    let mut names = BTreeMap::new();
     for artifact in artifacts {
         if kept.len() == MAX_FILES {
             attempt.remarks.note(Some(&format!("the first {MAX_FILES} artefacts of the result were kept")));
             break;
         }
         let kept_or_not = match announced(workdir, artifact).await {
-            Ok(file) => {
-                attempt.worker.artifacts.keep(run, &owner, workdir, &file).await.map_err(|e| e.to_string())
-            }
+            Ok(file) => match names.insert(file.name.clone(), file.sha256.clone()) {
+                None => {
+                    let kept = attempt.worker.artifacts.keep(run, &owner, workdir, &file).await;
+                    kept.map_err(|error| error.to_string())
+                }
+                Some(other) if other == file.sha256 => continue,
+                Some(other) => {
+                    let reason = format!(
+                        "artefact {} was not kept: another of the result is named {} as well; give it a `name` of its own",
+                        file.path.display(),
+                        file.name
+                    );
+                    names.insert(file.name, other);
+                    Err(reason)
+                }
+            },
             Err(reason) => Err(reason),
         };
         match kept_or_not {
-            Ok(file) if kept.iter().any(|other| other.uri == file.uri) => {}
             Ok(file) => kept.push(file),
             Err(reason) => {
                 tracing::warn!(%run, reason, "artefact not kept");

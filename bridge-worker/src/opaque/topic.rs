@@ -124,7 +124,7 @@ impl<'a> SearchCall<'a> {
     /// Values on the way of a trial.
     fn report(&mut self, values: Vec<(String, schemas::Real)>, step: i64, number: u32) -> Result<Heard, Cut> {
         check_count(values.len())?;
-        if self.run.conduct().is_known(number) {
+        if self.uncounted.contains(&number) || self.run.conduct().is_known(number) {
             return Ok(Heard::Word);
         }
         let recorded_at = clock::now();

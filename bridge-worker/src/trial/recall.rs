@@ -8,11 +8,12 @@ use schemas::{Event, TrialId};
 use service_kit::clock;
 
 use super::Trial;
+use super::topic::Told;
 use crate::announce::Unsaid;
 use crate::artifacts::{Announced, read_checked};
 use crate::cache::ResultCache;
 use crate::cache::contract::Contract;
-use crate::cache::entry::{Entry, KeptFile, MAX_ENTRY_BYTES, MAX_REPORTS, Report};
+use crate::cache::entry::{Entry, KeptFile, MAX_ENTRY_BYTES};
 use crate::child::protocol::CallResult;
 
 /// Events that are said at once; each is a message.
@@ -20,10 +21,13 @@ const EVENTS_AT_ONCE: usize = 500;
 
 impl Trial {
     /// Where results are kept and under what; none when this trial's are not.
+    /// Neither what a search prunes by nor what somebody else's script does is part of the key.
+    pub(super) fn may_be_cached(&self) -> bool {
+        self.cache.is_some() && !self.plan.prunes() && !self.invoker.has_script()
+    }
+
     fn place_in_cache(&self) -> Option<(&Arc<ResultCache>, Contract)> {
-        // Neither what a search prunes by nor what somebody else's script does is part of the key.
-        let is_known = !self.plan.prunes() && !self.invoker.has_script();
-        let cache = self.cache.as_ref().filter(|_| is_known)?;
+        let cache = self.cache.as_ref().filter(|_| self.may_be_cached())?;
         Some((cache, cache.contract(&self.plan, &self.proposal)?))
     }
 
@@ -86,20 +90,14 @@ impl Trial {
     }
 
     /// Keeps what this trial came to, if that is a success and small enough.
-    pub(super) async fn remember(
-        &self,
-        id: &TrialId,
-        workdir: &Path,
-        result: &CallResult,
-        (files, reports): (&[Announced], Vec<Report>),
-    ) {
+    pub(super) async fn remember(&self, id: &TrialId, workdir: &Path, result: &CallResult, told: &mut Told) {
         // Other data sets than its own are not part of its contract.
         let is_its_own = result.other_datasets.is_empty();
-        if result.status != TrialStatus::Succeeded || reports.len() > MAX_REPORTS || !is_its_own {
+        if result.status != TrialStatus::Succeeded || !told.has_all_reports() || !is_its_own {
             return;
         }
         let Some((cache, contract)) = self.place_in_cache() else { return };
-        let Some(files) = contents(workdir, files).await else { return };
+        let Some(files) = contents(workdir, &told.files).await else { return };
         let entry = Entry {
             at: clock::now(),
             trial_id: id.to_string(),
@@ -107,7 +105,7 @@ impl Trial {
             warnings: result.warnings.clone(),
             spectral_norm: result.spectral_norm,
             spectral_norm_value: result.spectral_norm_value,
-            reports,
+            reports: std::mem::take(&mut told.reports),
             files,
         };
         cache.remember(contract, entry, result.source.clone());

@@ -10,7 +10,7 @@ use service_kit::clock;
 
 use super::Trial;
 use crate::artifacts::{Announced, MAX_FILES};
-use crate::cache::entry::{MAX_REPORTS, Report};
+use crate::cache::entry::{MAX_ENTRY_BYTES, MAX_REPORTS, Report};
 use crate::child::Lost;
 use crate::child::protocol::{Call, CallResult, DatasetFile, FromChild, TrialContext};
 use crate::conversation::{Cut, Heard, Topic};
@@ -23,8 +23,28 @@ pub(crate) const MAX_METRICS: usize = 1000;
 pub(super) struct Told {
     /// Files it announced.
     pub(super) files: Vec<Announced>,
-    /// What it reported, as far as the result cache would say it again.
+    /// What it reported, for the result cache to say it again; nothing when that would be too much to keep.
     pub(super) reports: Vec<Report>,
+    report_bytes: usize,
+    report_count: usize,
+}
+
+impl Told {
+    /// Notes a report, as long as there are not too many.
+    fn note(&mut self, step: i64, metrics: &BTreeMap<String, Real>) {
+        self.report_count += 1;
+        self.report_bytes += metrics.keys().map(|name| name.len() + size_of::<Real>()).sum::<usize>();
+        if self.has_all_reports() {
+            self.reports.push(Report { step, metrics: metrics.clone() });
+        } else {
+            self.reports = Vec::new();
+        }
+    }
+
+    /// True unless there was too much to keep.
+    pub(super) fn has_all_reports(&self) -> bool {
+        self.report_count <= MAX_REPORTS && self.report_bytes <= MAX_ENTRY_BYTES
+    }
 }
 
 /// One trial and what was said about it so far.
@@ -74,10 +94,10 @@ impl<'a> Training<'a> {
         Ok(CallResult { status: TrialStatus::Pruned, metrics, failure: None, ..result })
     }
 
-    /// Notes a report for the result cache, one more than are kept at most.
+    /// Notes a report for the result cache.
     fn note(&mut self, step: i64, metrics: &BTreeMap<String, Real>) {
-        if self.trial.cache.is_some() && self.told.reports.len() <= MAX_REPORTS {
-            self.told.reports.push(Report { step, metrics: metrics.clone() });
+        if self.trial.may_be_cached() {
+            self.told.note(step, metrics);
         }
     }
 

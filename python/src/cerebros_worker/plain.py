@@ -149,7 +149,10 @@ class _Walk:
             self._inside.discard(id(value))
 
     def _sequence(self, elements: Any) -> List[Any]:
-        may_stand = self._has_room(len(elements))
+        try:
+            may_stand = self._has_room(len(elements))
+        except OverflowError:  # a range may be longer than any list
+            raise self._refusal(f"more than {MAX_VALUES} values in one message") from None
         return [
             element if may_stand and _is_plain(element) else self._one_level_down(index, element)
             for index, element in enumerate(elements)

@@ -76,9 +76,10 @@ def _array(archive: zipfile.ZipFile, key: str, file_bytes: int, name: str) -> An
         count = math.prod(shape)
         if dtype.kind in "biuf":
             _check_size(count * _BYTES_PER_NUMBER, key, name)
-        raw = numpy.empty(count * dtype.itemsize, numpy.uint8)
-        if min(shape, default=0) < 0 or file.tell() + len(raw) != member.file_size:
-            raise ValueError(f"array {key} has not the {len(raw)} bytes its head promises")
+        size = count * dtype.itemsize
+        if min(shape, default=0) < 0 or file.tell() + size != member.file_size:
+            raise ValueError(f"array {key} has not the {size} bytes its head promises")
+        raw = numpy.empty(size, numpy.uint8)
         _fill(raw.data, file, key)
     return raw.view(dtype).reshape(shape, order="F" if is_fortran else "C")
 

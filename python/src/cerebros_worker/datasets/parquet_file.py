@@ -74,6 +74,8 @@ def _read_columns(file: Any, at: int, name: str) -> Tuple[Any, Any]:
     begin = 0
     for group in range(file.num_row_groups):
         table = file.read_row_group(group)
+        if table.num_rows == 0:
+            continue  # an empty batch was written; that there is any row was looked at
         end = begin + table.num_rows
         for place, index in enumerate(others):
             features[begin:end, place] = _numbers(table.column(index), columns[index], begin, name)
