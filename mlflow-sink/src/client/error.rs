@@ -1,7 +1,8 @@
 //! Why a call to MLflow failed, and what to do next: one table, [`ClientError::answered`].
 //!
 //! Invariant: only what MLflow itself says (a 4xx with its `error_code`) can make an event a dead letter. Whatever a
-//! gateway, a proxy or a broken server says instead is waited for.
+//! gateway, a proxy or a broken server says instead is waited for. The one exception is a single write that is too large
+//! for what stands in between.
 
 mod retry_after;
 
