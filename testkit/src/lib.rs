@@ -34,5 +34,5 @@ pub use nats::Nats;
 pub use proxy::{Fault, Proxy};
 pub use scratch::Scratch;
 pub use tls::{Clients, TlsFront};
-pub use tools::{mlflow_python, nats_server, tests_python, tools, trainer_python, workspace};
+pub use tools::{mlflow_python, mlflow2_python, nats_server, tests_python, tools, trainer_python, workspace};
 pub use wait::wait_until;

@@ -12,3 +12,4 @@ mod refusal;
 mod reopened;
 mod replay;
 mod server;
+mod versions;
