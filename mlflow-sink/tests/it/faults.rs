@@ -162,7 +162,17 @@ async fn an_answer_that_ends_in_the_middle_does_not_count_and_nothing_is_written
 
 #[tokio::test]
 async fn a_server_that_hangs_is_noticed_within_15_seconds_and_caught_up_with() {
-    let search = Disturbed::start("hangs", [Rule::on("/", HttpFault::Hangs).after(8)]).await;
+    hangs("hangs", [Rule::on("/", HttpFault::Hangs).after(8)]).await;
+}
+
+#[tokio::test]
+async fn a_server_that_hangs_over_a_write_is_noticed_long_before_the_write_is_given_up() {
+    let opened = Rule::on(PROBE, HttpFault::Hangs).after(1);
+    hangs("writing", [Rule::on("log-batch", HttpFault::Hangs).after(1), opened]).await;
+}
+
+async fn hangs(name: &'static str, rules: impl IntoIterator<Item = Rule>) {
+    let search = Disturbed::start(name, rules).await;
     let (sink, pages) = search.pipeline.sink_with_pages(&search.proxy.url(), &[]);
     wait_until("a call hangs", CAUGHT_UP, async || (search.faulty_calls() > 0).then_some(())).await;
     wait_until("the sink says that it is not ready", Duration::from_secs(15), async || {
