@@ -22,7 +22,7 @@ const POLL: Duration = Duration::from_millis(1);
 /// How long a service may take to drain.
 const STOP_GRACE: Duration = Duration::from_secs(10);
 /// Variables of the caller that would change what is measured.
-const FOREIGN: [&str; 16] = [
+const FOREIGN: [&str; 18] = [
     "NATS_CREDS",
     "NATS_NKEY",
     "NATS_USER",
@@ -39,6 +39,8 @@ const FOREIGN: [&str; 16] = [
     "TL_ENABLE_CEREBROS_BRIDGE",
     "RUST_LOG",
     "MLFLOW_TRACKING_URI",
+    "MLFLOW_TRACKING_SERVER_CERT_PATH",
+    "MLFLOW_TRACKING_INSECURE_TLS",
 ];
 
 /// How to start a service.

@@ -2,38 +2,43 @@
 //!
 //! Invariants: every call has a deadline, every answer a bound; a redirect is never followed, so that credentials go
 //! nowhere else; every failure knows what to do next ([`error::ClientError::disposition`]); at most
-//! [`MAX_CONNECTIONS`] calls are under way at once, more would only queue inside MLflow.
+//! [`MAX_CONNECTIONS`] calls are under way at once, more would only queue inside MLflow; a guarded client calls nobody
+//! while its [`breaker`] is shut.
 //!
 //! Deliberately not here: retries. Whoever calls knows what else waits.
 
+pub mod breaker;
 pub mod error;
+mod halves;
+mod transport;
 mod wire;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use reqwest::{Method, Response, redirect};
+use reqwest::Method;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::json;
-use tokio::sync::Semaphore;
+use tokio::sync::watch;
 
 use crate::projection::split::split;
 use crate::projection::{Birth, Closing, RunStatus, Writes};
-use error::ClientError;
-use service_kit::mlflow::tracking::{Authorization, Tracking};
+use breaker::Breaker;
+use error::{Call, ClientError};
+use service_kit::error::CliError;
+use service_kit::mlflow::tracking::Tracking;
+use transport::Transport;
 pub use wire::{Experiment, FoundRun, HistoryPoint};
 
 /// Calls under way at once: MLflow's own limit is its database, and more connections make it slower, not faster.
 pub const MAX_CONNECTIONS: usize = 4;
-/// Deadline of a connection.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
-/// Deadline of a call; a busy server takes its time over a large batch.
+/// Deadline of a call; a busy server takes its time over a large batch, and a write that is given up may still happen.
 const CALL_TIMEOUT: Duration = Duration::from_secs(30);
-/// MLflow's server closes idle connections after five seconds; one that is about to be closed is not used any more.
-const IDLE_TIMEOUT: Duration = Duration::from_secs(3);
-/// Largest answer that is read.
-const MAX_ANSWER_BYTES: usize = 32 << 20;
+/// Deadline of the first byte of what only reads.
+const READ_PATIENCE: Duration = Duration::from_secs(10);
+/// What is asked to see whether anybody is there.
+const PROBE: &str = "experiments/search";
 /// Runs of one page of a search.
 const PAGE_RUNS: u32 = 200;
 /// Experiments of one page, and experiments one search of runs looks into.
@@ -44,37 +49,47 @@ const PAGE_POINTS: u32 = 5000;
 /// A connection to one tracking server.
 #[derive(Debug)]
 pub struct Client {
-    http: reqwest::Client,
-    tracking: Tracking,
-    connections: Semaphore,
+    wire: Transport,
 }
 
 impl Client {
     /// A client of a tracking server; connects with the first call.
-    pub fn new(tracking: Tracking) -> Result<Self, ClientError> {
-        let mut builder = reqwest::Client::builder()
-            .user_agent(concat!("cerebros-mlflow-sink/", env!("CARGO_PKG_VERSION")))
-            .redirect(redirect::Policy::none())
-            .connect_timeout(CONNECT_TIMEOUT)
-            .timeout(CALL_TIMEOUT)
-            .pool_idle_timeout(IDLE_TIMEOUT)
-            .pool_max_idle_per_host(MAX_CONNECTIONS);
-        if tracking.is_loopback() {
-            builder = builder.no_proxy();
-        }
-        let http = builder.build().map_err(|error| ClientError::unreachable("start", &error))?;
-        Ok(Self { http, tracking, connections: Semaphore::new(MAX_CONNECTIONS) })
+    ///
+    /// # Errors
+    /// When certificates cannot be read.
+    pub fn new(tracking: Tracking) -> Result<Self, CliError> {
+        Ok(Self { wire: Transport::new(tracking, None)? })
+    }
+
+    /// A client that calls nobody while MLflow cannot be used, and at first not before a probe was answered. Somebody
+    /// has to probe.
+    ///
+    /// # Errors
+    /// When certificates cannot be read.
+    pub fn guarded(tracking: Tracking) -> Result<Self, CliError> {
+        let breaker = Breaker::new(Instant::now());
+        Ok(Self { wire: Transport::new(tracking, Some(watch::Sender::new(breaker)))? })
     }
 
     /// Where the server is, without credentials.
     pub fn url(&self) -> &str {
-        self.tracking.url()
+        self.wire.url()
     }
 
-    /// True answer of the real interface: reachable, recognised, MLflow.
+    /// When the server may be called; none of a client that is not guarded.
+    pub fn breaker(&self) -> Option<&watch::Sender<Breaker>> {
+        self.wire.breaker()
+    }
+
+    /// Waits until a call waits suspiciously long.
+    pub async fn suspicion(&self) {
+        self.wire.suspicion().await;
+    }
+
+    /// True answer of the real interface: reachable, recognised, MLflow. Tells the breaker.
     pub async fn probe(&self) -> Result<(), ClientError> {
-        let _: wire::Anything = self.post("experiments/search", &json!({"max_results": 1})).await?;
-        Ok(())
+        let request = self.wire.request(Method::POST, PROBE).json(&json!({"max_results": 1}));
+        self.wire.probe(Call::needed(PROBE), request).await
     }
 
     /// Finds an experiment, deleted ones included.
@@ -150,9 +165,19 @@ impl Client {
 
     /// Writes parameters, metrics and tags, in as few requests as MLflow's limits allow.
     pub async fn write(&self, run: &str, writes: Writes) -> Result<(), ClientError> {
-        for batch in split(writes) {
+        let mut waiting = split(writes);
+        waiting.reverse();
+        while let Some(batch) = waiting.pop() {
             let body = wire::LogBatch { run_id: run, batch: &batch };
-            let _: wire::Anything = self.post("runs/log-batch", &body).await?;
+            match self.post::<wire::Anything>("runs/log-batch", &body).await {
+                Ok(_) => {}
+                // Something before MLflow has a lower limit than MLflow itself.
+                Err(too_large @ ClientError::TooLarge { .. }) => {
+                    let (first, second) = halves::of(batch).ok_or(too_large)?;
+                    waiting.extend([second, first]);
+                }
+                Err(other) => return Err(other),
+            }
         }
         Ok(())
     }
@@ -219,49 +244,12 @@ impl Client {
     }
 
     async fn get<A: DeserializeOwned>(&self, path: &str, query: &[(&str, &str)]) -> Result<A, ClientError> {
-        self.call(path, self.request(Method::GET, path).query(query)).await
+        let request = self.wire.request(Method::GET, path).query(query);
+        self.wire.call(Call::needed(path), request, READ_PATIENCE).await
     }
 
     async fn post<A: DeserializeOwned>(&self, path: &str, body: &impl Serialize) -> Result<A, ClientError> {
-        self.call(path, self.request(Method::POST, path).json(body)).await
+        let patience = if path.ends_with("/search") { READ_PATIENCE } else { CALL_TIMEOUT };
+        self.wire.call(Call::needed(path), self.wire.request(Method::POST, path).json(body), patience).await
     }
-
-    fn request(&self, method: Method, path: &str) -> reqwest::RequestBuilder {
-        let request = self.http.request(method, format!("{}/api/2.0/mlflow/{path}", self.tracking.url()));
-        match self.tracking.authorization() {
-            Authorization::None => request,
-            Authorization::Basic { user, password } => request.basic_auth(user, Some(password)),
-            Authorization::Token(token) => request.bearer_auth(token),
-        }
-    }
-
-    async fn call<A: DeserializeOwned>(
-        &self,
-        path: &str,
-        request: reqwest::RequestBuilder,
-    ) -> Result<A, ClientError> {
-        let _turn = self.connections.acquire().await.expect("the semaphore is never closed");
-        let response = request.send().await.map_err(|error| ClientError::unreachable(path, &error))?;
-        let status = response.status();
-        let retry_after = error::retry_after(response.headers());
-        let body = read(path, response).await?;
-        if !status.is_success() {
-            return Err(ClientError::answered(path, status, retry_after, &body));
-        }
-        serde_json::from_slice(&body).map_err(|error| ClientError::not_mlflow(path, &error))
-    }
-}
-
-async fn read(path: &str, mut response: Response) -> Result<Vec<u8>, ClientError> {
-    let mut body = Vec::new();
-    while let Some(chunk) = response.chunk().await.map_err(|error| ClientError::unreachable(path, &error))? {
-        body.extend_from_slice(&chunk);
-        if body.len() > MAX_ANSWER_BYTES {
-            return Err(ClientError::not_mlflow(
-                path,
-                &format!("the answer is over {MAX_ANSWER_BYTES} bytes"),
-            ));
-        }
-    }
-    Ok(body)
 }

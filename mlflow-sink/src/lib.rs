@@ -121,6 +121,7 @@ async fn serve(args: ServeArgs, shutdown: Shutdown) -> Result<(), CliError> {
     let ledger = Ledger::open(&args.broker.data_dir.join("mlflow-sink"), tracking.url())?;
     let (health, metrics) = (Health::new("mlflow-sink"), Metrics::new());
     let (broker_health, mlflow_health) = (health.component("broker"), health.component("mlflow"));
+    let lag = health.number("lag_events");
     args.health.serve(HEALTH_PORT, health, metrics.clone(), shutdown.clone()).await?;
     let broker = tokio::select! {
         broker = Broker::connect(&target, "mlflow-sink", BROKER_PATIENCE) => broker?,
@@ -129,10 +130,10 @@ async fn serve(args: ServeArgs, shutdown: Shutdown) -> Result<(), CliError> {
     topology::ensure(&broker).await?;
     let registry = Registry::open(&broker).await?;
     let numbers = Numbers::new(&metrics);
-    let client = Arc::new(Client::new(tracking).map_err(CliError::internal)?);
+    let client = Arc::new(Client::guarded(tracking)?);
     let gate = Gate::new(Arc::clone(&client), mlflow_health, numbers.outages.clone());
     let writer = Arc::new(Writer::new(client, ledger, registry, args.mlflow_experiment));
-    let sink = serve::Sink { broker: broker.clone(), writer, gate, numbers, broker_health };
+    let sink = serve::Sink { broker: broker.clone(), writer, gate, numbers, broker_health, lag };
     tokio::select! {
         ended = serve::run(sink, shutdown) => ended?,
         error = broker.gone() => return Err(error),

@@ -9,6 +9,8 @@ pub struct Numbers {
     pub events: CounterBy,
     /// Events in hand.
     pub held: Gauge,
+    /// Events in the stream that MLflow does not have yet.
+    pub lag: Gauge,
     /// Times MLflow could not be used.
     pub outages: Counter,
     /// Duration of a written batch.
@@ -21,6 +23,7 @@ impl Numbers {
         Self {
             events: metrics.counter_by("sink_events", "Events by what became of them", "outcome"),
             held: metrics.gauge("sink_held_events", "Events in hand"),
+            lag: metrics.gauge("sink_lag_events", "Events in the stream that MLflow does not have yet"),
             outages: metrics.counter("sink_outages", "Times MLflow could not be used"),
             batch_seconds: metrics.histogram("sink_batch_seconds", "Duration of written batches", &SECONDS),
         }

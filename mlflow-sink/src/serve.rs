@@ -8,6 +8,7 @@
 
 mod batch;
 mod intake;
+mod lag;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -17,7 +18,7 @@ use schemas::RunId;
 use service_kit::broker::Broker;
 use service_kit::delivery::{Delivery, Lease};
 use service_kit::error::CliError;
-use service_kit::health::ComponentHandle;
+use service_kit::health::{ComponentHandle, NumberHandle};
 use service_kit::intake::Intake;
 use service_kit::shutdown::Shutdown;
 use service_kit::topology::SINK_CONSUMER;
@@ -45,11 +46,15 @@ pub(crate) struct Sink {
     pub(crate) gate: Arc<Gate>,
     pub(crate) numbers: Numbers,
     pub(crate) broker_health: ComponentHandle,
+    /// Events that wait, for the health page.
+    pub(crate) lag: NumberHandle,
 }
 
 /// Projects events into MLflow until told to stop.
 pub(crate) async fn run(sink: Sink, shutdown: Shutdown) -> Result<(), CliError> {
-    sink.gate.begin().await;
+    sink.gate.begin();
+    let mut beside = JoinSet::new();
+    beside.spawn(lag::tell(sink.broker.clone(), sink.numbers.lag.clone(), sink.lag.clone()));
     let mut loop_ = Loop {
         intake: Intake::new(&sink.broker, SINK_CONSUMER, INTAKE),
         lanes: Lanes::default(),
@@ -59,7 +64,7 @@ pub(crate) async fn run(sink: Sink, shutdown: Shutdown) -> Result<(), CliError> 
     };
     loop_.serve(&shutdown).await;
     loop_.finish(&shutdown).await;
-    loop_.sink.gate.stop().await;
+    loop_.sink.gate.stop();
     Ok(())
 }
 
@@ -96,7 +101,7 @@ impl Loop {
 
     /// Starts as many batches as may run, when MLflow can be used.
     fn start_batches(&mut self) {
-        while self.running.len() < MAX_BATCHES && self.sink.gate.is_open() {
+        while self.running.len() < self.sink.gate.width(MAX_BATCHES) {
             let Some((run, held)) = self.lanes.take(Instant::now()) else { return };
             self.running.spawn(batch::write(Arc::clone(&self.sink), run, held));
         }
@@ -133,8 +138,7 @@ impl Loop {
         }
         match batch.stopped {
             None => self.lanes.settle(&batch.run),
-            Some(stopped) => {
-                self.sink.gate.shut(&stopped).await;
+            Some(_) => {
                 for held in self.lanes.put_back(&batch.run, batch.postponed, Instant::now(), luck()) {
                     self.leases.remove(&held.delivery.sequence());
                     hand_back(held.delivery, MAX_PAUSE).await;

@@ -14,11 +14,12 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::{StreamExt as _, stream};
+use futures_util::StreamExt as _;
+use futures_util::stream::FuturesUnordered;
 use schemas::{Event, RunId, TrialId};
 use service_kit::registry::{Registry, RegistryError};
 
-use crate::client::error::{ClientError, Disposition};
+use crate::client::error::{ClientError, Disposition, Scope};
 use crate::client::{Client, MAX_CONNECTIONS};
 use crate::ledger::record::Parent;
 use crate::ledger::{Ledger, LedgerError};
@@ -41,6 +42,8 @@ pub struct Stopped {
     pub reason: String,
     /// Least time to leave the server alone.
     pub pause: Duration,
+    /// Whom it concerns.
+    pub scope: Scope,
 }
 
 /// Why a write did not happen.
@@ -143,8 +146,18 @@ impl Writer {
         for (trial, events) in by_trial(events) {
             trials.push(self.write_trial(run, parent, trial, events));
         }
-        // What is under way is awaited also when one is stopped: a dropped request may still arrive.
-        let outcomes: Vec<_> = stream::iter(trials).buffer_unordered(MAX_CONNECTIONS).collect().await;
+        // After an outage nothing more is begun, but what is under way is awaited: a dropped request may still arrive.
+        let (mut waiting, mut going, mut outcomes) =
+            (trials.into_iter(), FuturesUnordered::new(), Vec::new());
+        let mut is_stopped = false;
+        loop {
+            if !is_stopped {
+                going.extend(waiting.by_ref().take(MAX_CONNECTIONS - going.len()));
+            }
+            let Some(outcome) = going.next().await else { break };
+            is_stopped |= matches!(outcome, Err(Trouble::Stopped(_)));
+            outcomes.push(outcome);
+        }
         let mut fates = Vec::with_capacity(events.len());
         for outcome in outcomes {
             fates.extend(outcome?);
@@ -248,7 +261,9 @@ fn settled(written: Result<(), Trouble>) -> Result<Fate, Trouble> {
 impl From<ClientError> for Trouble {
     fn from(error: ClientError) -> Self {
         match error.disposition() {
-            Disposition::Wait(pause) => Self::Stopped(Stopped { reason: error.to_string(), pause }),
+            Disposition::Wait(pause, scope) => {
+                Self::Stopped(Stopped { reason: error.to_string(), pause, scope })
+            }
             Disposition::LookUp => Self::Vanished(error.to_string()),
             Disposition::Refuse => Self::Refused(error.to_string()),
         }
@@ -263,10 +278,10 @@ impl From<LedgerError> for Trouble {
 
 impl From<RegistryError> for Trouble {
     fn from(error: RegistryError) -> Self {
-        Self::Stopped(Stopped { reason: error.to_string(), pause: Duration::ZERO })
+        Self::Stopped(Stopped { reason: error.to_string(), pause: Duration::ZERO, scope: Scope::Lane })
     }
 }
 
 fn stopped_by_disk(error: LedgerError) -> Stopped {
-    Stopped { reason: error.to_string(), pause: Duration::from_secs(1) }
+    Stopped { reason: error.to_string(), pause: Duration::from_secs(1), scope: Scope::Lane }
 }

@@ -68,12 +68,18 @@ struct Inner {
     started: Instant,
     /// `Some(reason)` while a component is not ready.
     components: Mutex<BTreeMap<String, Option<String>>>,
+    numbers: Mutex<BTreeMap<&'static str, i64>>,
 }
 
 impl Health {
     /// A service without components: alive, not ready.
     pub fn new(service: impl Into<String>) -> Self {
-        let inner = Inner { service: service.into(), started: Instant::now(), components: Mutex::default() };
+        let inner = Inner {
+            service: service.into(),
+            started: Instant::now(),
+            components: Mutex::default(),
+            numbers: Mutex::default(),
+        };
         Self { inner: Arc::new(inner) }
     }
 
@@ -82,6 +88,11 @@ impl Health {
         let handle = ComponentHandle { health: self.clone(), name: name.into() };
         handle.not_ready("starting");
         handle
+    }
+
+    /// Adds a number to `/health`, as soon as it is known. It decides nothing.
+    pub fn number(&self, name: &'static str) -> NumberHandle {
+        NumberHandle { health: self.clone(), name }
     }
 
     /// Everything `/health` says.
@@ -109,7 +120,12 @@ impl Health {
             status,
             uptime_seconds: self.inner.started.elapsed().as_secs(),
             components,
+            numbers: self.numbers().clone(),
         }
+    }
+
+    fn numbers(&self) -> MutexGuard<'_, BTreeMap<&'static str, i64>> {
+        self.inner.numbers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn components(&self) -> MutexGuard<'_, BTreeMap<String, Option<String>>> {
@@ -151,6 +167,20 @@ impl ComponentHandle {
     }
 }
 
+/// Through which a service says a number.
+#[derive(Debug, Clone)]
+pub struct NumberHandle {
+    health: Health,
+    name: &'static str,
+}
+
+impl NumberHandle {
+    /// The number now.
+    pub fn set(&self, number: i64) {
+        self.health.numbers().insert(self.name, number);
+    }
+}
+
 /// What `/health` says.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Report {
@@ -168,6 +198,9 @@ pub struct Report {
     pub uptime_seconds: u64,
     /// In the order of their names.
     pub components: Vec<Component>,
+    /// What the service says about its work, by name.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub numbers: BTreeMap<&'static str, i64>,
 }
 
 /// A service in one word.

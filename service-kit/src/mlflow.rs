@@ -1,11 +1,14 @@
 //! Which MLflow, and who we are there: the flags of every command that speaks to it.
 
+pub mod http;
+pub mod tls;
 pub mod tracking;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use crate::endpoints;
 use crate::error::CliError;
+use tls::Tls;
 use tracking::{Authorization, Tracking};
 
 /// The tracking server of whoever names none and runs no local stack.
@@ -39,6 +42,24 @@ pub struct ServerArgs {
         hide_short_help = true
     )]
     mlflow_token: Option<String>,
+    /// Certificates the server's own is checked against, a PEM file or a directory of them [default: the system's]
+    #[arg(long, env = "MLFLOW_TRACKING_SERVER_CERT_PATH", value_name = "PATH", hide_short_help = true)]
+    mlflow_ca: Option<PathBuf>,
+    /// Our certificate and its key, in one PEM file
+    #[arg(long, env = "MLFLOW_TRACKING_CLIENT_CERT_PATH", value_name = "FILE", hide_short_help = true)]
+    mlflow_cert: Option<PathBuf>,
+    /// Take whoever answers for the server
+    #[arg(
+        long,
+        env = "MLFLOW_TRACKING_INSECURE_TLS",
+        value_name = "BOOL",
+        hide_short_help = true,
+        num_args = 0..=1,
+        default_value = "false",
+        default_missing_value = "true",
+        value_parser = switch
+    )]
+    mlflow_insecure_tls: bool,
 }
 
 /// Every flag may carry a secret, the URL in its user part.
@@ -66,6 +87,16 @@ impl ServerArgs {
         );
         let of_the_stack = || endpoints::running(data_dir).and_then(|stack| stack.mlflow);
         let uri = self.mlflow_url.clone().or_else(of_the_stack).unwrap_or_else(|| DEFAULT_MLFLOW.to_owned());
-        Tracking::new(&uri, authorization)
+        let tls = Tls::new(self.mlflow_ca.clone(), self.mlflow_cert.clone(), self.mlflow_insecure_tls)?;
+        Ok(Tracking::new(&uri, authorization)?.with_tls(tls))
+    }
+}
+
+/// True or false; nothing at all, as an empty variable says, is false. A word that is neither must not pass for true.
+fn switch(text: &str) -> Result<bool, String> {
+    match text.trim().to_ascii_lowercase().as_str() {
+        "true" | "1" | "yes" | "on" => Ok(true),
+        "" | "false" | "0" | "no" | "off" => Ok(false),
+        _ => Err("use true or false".to_owned()),
     }
 }

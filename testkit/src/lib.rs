@@ -1,5 +1,6 @@
 //! The real things for tests: a broker per test, an MLflow, Python environments, a TCP proxy that fails on command,
-//! Node.js with the packages of our npm projects, and probes for processes.
+//! an HTTP proxy that answers wrongly on command, TLS in front of a server, Node.js with the packages of our npm
+//! projects, and probes for processes.
 //!
 //! ```no_run
 //! # async fn example() {
@@ -14,20 +15,24 @@
 //! - Everything ends with the test, and with the test *process*, also when that is killed.
 //! - A failure panics with a sentence: this crate is for tests and for `bench`, and no other program depends on it.
 
+mod http_proxy;
 mod javascript;
 mod mlflow;
 mod nats;
 mod proxy;
 mod scratch;
+mod tls;
 mod tools;
 mod wait;
 
 pub mod processes;
 
+pub use http_proxy::{HttpFault, HttpProxy, Rule, Seen};
 pub use javascript::{Scripts, asyncapi_validator, javascript_examples, node};
 pub use mlflow::{Mlflow, experiment_name};
 pub use nats::Nats;
 pub use proxy::{Fault, Proxy};
 pub use scratch::Scratch;
-pub use tools::{mlflow_python, nats_server, tests_python, tools, trainer_python, workspace};
+pub use tls::{Clients, TlsFront};
+pub use tools::{mlflow_python, mlflow2_python, nats_server, tests_python, tools, trainer_python, workspace};
 pub use wait::wait_until;

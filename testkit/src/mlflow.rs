@@ -8,7 +8,7 @@ use tokio::sync::OnceCell;
 
 use crate::nats::started;
 use crate::processes::alive;
-use crate::{Scratch, mlflow_python};
+use crate::{Scratch, mlflow_python, mlflow2_python};
 
 /// An MLflow server on a random port.
 #[derive(Debug)]
@@ -22,14 +22,24 @@ impl Mlflow {
     /// One of this test's own, for tests that stop or restart it; ends on drop.
     pub async fn start() -> Self {
         let dir = Scratch::new();
-        let server = serve(dir.path()).await;
+        let server = serve(mlflow_python().await, dir.path()).await;
         Self { server, _dir: Some(dir) }
     }
 
     /// The one all tests of this process share; ends with the process. Keep apart with [`experiment_name`].
     pub async fn shared() -> &'static Self {
         static SHARED: OnceCell<Mlflow> = OnceCell::const_new();
-        SHARED.get_or_init(async || Self { server: serve(&shared_dir()).await, _dir: None }).await
+        SHARED.get_or_init(async || Self::of(mlflow_python().await, "3").await).await
+    }
+
+    /// The same of version 2.
+    pub async fn shared_2() -> &'static Self {
+        static SHARED: OnceCell<Mlflow> = OnceCell::const_new();
+        SHARED.get_or_init(async || Self::of(mlflow2_python().await, "2").await).await
+    }
+
+    async fn of(python: PathBuf, version: &str) -> Self {
+        Self { server: serve(python, &shared_dir().join(version)).await, _dir: None }
     }
 
     /// `http://127.0.0.1:PORT`, the tracking URI.
@@ -59,8 +69,8 @@ pub fn experiment_name(test: &str) -> String {
     format!("{test}-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed))
 }
 
-async fn serve(dir: &Path) -> Server {
-    let config = MlflowConfig::new(mlflow_python().await, dir.join("mlflow"), dir.join("mlflow.log"));
+async fn serve(python: PathBuf, dir: &Path) -> Server {
+    let config = MlflowConfig::new(python, dir.join("mlflow"), dir.join("mlflow.log"));
     started(Server::start(config).await)
 }
 

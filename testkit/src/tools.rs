@@ -44,6 +44,12 @@ pub async fn mlflow_python() -> PathBuf {
     FOUND.get_or_init(|| environment(&install::MLFLOW)).await.clone()
 }
 
+/// Interpreter with the last MLflow server of version 2.
+pub async fn mlflow2_python() -> PathBuf {
+    static FOUND: OnceCell<PathBuf> = OnceCell::const_new();
+    FOUND.get_or_init(|| environment(&install::MLFLOW2)).await.clone()
+}
+
 async fn environment(package: &Package) -> PathBuf {
     installed(install::environment(&tools(), package).await)
 }

@@ -52,7 +52,7 @@ pub(super) async fn wait(
     let url = patiently("MLflow", assembly.tracking())
         .await?
         .ok_or_else(|| CliError::internal("the demo has no MLflow"))?;
-    let client = Client::new(Tracking::new(&url, Authorization::None)?).map_err(CliError::internal)?;
+    let client = Client::new(Tracking::new(&url, Authorization::None)?)?;
     let experiment = request.experiment.clone().unwrap_or_default();
     let mut seen = (0, Instant::now());
     let mut said = Instant::now();

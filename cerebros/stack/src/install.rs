@@ -35,7 +35,7 @@ use sha2::{Digest, Sha256};
 use tokio_util::sync::CancellationToken;
 
 pub use error::InstallError;
-pub use locks::{BROKER, MLFLOW, NODE, TESTS, TRAINER};
+pub use locks::{BROKER, MLFLOW, MLFLOW2, NODE, TESTS, TRAINER};
 pub use node::{Node, node};
 pub use notice::Notice;
 pub use npm::{NpmProject, npm_project};

@@ -1,16 +1,24 @@
-//! Why a call to MLflow failed, and what to do next.
+//! Why a call to MLflow failed, and what to do next: one table, [`ClientError::answered`].
+//!
+//! Invariant: only what MLflow itself says (a 4xx with its `error_code`) can make an event a dead letter. Whatever a
+//! gateway, a proxy or a broken server says instead is waited for. The one exception is a single write that is too large
+//! for what stands in between.
+
+mod retry_after;
 
 use std::time::Duration;
 
 use reqwest::StatusCode;
-use reqwest::header::{HeaderMap, RETRY_AFTER};
 use schemas::failure::bounded_head;
 use serde::Deserialize;
+use service_kit::mlflow::http::{innermost, is_host_refusal, tls_remedy};
+
+pub(super) use retry_after::retry_after;
 
 /// Longest quote of MLflow's words; its messages can carry whole SQL statements.
 const MAX_WORDS: usize = 800;
-/// Longest pause a server may ask for.
-const MAX_RETRY_AFTER: Duration = Duration::from_secs(300);
+/// How databases say that somebody else wrote the same row first; MLflow hands that on as a bad request.
+const RACE_WORDS: [&str; 4] = ["IntegrityError", "UNIQUE constraint", "Duplicate entry", "duplicate key"];
 
 /// Why a call to MLflow failed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -24,6 +32,8 @@ pub enum ClientError {
         reason: String,
         /// How long the server asks to be left alone.
         retry_after: Option<Duration>,
+        /// Whom it concerns.
+        scope: Scope,
     },
     /// The server, our address of it or our credentials are set up wrong: no event can be written until somebody
     /// changes that, and none is at fault.
@@ -33,6 +43,16 @@ pub enum ClientError {
         call: String,
         /// What is wrong, and the remedy.
         reason: String,
+        /// Whom it concerns.
+        scope: Scope,
+    },
+    /// The server does not have this part of the interface, or has it switched off.
+    #[error("this MLflow does not offer {call}: {words}")]
+    Unsupported {
+        /// What was asked.
+        call: String,
+        /// The server's words.
+        words: String,
     },
     /// What was named does not exist, or not any more.
     #[error("MLflow has it no more: {words}")]
@@ -46,97 +66,187 @@ pub enum ClientError {
         /// MLflow's words.
         words: String,
     },
+    /// Somebody else wrote the same at the same moment: what is there now has to be looked up.
+    #[error("somebody else wrote the same during {call}: {words}")]
+    Conflict {
+        /// What was asked.
+        call: String,
+        /// MLflow's words.
+        words: String,
+    },
+    /// A person deleted the run or the experiment; only a person restores it.
+    #[error(
+        "MLflow refused {call}, because it is deleted: {words}; restore it with `mlflow runs restore` or \
+         `mlflow experiments restore`, then replay"
+    )]
+    Deleted {
+        /// What was asked.
+        call: String,
+        /// MLflow's words.
+        words: String,
+    },
+    /// More than the server, or what stands before it, takes at once.
+    #[error("MLflow refused {call} as too large: {words}")]
+    TooLarge {
+        /// What was asked.
+        call: String,
+        /// The server's words.
+        words: String,
+    },
     /// MLflow will never take it.
     #[error("MLflow refused {call} with {code}: {words}")]
     Refused {
         /// What was asked.
         call: String,
-        /// MLflow's error code, else the HTTP status.
+        /// MLflow's error code.
         code: String,
         /// MLflow's words.
         words: String,
     },
 }
 
+/// Whom a failure concerns.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Scope {
+    /// Everything that would be written.
+    All,
+    /// Perhaps only this one write: other runs go on, unless theirs fail too.
+    Lane,
+}
+
 /// What to do after a failure.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Disposition {
     /// Wait, at least so long, and do the same again.
-    Wait(Duration),
+    Wait(Duration, Scope),
     /// What we remember is wrong: look it up again.
     LookUp,
     /// Give this write up.
     Refuse,
 }
 
+/// What is asked of the server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Call<'a> {
+    /// Path of the interface.
+    pub(super) path: &'a str,
+    /// Not every MLflow has it, and we can do without.
+    pub(super) is_optional: bool,
+}
+
+impl<'a> Call<'a> {
+    /// One that nothing goes without.
+    pub(super) fn needed(path: &'a str) -> Self {
+        Self { path, is_optional: false }
+    }
+}
+
 impl ClientError {
     /// What to do next.
     pub fn disposition(&self) -> Disposition {
         match self {
-            Self::Outage { retry_after, .. } => Disposition::Wait(retry_after.unwrap_or_default()),
-            Self::Misconfigured { .. } => Disposition::Wait(Duration::ZERO),
-            Self::Missing { .. } => Disposition::LookUp,
-            Self::Exists { .. } | Self::Refused { .. } => Disposition::Refuse,
+            Self::Outage { retry_after, scope, .. } => {
+                Disposition::Wait(retry_after.unwrap_or_default(), *scope)
+            }
+            Self::Misconfigured { scope, .. } => Disposition::Wait(Duration::ZERO, *scope),
+            Self::Missing { .. } | Self::Conflict { .. } => Disposition::LookUp,
+            Self::Exists { .. }
+            | Self::Deleted { .. }
+            | Self::TooLarge { .. }
+            | Self::Unsupported { .. }
+            | Self::Refused { .. } => Disposition::Refuse,
+        }
+    }
+
+    /// An outage for everybody.
+    pub(super) fn outage(call: &str, reason: impl std::fmt::Display) -> Self {
+        Self::Outage {
+            call: call.to_owned(),
+            reason: reason.to_string(),
+            retry_after: None,
+            scope: Scope::All,
         }
     }
 
     pub(super) fn unreachable(call: &str, error: &reqwest::Error) -> Self {
-        // Its own words name the URL and hide the cause, which is the last link of the chain.
-        let mut cause: &dyn std::error::Error = error;
-        while let Some(source) = cause.source() {
-            cause = source;
+        let reason = innermost(error);
+        match tls_remedy(&reason) {
+            Some(remedy) => Self::Misconfigured {
+                call: call.to_owned(),
+                reason: format!("{reason}; {remedy}"),
+                scope: Scope::All,
+            },
+            None => Self::outage(call, reason),
         }
-        let reason = if error.is_timeout() { "no answer in time".to_owned() } else { cause.to_string() };
-        Self::Outage { call: call.to_owned(), reason, retry_after: None }
     }
 
     pub(super) fn not_mlflow(call: &str, error: &impl std::fmt::Display) -> Self {
-        let reason = format!("the answer is not MLflow's ({error}); check MLFLOW_TRACKING_URI");
-        Self::Misconfigured { call: call.to_owned(), reason }
+        Self::outage(call, format!("the answer is not MLflow's ({error}); check MLFLOW_TRACKING_URI"))
     }
 
+    /// The table: what an answer that is no success means.
     pub(super) fn answered(
-        call: &str,
+        call: Call<'_>,
         status: StatusCode,
         retry_after: Option<Duration>,
         body: &[u8],
     ) -> Self {
-        let said = Said::read(status, body);
-        let call = call.to_owned();
-        let misconfigured = |remedy: &str| Self::Misconfigured {
-            call: call.clone(),
-            reason: format!("HTTP {}: {}; {remedy}", status.as_u16(), said.words),
+        let Said { code, words } = Said::read(body);
+        let (number, path) = (status.as_u16(), call.path.to_owned());
+        let outage = |words: &str, scope: Scope| Self::Outage {
+            call: path.clone(),
+            reason: format!("HTTP {number}: {words}"),
+            retry_after,
+            // Who asks to be left alone asks everybody.
+            scope: if retry_after.is_some() { Scope::All } else { scope },
         };
-        if status.is_redirection() {
-            return misconfigured(
-                "it points elsewhere, and credentials are not carried on; set MLFLOW_TRACKING_URI to the final address",
-            );
-        }
-        match (status.as_u16(), said.code.as_deref()) {
-            (401, _) => misconfigured(
-                "check MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or MLFLOW_TRACKING_TOKEN",
-            ),
-            (403, None) if said.words.contains("Host header") => misconfigured(
-                "the server does not know itself by this name: start it with --allowed-hosts, or use an address it allows",
-            ),
-            (_, Some("RESOURCE_DOES_NOT_EXIST" | "NOT_FOUND")) => Self::Missing { words: said.words },
-            (_, Some("RESOURCE_ALREADY_EXISTS" | "ALREADY_EXISTS")) => Self::Exists { words: said.words },
-            (404 | 405, _) => {
-                misconfigured("there is no MLflow interface at this address; check MLFLOW_TRACKING_URI")
+        let misconfigured = |words: &str, remedy: &str, scope: Scope| Self::Misconfigured {
+            call: path.clone(),
+            reason: format!("HTTP {number}: {words}; {remedy}"),
+            scope,
+        };
+        match (number, code.as_deref()) {
+            (300..=399, _) => misconfigured(&words, ELSEWHERE, Scope::All),
+            (401, _) => misconfigured(&words, CREDENTIALS, Scope::All),
+            (403, None) if is_host_refusal(&words) => misconfigured(&words, HOST_NAME, Scope::All),
+            (403, None) => misconfigured(&words, PERMISSION, Scope::Lane),
+            (413, _) => Self::TooLarge { call: path, words },
+            (501, _) if call.is_optional => Self::Unsupported { call: path, words },
+            (501, _) => misconfigured(&words, NO_INTERFACE, Scope::All),
+            (503, _) if call.is_optional && words.contains("disabled due to") => {
+                Self::Unsupported { call: path, words }
             }
-            (408 | 409 | 425 | 429 | 500.., _) => Self::Outage {
-                call,
-                reason: format!("HTTP {}: {}", status.as_u16(), said.words),
-                retry_after,
-            },
-            (_, _) => Self::Refused { call, code: said.code.unwrap_or(said.status), words: said.words },
+            (_, Some("RESOURCE_DOES_NOT_EXIST" | "NOT_FOUND")) => Self::Missing { words },
+            (_, Some("RESOURCE_ALREADY_EXISTS" | "ALREADY_EXISTS")) => Self::Exists { words },
+            (404 | 405, _) if call.is_optional => Self::Unsupported { call: path, words },
+            (404 | 405, _) => misconfigured(&words, NO_INTERFACE, Scope::All),
+            (408 | 425 | 429 | 499 | 502..=504, _) => outage(&words, Scope::All),
+            (409 | 500.., _) => outage(&words, Scope::Lane),
+            (400, Some("BAD_REQUEST")) if RACE_WORDS.iter().any(|race| words.contains(race)) => {
+                Self::Conflict { call: path, words }
+            }
+            (400, Some(_)) if words.contains("must be in the 'active' state") => {
+                Self::Deleted { call: path, words }
+            }
+            (_, Some(code)) => Self::Refused { call: path, code: code.to_owned(), words },
+            (_, None) => misconfigured(&words, STRANGER, Scope::Lane),
         }
     }
 }
 
+const ELSEWHERE: &str =
+    "it points elsewhere, and credentials are not carried on; set MLFLOW_TRACKING_URI to the final address";
+const CREDENTIALS: &str =
+    "check MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or MLFLOW_TRACKING_TOKEN";
+const HOST_NAME: &str = "the server does not know itself by this name: start it with --allowed-hosts, or use an \
+                         address it allows";
+const PERMISSION: &str = "give this user the right to write there, or use another one's credentials";
+const NO_INTERFACE: &str = "there is no MLflow interface at this address; check MLFLOW_TRACKING_URI";
+const STRANGER: &str = "this is not MLflow's answer but of something in between (a gateway, a proxy); let it pass \
+                        MLflow's interface, or correct MLFLOW_TRACKING_URI";
+
 /// What an error answer says: MLflow's JSON, or whatever stands in the way of it.
 struct Said {
-    status: String,
     code: Option<String>,
     words: String,
 }
@@ -149,79 +259,15 @@ struct Body {
 }
 
 impl Said {
-    fn read(status: StatusCode, body: &[u8]) -> Self {
+    fn read(body: &[u8]) -> Self {
         let (code, text) = match serde_json::from_slice::<Body>(body) {
             Ok(body) => (Some(body.error_code), body.message),
             Err(_) => (None, String::from_utf8_lossy(body).into_owned()),
         };
         let flat = text.split_whitespace().collect::<Vec<_>>().join(" ");
-        Self { status: format!("HTTP {}", status.as_u16()), code, words: bounded_head(&flat, MAX_WORDS) }
+        Self { code, words: bounded_head(&flat, MAX_WORDS) }
     }
-}
-
-/// The pause a server asks for, in seconds. A date is not understood: the sink's own pauses do then.
-pub(super) fn retry_after(headers: &HeaderMap) -> Option<Duration> {
-    let seconds = headers.get(RETRY_AFTER)?.to_str().ok()?.trim().parse().ok()?;
-    Some(Duration::from_secs(seconds).min(MAX_RETRY_AFTER))
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn answered(status: u16, body: &str) -> ClientError {
-        ClientError::answered("runs/create", StatusCode::from_u16(status).unwrap(), None, body.as_bytes())
-    }
-
-    fn json(code: &str) -> String {
-        format!("{{\"error_code\": \"{code}\", \"message\": \"because\"}}")
-    }
-
-    #[test]
-    fn a_refusal_carries_mlflow_s_words() {
-        let error = answered(400, &json("INVALID_PARAMETER_VALUE"));
-        assert_eq!(error.disposition(), Disposition::Refuse);
-        assert_eq!(error.to_string(), "MLflow refused runs/create with INVALID_PARAMETER_VALUE: because");
-        assert_eq!(answered(403, "Permission denied").disposition(), Disposition::Refuse);
-        assert_eq!(
-            answered(413, "too large").to_string(),
-            "MLflow refused runs/create with HTTP 413: too large"
-        );
-    }
-
-    #[test]
-    fn a_server_in_trouble_is_waited_for() {
-        for status in [408, 429, 500, 502, 503, 504] {
-            assert!(matches!(answered(status, "<html>").disposition(), Disposition::Wait(_)), "{status}");
-        }
-        assert!(matches!(answered(500, &json("INTERNAL_ERROR")).disposition(), Disposition::Wait(_)));
-    }
-
-    #[test]
-    fn a_wrong_address_or_credential_is_nobody_s_event_s_fault() {
-        let cases = [
-            (403, "Invalid Host header - possible DNS rebinding attack detected", "--allowed-hosts"),
-            (401, "You are not authenticated", "MLFLOW_TRACKING_TOKEN"),
-            (404, "<!doctype html>Not Found", "MLFLOW_TRACKING_URI"),
-            (302, "", "final address"),
-        ];
-        for (status, body, remedy) in cases {
-            let error = answered(status, body);
-            assert!(matches!(error, ClientError::Misconfigured { .. }), "{error}");
-            assert!(error.to_string().contains(remedy), "{error}");
-        }
-    }
-
-    #[test]
-    fn what_vanished_is_looked_up_again() {
-        assert_eq!(answered(404, &json("RESOURCE_DOES_NOT_EXIST")).disposition(), Disposition::LookUp);
-    }
-
-    #[test]
-    fn a_server_may_ask_for_a_pause_but_not_for_ever() {
-        let asked = |value: &str| retry_after(&HeaderMap::from_iter([(RETRY_AFTER, value.parse().unwrap())]));
-        assert_eq!(asked("7"), Some(Duration::from_secs(7)));
-        assert_eq!(asked("999999"), Some(MAX_RETRY_AFTER));
-        assert_eq!(asked("Wed, 21 Oct 2026 07:28:00 GMT"), None);
-    }
-}
+mod tests;

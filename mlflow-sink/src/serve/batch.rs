@@ -31,12 +31,13 @@ pub(super) struct Batch {
 
 /// Writes a batch and settles its deliveries.
 pub(super) async fn write(sink: Arc<Sink>, run: RunId, held: Vec<Held>) -> Batch {
-    let began = Instant::now();
+    let (began, pass) = (Instant::now(), sink.gate.pass());
     let (seen, deliveries): (Vec<Seen>, Vec<Delivery>) =
         held.into_iter().map(|held| (held.seen, held.delivery)).unzip();
     let written = sink.writer.write(&run, &seen).await;
     match written {
         Ok(fates) => {
+            sink.gate.written(pass);
             sink.numbers.batch_seconds.observe(began.elapsed().as_secs_f64());
             tracing::debug!(%run, events = seen.len(), ms = began.elapsed().as_millis(), "batch written");
             let settled = deliveries.iter().map(Delivery::sequence).collect();
@@ -47,6 +48,7 @@ pub(super) async fn write(sink: Arc<Sink>, run: RunId, held: Vec<Held>) -> Batch
             Batch { run, settled, postponed: Vec::new(), stopped: None }
         }
         Err(stopped) => {
+            sink.gate.failed(&stopped);
             sink.numbers.events.inc_by("postponed", seen.len() as u64);
             let postponed =
                 seen.into_iter().zip(deliveries).map(|(seen, delivery)| Held { seen, delivery }).collect();

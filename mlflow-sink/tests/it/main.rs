@@ -2,7 +2,9 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on ends with a panic")]
 
+mod access;
 mod events;
+mod faults;
 mod outage;
 mod pipeline;
 mod projection;
@@ -10,3 +12,4 @@ mod refusal;
 mod reopened;
 mod replay;
 mod server;
+mod versions;

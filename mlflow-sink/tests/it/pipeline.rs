@@ -38,21 +38,23 @@ impl Pipeline {
 
     /// The sink, as `mlflow-sink serve` runs it.
     pub(crate) fn sink(&self, mlflow: &str, experiment: &str) -> Sink {
-        let data_dir = self.data_dir.path().to_str().unwrap();
-        let cli = mlflow_sink::Cli::try_parse_from([
-            "mlflow-sink",
-            "serve",
-            "--http=127.0.0.1:0",
-            "--nats-url",
-            &self.nats.url(),
-            "--data-dir",
-            data_dir,
-            "--mlflow-url",
-            mlflow,
-            "--mlflow-experiment",
-            experiment,
-        ])
-        .unwrap();
+        self.sink_with(mlflow, &["--http=127.0.0.1:0", "--mlflow-experiment", experiment])
+    }
+
+    /// The sink with its pages at an address the test knows.
+    pub(crate) fn sink_with_pages(&self, mlflow: &str, flags: &[&str]) -> (Sink, Pages) {
+        let free = std::net::TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap();
+        let http = format!("--http={free}");
+        let flags: Vec<&str> = [http.as_str()].into_iter().chain(flags.iter().copied()).collect();
+        (self.sink_with(mlflow, &flags), Pages::at(free))
+    }
+
+    /// The sink with flags of the test's own.
+    pub(crate) fn sink_with(&self, mlflow: &str, flags: &[&str]) -> Sink {
+        let (nats, data_dir) = (self.nats.url(), self.data_dir.path().to_str().unwrap());
+        let given =
+            ["mlflow-sink", "serve", "--nats-url", &nats, "--data-dir", data_dir, "--mlflow-url", mlflow];
+        let cli = mlflow_sink::Cli::try_parse_from(given.iter().chain(flags)).unwrap();
         let shutdown = Shutdown::manual();
         let task = tokio::spawn(mlflow_sink::run(cli.command, shutdown.clone()));
         Sink { shutdown, task }
@@ -129,5 +131,28 @@ impl Sink {
         self.shutdown.trigger_drain();
         let ended = tokio::time::timeout(Duration::from_secs(30), self.task).await;
         assert_eq!(ended.expect("a drained sink ends in time").unwrap().unwrap(), Exit::Done);
+    }
+}
+
+/// What a running sink says about itself.
+pub(crate) struct Pages {
+    url: String,
+    http: reqwest::Client,
+}
+
+impl Pages {
+    fn at(address: std::net::SocketAddr) -> Self {
+        let http = service_kit::mlflow::http::bare().no_proxy().build().unwrap();
+        Self { url: format!("http://{address}"), http }
+    }
+
+    /// `/health`, as soon as there is one.
+    pub(crate) async fn health(&self) -> Option<serde_json::Value> {
+        self.http.get(format!("{}/health", self.url)).send().await.ok()?.json().await.ok()
+    }
+
+    pub(crate) async fn is_ready(&self) -> bool {
+        let answer = self.http.get(format!("{}/readyz", self.url)).send().await;
+        answer.is_ok_and(|answer| answer.status().is_success())
     }
 }

@@ -25,7 +25,7 @@ pub(crate) struct Server {
 
 impl Server {
     pub(crate) fn at(url: &str) -> Self {
-        Self { url: url.to_owned(), http: reqwest::Client::builder().no_proxy().build().unwrap() }
+        Self { url: url.to_owned(), http: service_kit::mlflow::http::bare().no_proxy().build().unwrap() }
     }
 
     pub(crate) async fn experiment(&self, name: &str) -> String {

@@ -3,11 +3,12 @@
 use std::path::Path;
 use std::time::Duration;
 
-use reqwest::{StatusCode, redirect};
+use reqwest::StatusCode;
 use serde::Deserialize;
 
 use super::Finding;
 use crate::endpoints;
+use crate::mlflow::http::{self, innermost, is_host_refusal, tls_remedy};
 use crate::mlflow::tracking::{Authorization, Tracking};
 use crate::mlflow::{DEFAULT_MLFLOW, ServerArgs};
 
@@ -24,6 +25,10 @@ enum Answer {
     Mlflow,
     /// It does not know us.
     Refused(StatusCode),
+    /// It does not know itself by the name we call it by.
+    Misnamed,
+    /// Its certificate, or ours, will not do: what was said, and the remedy.
+    Distrusted(String, &'static str),
     /// As something else does.
     Stranger(String),
     /// Nobody, or somebody who says "later".
@@ -40,13 +45,25 @@ pub async fn check(args: &ServerArgs, data_dir: &Path) -> Finding {
         Ok(tracking) => tracking,
         Err(error) => return Finding::of(error),
     };
-    match ask(&tracking).await.unwrap_or_else(|error| Answer::Nobody(innermost(&error))) {
+    let client = match http::client(&tracking, |client| client.timeout(DEADLINE)) {
+        Ok(client) => client,
+        Err(error) => return Finding::of(error),
+    };
+    match ask(&client, &tracking).await.unwrap_or_else(|error| unheard(&error)) {
         Answer::Mlflow => Finding::ok(format!("answers at {}", tracking.url())),
         Answer::Refused(status) => Finding::error(
             format!("{} does not let us in: HTTP {}", tracking.url(), status.as_u16()),
             "set MLFLOW_TRACKING_TOKEN, or MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD; \
              until this is changed the sink waits and loses nothing",
         ),
+        Answer::Misnamed => Finding::error(
+            format!("the server at {} does not know itself by this name", tracking.url()),
+            "start it with --allowed-hosts, or use an address it allows; until this is changed the sink waits and loses \
+             nothing",
+        ),
+        Answer::Distrusted(words, remedy) => {
+            Finding::error(format!("{} is not trusted: {words}", tracking.url()), remedy)
+        }
         Answer::Stranger(answer) => Finding::error(
             format!("what answers at {} is not MLflow ({answer})", tracking.url()),
             "correct MLFLOW_TRACKING_URI: the address of an MLflow tracking server of version 2 or 3",
@@ -63,16 +80,11 @@ pub async fn check(args: &ServerArgs, data_dir: &Path) -> Finding {
     }
 }
 
-async fn ask(tracking: &Tracking) -> Result<Answer, reqwest::Error> {
+async fn ask(client: &reqwest::Client, tracking: &Tracking) -> Result<Answer, reqwest::Error> {
     #[derive(Deserialize)]
     struct Experiments {}
-    // A redirect would take our credentials along.
-    let mut client = reqwest::Client::builder().redirect(redirect::Policy::none()).timeout(DEADLINE);
-    if tracking.is_loopback() {
-        client = client.no_proxy();
-    }
     let url = format!("{}/api/2.0/mlflow/experiments/search", tracking.url());
-    let request = client.build()?.post(url).json(&serde_json::json!({"max_results": 1}));
+    let request = client.post(url).json(&serde_json::json!({"max_results": 1}));
     let request = match tracking.authorization() {
         Authorization::None => request,
         Authorization::Basic { user, password } => request.basic_auth(user, Some(password)),
@@ -85,7 +97,15 @@ async fn ask(tracking: &Tracking) -> Result<Answer, reqwest::Error> {
             Ok(Experiments {}) => Answer::Mlflow,
             Err(error) => Answer::Stranger(error.to_string()),
         },
-        StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => Answer::Refused(status),
+        StatusCode::FORBIDDEN => {
+            let words = beginning(response).await?;
+            if is_host_refusal(&String::from_utf8_lossy(&words)) {
+                Answer::Misnamed
+            } else {
+                Answer::Refused(status)
+            }
+        }
+        StatusCode::UNAUTHORIZED => Answer::Refused(status),
         status if status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS => {
             Answer::Nobody(format!("HTTP {}", status.as_u16()))
         }
@@ -105,14 +125,11 @@ async fn beginning(mut response: reqwest::Response) -> Result<Vec<u8>, reqwest::
     Ok(body)
 }
 
-/// The last link of the chain says what happened; those before it name our own address again.
-fn innermost(error: &reqwest::Error) -> String {
-    if error.is_timeout() {
-        return "no answer in time".to_owned();
+/// No answer at all.
+fn unheard(error: &reqwest::Error) -> Answer {
+    let words = innermost(error);
+    match tls_remedy(&words) {
+        Some(remedy) => Answer::Distrusted(words, remedy),
+        None => Answer::Nobody(words),
     }
-    let mut cause: &dyn std::error::Error = error;
-    while let Some(source) = cause.source() {
-        cause = source;
-    }
-    cause.to_string()
 }

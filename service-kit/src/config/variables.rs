@@ -96,6 +96,22 @@ pub const VARIABLES: &[Variable] = &[
     text("MLFLOW_TRACKING_PASSWORD", "mlflow_tracking_password", "password at MLflow")
         .flagged("mlflow-password")
         .secret(),
+    text(
+        "MLFLOW_TRACKING_SERVER_CERT_PATH",
+        "mlflow_tracking_server_cert_path",
+        "certificates that MLflow's own is checked against (PEM, a file or a directory)",
+    )
+    .flagged("mlflow-ca"),
+    text(
+        "MLFLOW_TRACKING_CLIENT_CERT_PATH",
+        "mlflow_tracking_client_cert_path",
+        "our certificate for MLflow and its key (PEM)",
+    )
+    .flagged("mlflow-cert"),
+    text("MLFLOW_TRACKING_INSECURE_TLS", "mlflow_tracking_insecure_tls", "take whoever answers for MLflow")
+        .flagged("mlflow-insecure-tls")
+        .or("false")
+        .switch(),
     text("MLFLOW_EXPERIMENT_NAME", "mlflow_experiment_name", "experiment that runs are filed under")
         .flagged("mlflow-experiment"),
     text("CEREBROS_ENABLED", "enabled", "first gate of the worker").flagged("enabled").or("false").switch(),

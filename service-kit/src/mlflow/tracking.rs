@@ -1,5 +1,6 @@
 //! Which tracking server, and who we are to it: the variables MLflow's own clients read.
 
+use super::tls::Tls;
 use crate::error::CliError;
 use crate::exit::Exit;
 
@@ -8,6 +9,7 @@ use crate::exit::Exit;
 pub struct Tracking {
     url: String,
     authorization: Authorization,
+    tls: Tls,
 }
 
 /// How we show who we are.
@@ -43,13 +45,12 @@ impl Tracking {
         };
         let mut url = reqwest::Url::parse(uri.trim()).map_err(|error| wrong(&error.to_string()))?;
         match url.scheme() {
-            "http" => {}
-            "https" => {
-                return Err(wrong(
-                    "TLS is not built in yet; put a local proxy in front, or use http inside the cluster",
-                ));
+            "http" | "https" => {}
+            other => {
+                return Err(wrong(&format!(
+                    "the scheme is {other}; events go to a server, over http or https"
+                )));
             }
-            other => return Err(wrong(&format!("the scheme is {other}; events go to a server, over http"))),
         }
         if url.host_str().is_none() || url.query().is_some() || url.fragment().is_some() {
             return Err(wrong("a host is needed, and neither a query nor a fragment"));
@@ -66,7 +67,14 @@ impl Tracking {
         if !is_bare {
             return Err(wrong("its credentials cannot be read"));
         }
-        Ok(Self { url: url.as_str().trim_end_matches('/').to_owned(), authorization })
+        Ok(Self { url: url.as_str().trim_end_matches('/').to_owned(), authorization, tls: Tls::default() })
+    }
+
+    /// The same server, with what is to be known about certificates.
+    #[must_use]
+    pub fn with_tls(mut self, tls: Tls) -> Self {
+        self.tls = tls;
+        self
     }
 
     /// Its address, without credentials and without a slash at the end.
@@ -77,6 +85,16 @@ impl Tracking {
     /// How we show who we are.
     pub fn authorization(&self) -> &Authorization {
         &self.authorization
+    }
+
+    /// What is known about certificates.
+    pub fn tls(&self) -> &Tls {
+        &self.tls
+    }
+
+    /// True when the server is spoken to over TLS.
+    pub fn is_https(&self) -> bool {
+        self.url.starts_with("https://")
     }
 
     /// True for a server on this machine, to which no proxy leads.
@@ -121,13 +139,15 @@ mod tests {
         assert_eq!(tracking.url(), "http://mlflow:5000/prefix");
         let basic = Authorization::Basic { user: "me".into(), password: "secret".into() };
         assert!(*tracking.authorization() == basic);
-        assert!(!format!("{tracking:?}").contains("secret"));
+        assert!(!format!("{tracking:?}").contains("secret") && !tracking.is_https());
+        let secure = Tracking::new("https://me:secret@mlflow/", Authorization::None).unwrap();
+        assert!(secure.url() == "https://mlflow" && secure.is_https());
     }
 
     #[test]
     fn what_is_no_server_is_refused_with_a_remedy_and_without_its_secret() {
         for uri in
-            ["", "mlruns", "file:///tmp", "sqlite:///x.db", "databricks", "https://me:secret@host", "http://"]
+            ["", "mlruns", "file:///tmp", "sqlite:///x.db", "databricks", "ftp://me:secret@host", "http://"]
         {
             let error = tracking(uri).unwrap_err();
             assert_eq!(error.exit, Exit::Usage, "{uri}");

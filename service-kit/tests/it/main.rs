@@ -6,6 +6,7 @@ mod fence;
 mod foreign_avro;
 mod health;
 mod intake;
+mod mlflow;
 mod program;
 mod publishing;
 mod registry;

