@@ -1,0 +1,164 @@
+//! Births of MLflow runs: which MLflow run belongs to which run and trial, so that two sinks cannot make two.
+//!
+//! MLflow takes no id and no idempotency key with a create, so the broker decides: a birth is one key, changed by
+//! compare-and-set only. Who wants to create a run announces it with a nonce first, tags the run with the nonce, and
+//! then writes down its id. Whoever finds an announcement looks for the nonce at the server and adopts the run, or
+//! announces a nonce of his own and keeps the old one as a doubt: a request that was on its way may still be carried
+//! out. At most one run of a key is ever used; a second one is always found by its doubt, and never receives a write.
+//!
+//! What to do is decided in [`procedure`], without a broker and without MLflow.
+
+pub mod procedure;
+
+use async_nats::jetstream::kv;
+use futures_util::StreamExt as _;
+use schemas::{RunId, TrialId};
+use serde::{Deserialize, Serialize};
+
+use crate::broker::Broker;
+use crate::error::CliError;
+use crate::exit::Exit;
+use crate::topology::MLFLOW_BUCKET;
+
+/// Tag of a run that names the announcement it was created for.
+pub const BIRTH_TAG: &str = "cerebros.birth";
+
+/// What is known of one MLflow run.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "state", rename_all = "snake_case")]
+pub enum Birth {
+    /// Somebody is about to create it, or died over it.
+    Creating {
+        /// What the run will carry.
+        nonce: String,
+        /// Who announced it.
+        sink: String,
+        /// Nonces of earlier announcements whose requests may still be carried out.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        doubts: Vec<String>,
+    },
+    /// It is there.
+    Made {
+        /// MLflow's id.
+        id: String,
+        /// Its experiment.
+        experiment: String,
+        /// False for a run that was found, made before there were births.
+        is_from_birth: bool,
+        /// Nonces of announcements whose requests may still be carried out.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        doubts: Vec<String>,
+    },
+}
+
+impl Birth {
+    /// Nonces whose runs, should there be any, are to be deleted.
+    pub fn doubts(&self) -> &[String] {
+        match self {
+            Self::Creating { doubts, .. } | Self::Made { doubts, .. } => doubts,
+        }
+    }
+
+    /// The same without a doubt that is settled.
+    #[must_use]
+    pub fn without_doubt(mut self, nonce: &str) -> Self {
+        match &mut self {
+            Self::Creating { doubts, .. } | Self::Made { doubts, .. } => {
+                doubts.retain(|doubt| doubt != nonce)
+            }
+        }
+        self
+    }
+}
+
+/// The births could not be read or changed; the broker is to blame.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("the births of MLflow runs are not available: {0}")]
+pub struct BirthsError(String);
+
+/// The births of all runs, in the broker.
+#[derive(Debug, Clone)]
+pub struct Births {
+    bucket: kv::Store,
+}
+
+impl Births {
+    /// Opens them; [`crate::topology::ensure`] has created the bucket.
+    pub async fn open(broker: &Broker) -> Result<Self, CliError> {
+        let bucket = broker.jetstream.get_key_value(MLFLOW_BUCKET).await.map_err(|error| {
+            CliError::new(
+                "bucket-missing",
+                Exit::Unreachable,
+                format!("the bucket {MLFLOW_BUCKET} is not there"),
+            )
+            .because(error)
+            .help("start the sink again, or run `cerebros topology apply`, to create it")
+        })?;
+        Ok(Self { bucket })
+    }
+
+    /// One birth and the revision it was read at; revision 0 is that of a key that is not there.
+    pub async fn get(&self, key: &str) -> Result<(Option<Birth>, u64), BirthsError> {
+        let Some(entry) = self.bucket.entry(key).await.map_err(unavailable)? else { return Ok((None, 0)) };
+        Ok((read(&entry), entry.revision))
+    }
+
+    /// Writes a birth over the revision it was read at; `None` when somebody else was faster.
+    pub async fn put(&self, key: &str, birth: &Birth, over: u64) -> Result<Option<u64>, BirthsError> {
+        let value = serde_json::to_vec(birth).expect("a birth is plain data").into();
+        match self.bucket.update(key, value, over).await {
+            Ok(revision) => Ok(Some(revision)),
+            Err(error) if error.kind() == kv::UpdateErrorKind::WrongLastRevision => Ok(None),
+            Err(error) => Err(unavailable(error)),
+        }
+    }
+
+    /// The births of a run and its trials, by key.
+    pub async fn of_run(&self, server: &str, run: &RunId) -> Result<Vec<(String, Birth)>, BirthsError> {
+        let filter = format!("{server}.{}.>", part(run.as_str()));
+        let mut entries = self.bucket.watch_with_history(&filter).await.map_err(unavailable)?;
+        let mut births = Vec::new();
+        // A watch of nothing would never say that it is over.
+        if self.get(&run_key(server, run)).await?.1 == 0 {
+            return Ok(births);
+        }
+        while let Some(entry) = entries.next().await {
+            let entry = entry.map_err(unavailable)?;
+            let is_last = entry.delta == 0;
+            births.extend(read(&entry).map(|birth| (entry.key, birth)));
+            if is_last {
+                break;
+            }
+        }
+        Ok(births)
+    }
+}
+
+/// Key of the parent run of a run. `server` tells tracking servers apart.
+pub fn run_key(server: &str, run: &RunId) -> String {
+    format!("{server}.{}.run", part(run.as_str()))
+}
+
+/// Key of the nested run of a trial.
+pub fn trial_key(server: &str, run: &RunId, trial: &TrialId) -> String {
+    format!("{server}.{}.trial.{}", part(run.as_str()), part(trial.as_str()))
+}
+
+/// Ids may hold dots, which part keys, and never hold an equals sign.
+fn part(id: &str) -> String {
+    id.replace('.', "=")
+}
+
+/// The birth in an entry; one that cannot be read (written by a stranger) counts as absent, and is said.
+fn read(entry: &kv::Entry) -> Option<Birth> {
+    if entry.operation != kv::Operation::Put {
+        return None;
+    }
+    serde_json::from_slice(&entry.value)
+        .inspect_err(|error| tracing::error!(key = entry.key, %error, "a birth cannot be read"))
+        .ok()
+}
+
+fn unavailable(error: impl std::fmt::Display) -> BirthsError {
+    BirthsError(error.to_string())
+}
