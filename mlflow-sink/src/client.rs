@@ -7,6 +7,7 @@
 //! Deliberately not here: retries. Whoever calls knows what else waits.
 
 pub mod error;
+mod identity;
 mod wire;
 
 use std::collections::{BTreeMap, BTreeSet};

@@ -27,6 +27,7 @@ pub mod writer;
 use std::sync::Arc;
 use std::time::Duration;
 
+use service_kit::births::Births;
 use service_kit::broker::Broker;
 use service_kit::config::BrokerArgs;
 use service_kit::error::CliError;
@@ -133,10 +134,12 @@ async fn serve(args: ServeArgs, shutdown: Shutdown) -> Result<(), CliError> {
     };
     topology::ensure(&broker).await?;
     let registry = Registry::open(&broker).await?;
+    let births = Births::open(&broker).await?;
     let numbers = Numbers::new(&metrics);
     let client = Arc::new(Client::new(tracking).map_err(CliError::internal)?);
     let gate = Gate::new(Arc::clone(&client), mlflow_health, numbers.outages.clone());
-    let writer = Arc::new(Writer::new(client, ledger, registry, args.mlflow_experiment));
+    let writer =
+        Arc::new(Writer::new(client, ledger, registry, births, name.clone(), args.mlflow_experiment));
     let leader = serve::leader::Leader::stand(&broker, name).await?;
     let sink = serve::Sink { broker: broker.clone(), writer, gate, numbers, broker_health };
     tokio::select! {

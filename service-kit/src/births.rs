@@ -23,19 +23,28 @@ use crate::topology::MLFLOW_BUCKET;
 /// Tag of a run that names the announcement it was created for.
 pub const BIRTH_TAG: &str = "cerebros.birth";
 
+/// A create that somebody is about to send.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Announcement {
+    /// What the run will carry as its tag.
+    pub nonce: String,
+    /// The experiment it will be in.
+    pub experiment: String,
+}
+
 /// What is known of one MLflow run.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "state", rename_all = "snake_case")]
 pub enum Birth {
     /// Somebody is about to create it, or died over it.
     Creating {
-        /// What the run will carry.
-        nonce: String,
+        /// How to know it.
+        announced: Announcement,
         /// Who announced it.
         sink: String,
-        /// Nonces of earlier announcements whose requests may still be carried out.
+        /// Earlier announcements whose requests may still be carried out.
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
-        doubts: Vec<String>,
+        doubts: Vec<Announcement>,
     },
     /// It is there.
     Made {
@@ -45,15 +54,15 @@ pub enum Birth {
         experiment: String,
         /// False for a run that was found, made before there were births.
         is_from_birth: bool,
-        /// Nonces of announcements whose requests may still be carried out.
+        /// Announcements whose requests may still be carried out.
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
-        doubts: Vec<String>,
+        doubts: Vec<Announcement>,
     },
 }
 
 impl Birth {
-    /// Nonces whose runs, should there be any, are to be deleted.
-    pub fn doubts(&self) -> &[String] {
+    /// Announcements whose runs, should there be any but the one that is used, are to be deleted.
+    pub fn doubts(&self) -> &[Announcement] {
         match self {
             Self::Creating { doubts, .. } | Self::Made { doubts, .. } => doubts,
         }
@@ -64,7 +73,7 @@ impl Birth {
     pub fn without_doubt(mut self, nonce: &str) -> Self {
         match &mut self {
             Self::Creating { doubts, .. } | Self::Made { doubts, .. } => {
-                doubts.retain(|doubt| doubt != nonce)
+                doubts.retain(|doubt| doubt.nonce != nonce)
             }
         }
         self

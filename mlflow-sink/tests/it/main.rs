@@ -3,10 +3,14 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on ends with a panic")]
 
 mod events;
+mod kills;
+mod order;
 mod outage;
 mod pipeline;
+mod process;
 mod projection;
 mod refusal;
 mod reopened;
 mod replay;
 mod server;
+mod share;

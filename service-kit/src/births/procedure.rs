@@ -3,7 +3,10 @@
 //! Pure. A failure of any step (an outage, an answer that was lost, a crash) ends the procedure; a new one begins with
 //! what the broker has, which is enough to go on from anywhere.
 
-use super::Birth;
+use super::{Announcement, Birth};
+
+/// Most doubts of one birth. Beyond them a create is tried again with the nonce it has, which then is a doubt as well.
+const MAX_DOUBTS: usize = 16;
 
 /// What is to be done next.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -12,14 +15,14 @@ pub enum Next {
     Read,
     /// Look at the server for a run with our tags, made before there were births.
     SearchTags,
-    /// Look at the server for the run that carries this nonce.
-    SearchNonce(String),
+    /// Look at the server for the run that was announced so.
+    SearchNonce(Announcement),
     /// Ask the server for the run with this id.
     Fetch(String),
     /// Write this over the revision.
     Put(Birth, u64),
-    /// Create a run that carries this nonce.
-    Create(String),
+    /// Create the run that was announced so.
+    Create(Announcement),
     /// Delete this run: we made it, and another is used.
     Delete(String),
     /// Use this run.
@@ -58,6 +61,8 @@ pub enum Heard {
 #[derive(Debug)]
 pub struct Procedure<N> {
     sink: String,
+    /// The experiment it is created in.
+    experiment: String,
     /// True when there may be a run from before births.
     may_be_older: bool,
     nonces: N,
@@ -71,8 +76,17 @@ pub struct Procedure<N> {
 
 impl<N: FnMut() -> String> Procedure<N> {
     /// Begins; `nonces` gives one that was never given before.
-    pub fn new(sink: String, may_be_older: bool, nonces: N) -> Self {
-        Self { sink, may_be_older, nonces, next: Next::Read, known: (None, 0), orphan: None, is_new: false }
+    pub fn new(sink: String, experiment: String, may_be_older: bool, nonces: N) -> Self {
+        Self {
+            sink,
+            experiment,
+            may_be_older,
+            nonces,
+            next: Next::Read,
+            known: (None, 0),
+            orphan: None,
+            is_new: false,
+        }
     }
 
     /// What is to be done.
@@ -94,10 +108,14 @@ impl<N: FnMut() -> String> Procedure<N> {
             }
             (Next::SearchTags, Heard::Found(None)) => self.announce(Vec::new()),
             (Next::SearchNonce(_), Heard::Found(Some((id, experiment)))) => self.write_down(id, experiment),
-            (Next::SearchNonce(nonce), Heard::Found(None)) => {
+            (Next::SearchNonce(announced), Heard::Found(None)) => {
                 let mut doubts = self.doubts();
-                doubts.push(nonce);
-                self.announce(doubts)
+                if doubts.len() < MAX_DOUBTS {
+                    doubts.push(announced);
+                    self.announce(doubts)
+                } else {
+                    Next::Create(announced)
+                }
             }
             (Next::Fetch(_), Heard::Found(Some(_))) => self.done(),
             // Gone for good: somebody wiped the server.
@@ -108,7 +126,7 @@ impl<N: FnMut() -> String> Procedure<N> {
             (Next::Put(birth, _), Heard::Put(Some(revision))) => {
                 self.known = (Some(birth), revision);
                 match &self.known.0 {
-                    Some(Birth::Creating { nonce, .. }) => Next::Create(nonce.clone()),
+                    Some(Birth::Creating { announced, .. }) => Next::Create(announced.clone()),
                     Some(Birth::Made { .. }) | None => {
                         self.orphan = None;
                         self.done()
@@ -144,23 +162,28 @@ impl<N: FnMut() -> String> Procedure<N> {
         }
         match &self.known.0 {
             Some(Birth::Made { id, .. }) => Next::Fetch(id.clone()),
-            Some(Birth::Creating { nonce, .. }) => Next::SearchNonce(nonce.clone()),
+            Some(Birth::Creating { announced, .. }) => Next::SearchNonce(announced.clone()),
             None if self.may_be_older => Next::SearchTags,
             None => self.announce(Vec::new()),
         }
     }
 
-    fn announce(&mut self, doubts: Vec<String>) -> Next {
-        let creating = Birth::Creating { nonce: (self.nonces)(), sink: self.sink.clone(), doubts };
-        Next::Put(creating, self.known.1)
+    fn announce(&mut self, doubts: Vec<Announcement>) -> Next {
+        let announced = Announcement { nonce: (self.nonces)(), experiment: self.experiment.clone() };
+        Next::Put(Birth::Creating { announced, sink: self.sink.clone(), doubts }, self.known.1)
     }
 
     fn write_down(&self, id: String, experiment: String) -> Next {
-        let made = Birth::Made { id, experiment, is_from_birth: true, doubts: self.doubts() };
-        Next::Put(made, self.known.1)
+        let mut doubts = self.doubts();
+        if let Some(Birth::Creating { announced, .. }) = &self.known.0
+            && doubts.len() >= MAX_DOUBTS
+        {
+            doubts.push(announced.clone());
+        }
+        Next::Put(Birth::Made { id, experiment, is_from_birth: true, doubts }, self.known.1)
     }
 
-    fn doubts(&self) -> Vec<String> {
+    fn doubts(&self) -> Vec<Announcement> {
         self.known.0.as_ref().map(|birth| birth.doubts().to_vec()).unwrap_or_default()
     }
 

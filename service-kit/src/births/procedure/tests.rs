@@ -30,8 +30,8 @@ impl World {
         match next {
             Next::Read => Heard::Record(self.record.0.clone(), self.record.1),
             Next::SearchTags => Heard::Found(self.runs.keys().next().map(at)),
-            Next::SearchNonce(nonce) => {
-                Heard::Found(self.runs.iter().find(|(_, of)| *of == nonce).map(|(id, _)| at(id)))
+            Next::SearchNonce(announced) => {
+                Heard::Found(self.runs.iter().find(|(_, of)| **of == announced.nonce).map(|(id, _)| at(id)))
             }
             Next::Fetch(id) => Heard::Found(self.runs.contains_key(id).then(|| at(id))),
             Next::Put(birth, over) if *over == self.record.1 => {
@@ -39,7 +39,7 @@ impl World {
                 Heard::Put(Some(over + 1))
             }
             Next::Put(..) => Heard::Put(None),
-            Next::Create(nonce) => Heard::Created(self.create(nonce), "experiment".into()),
+            Next::Create(announced) => Heard::Created(self.create(&announced.nonce), "experiment".into()),
             Next::Delete(id) => {
                 self.runs.remove(id);
                 Heard::Deleted
@@ -50,9 +50,8 @@ impl World {
 
     /// Deletes what the doubts find, as the sweep does.
     fn sweep(&mut self) {
-        let Some(birth) = &self.record.0 else { return };
-        let doubts = birth.doubts().to_vec();
-        self.runs.retain(|_, nonce| !doubts.contains(nonce));
+        let Some(Birth::Made { id: used, doubts, .. }) = &self.record.0 else { return };
+        self.runs.retain(|id, nonce| id == used || doubts.iter().all(|doubt| doubt.nonce != *nonce));
     }
 }
 
@@ -65,7 +64,7 @@ fn begin(world: &mut World, who: usize) -> Sink {
         count += 1;
         format!("n{stem}.{count}")
     });
-    Some(Procedure::new(format!("sink{who}"), false, nonces))
+    Some(Procedure::new(format!("sink{who}"), "experiment".into(), false, nonces))
 }
 
 /// A sink that begins and is not disturbed.
@@ -100,7 +99,7 @@ fn a_run_is_announced_made_and_written_down() {
 fn a_run_from_before_births_is_found_and_kept() {
     let mut world = World::default();
     world.create("");
-    let mut sink = Procedure::new("s".into(), true, || "n".into());
+    let mut sink = Procedure::new("s".into(), "e".into(), true, || "n".into());
     let born = finish(&mut world, &mut sink);
     assert!(!born.is_from_birth && !born.is_new);
     assert_eq!(world.made, 1);
@@ -120,8 +119,8 @@ fn a_create_that_is_carried_out_after_it_was_looked_for_is_a_doubt() {
     let mut world = World::default();
     let mut first = begin(&mut world, 0).unwrap();
     let nonce = loop {
-        if let Next::Create(nonce) = first.next() {
-            break nonce.clone();
+        if let Next::Create(announced) = first.next() {
+            break announced.nonce.clone();
         }
         let heard = world.answer(&first.next().clone());
         first.heard(heard);
@@ -129,7 +128,7 @@ fn a_create_that_is_carried_out_after_it_was_looked_for_is_a_doubt() {
     let born = anew(&mut world, 1);
     world.create(&nonce);
     assert_eq!(world.runs.len(), 2);
-    assert_eq!(world.record.0.as_ref().unwrap().doubts(), [nonce]);
+    assert_eq!(world.record.0.as_ref().unwrap().doubts()[0].nonce, nonce);
     world.sweep();
     assert_eq!(world.runs.keys().collect::<Vec<_>>(), [&born.id]);
 }
@@ -162,8 +161,8 @@ proptest! {
                 // Dies before the step, or its write is not carried out.
                 (_, 1) => sinks[who] = None,
                 // The answer is lost.
-                (Next::Create(nonce), 2) => {
-                    world.hanging.push(nonce.clone());
+                (Next::Create(announced), 2) => {
+                    world.hanging.push(announced.nonce.clone());
                     sinks[who] = None;
                 }
                 (_, 3) => {
