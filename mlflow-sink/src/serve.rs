@@ -67,6 +67,7 @@ pub(crate) async fn run(sink: Sink, leader: Leader, shutdown: Shutdown) -> Resul
         extended_at: Instant::now(),
         period: Lease::PERIOD,
         running: JoinSet::new(),
+        sweeping: JoinSet::new(),
         sink: Arc::new(sink),
         leader,
     };
@@ -88,6 +89,8 @@ struct Loop {
     extended_at: Instant,
     period: Duration,
     running: JoinSet<Batch>,
+    /// The look for runs of creates that came late.
+    sweeping: JoinSet<()>,
 }
 
 impl Loop {
@@ -109,6 +112,7 @@ impl Loop {
                 Ok(()) = lease.changed() => {}
                 () = until(deadline), if deadline.is_some_and(|due| due > Instant::now()) => {}
                 () = until(Some(self.extended_at + self.period)) => self.extend_leases().await,
+                Some(_) = self.sweeping.join_next() => {}
                 _ = look.tick() => self.look_around(),
             }
         }
@@ -250,13 +254,21 @@ impl Loop {
         self.extended_at = Instant::now();
     }
 
-    fn look_around(&self) {
+    fn look_around(&mut self) {
         if self.sink.broker.is_connected() {
             self.sink.broker_health.ready();
         } else {
             self.sink.broker_health.not_ready("the connection is lost");
         }
         self.sink.numbers.is_leader.set(i64::from(self.leader.holds()));
+        if self.sweeping.is_empty() && self.may_write() {
+            let writer = Arc::clone(&self.sink.writer);
+            self.sweeping.spawn(async move {
+                if let Err(stopped) = writer.sweep_due().await {
+                    tracing::debug!(reason = stopped.reason, "late creates cannot be looked for now");
+                }
+            });
+        }
     }
 
     /// Writes what is in hand while MLflow can be used, within the grace period. The rest stays unsettled: whoever goes

@@ -8,6 +8,7 @@
 
 mod birth;
 mod curve;
+mod doubts;
 mod parent;
 mod trial;
 
@@ -63,6 +64,8 @@ pub struct Writer {
     births: Births,
     /// Name of this sink.
     sink: String,
+    /// Runs of which a second one may turn up.
+    doubts: std::sync::Mutex<doubts::Doubts>,
     /// Which server it is, once it was asked.
     server: tokio::sync::Mutex<Option<String>>,
     /// Experiment of runs that name none.
@@ -80,7 +83,16 @@ impl Writer {
         sink: String,
         experiment: String,
     ) -> Self {
-        Self { client, ledger, registry, births, sink, server: tokio::sync::Mutex::default(), experiment }
+        Self {
+            client,
+            ledger,
+            registry,
+            births,
+            sink,
+            server: tokio::sync::Mutex::default(),
+            doubts: std::sync::Mutex::default(),
+            experiment,
+        }
     }
 
     /// Writes the events of one run, in order, and says of each what became of it.
@@ -129,7 +141,7 @@ impl Writer {
                 refused @ Fate::Refused(_) => refused,
             };
         }
-        self.sweep_doubts(run, events).await?;
+        self.sweep_at_the_end(run, events).await?;
         parent.is_open = false;
         self.link(run, &mut parent).await;
         self.ledger.put_parent(run, &parent)?;

@@ -11,14 +11,19 @@
 pub mod procedure;
 
 use async_nats::jetstream::kv;
-use futures_util::StreamExt as _;
 use schemas::{RunId, TrialId};
 use serde::{Deserialize, Serialize};
 
 use crate::broker::Broker;
 use crate::error::CliError;
 use crate::exit::Exit;
+use crate::history::History;
 use crate::topology::MLFLOW_BUCKET;
+
+/// Most births of one run that are noted as having doubts.
+const MAX_DOUBTED: usize = 1000;
+/// Compare-and-set races lost in a row before a note is given up; each loss means somebody else made progress.
+const MAX_RACES: usize = 16;
 
 /// Tag of a run that names the announcement it was created for.
 pub const BIRTH_TAG: &str = "cerebros.birth";
@@ -88,6 +93,7 @@ pub struct BirthsError(String);
 /// The births of all runs, in the broker.
 #[derive(Debug, Clone)]
 pub struct Births {
+    broker: Broker,
     bucket: kv::Store,
 }
 
@@ -103,7 +109,7 @@ impl Births {
             .because(error)
             .help("start the sink again, or run `cerebros topology apply`, to create it")
         })?;
-        Ok(Self { bucket })
+        Ok(Self { broker: broker.clone(), bucket })
     }
 
     /// One birth and the revision it was read at; revision 0 is that of a key that is not there.
@@ -124,22 +130,52 @@ impl Births {
 
     /// The births of a run and its trials, by key.
     pub async fn of_run(&self, server: &str, run: &RunId) -> Result<Vec<(String, Birth)>, BirthsError> {
-        let filter = format!("{server}.{}.>", part(run.as_str()));
-        let mut entries = self.bucket.watch_with_history(&filter).await.map_err(unavailable)?;
+        let prefix = format!("$KV.{MLFLOW_BUCKET}.");
+        let filter = format!("{prefix}{server}.{}.>", part(run.as_str()));
+        // The bucket keeps one value a key, so its stream is the list.
+        let stream = format!("KV_{MLFLOW_BUCKET}");
+        let mut values =
+            History::to_the_present(&self.broker, &stream, &[&filter], 1).await.map_err(unavailable)?;
         let mut births = Vec::new();
-        // A watch of nothing would never say that it is over.
-        if self.get(&run_key(server, run)).await?.1 == 0 {
-            return Ok(births);
-        }
-        while let Some(entry) = entries.next().await {
-            let entry = entry.map_err(unavailable)?;
-            let is_last = entry.delta == 0;
-            births.extend(read(&entry).map(|birth| (entry.key, birth)));
-            if is_last {
-                break;
+        while let Some(value) = values.next().await.map_err(unavailable)? {
+            let key = value.subject.strip_prefix(&prefix).unwrap_or(&value.subject).to_owned();
+            if value.headers.get("KV-Operation").is_none() && key != doubts_key(server, run) {
+                births.extend(parse(&key, &value.payload).map(|birth| (key, birth)));
             }
         }
         Ok(births)
+    }
+
+    /// Notes that a birth of a run has a doubt, so that it is found without a look at all of them. To be done before the
+    /// doubt is written down.
+    pub async fn note_doubt(&self, server: &str, run: &RunId, key: &str) -> Result<(), BirthsError> {
+        let list = doubts_key(server, run);
+        for _ in 0..MAX_RACES {
+            let (mut known, revision) = self.list(&list).await?;
+            if known.len() >= MAX_DOUBTED || known.iter().any(|known| known == key) {
+                return Ok(());
+            }
+            known.push(key.to_owned());
+            let value = serde_json::to_vec(&known).expect("a list of keys is plain data").into();
+            match self.bucket.update(&list, value, revision).await {
+                Ok(_) => return Ok(()),
+                Err(error) if error.kind() == kv::UpdateErrorKind::WrongLastRevision => {}
+                Err(error) => return Err(unavailable(error)),
+            }
+        }
+        Err(unavailable(format!("{MAX_RACES} others noted doubts meanwhile")))
+    }
+
+    /// The keys of a run whose births have doubts.
+    pub async fn doubted(&self, server: &str, run: &RunId) -> Result<Vec<String>, BirthsError> {
+        Ok(self.list(&doubts_key(server, run)).await?.0)
+    }
+
+    async fn list(&self, key: &str) -> Result<(Vec<String>, u64), BirthsError> {
+        let Some(entry) = self.bucket.entry(key).await.map_err(unavailable)? else {
+            return Ok((Vec::new(), 0));
+        };
+        Ok((serde_json::from_slice(&entry.value).unwrap_or_default(), entry.revision))
     }
 }
 
@@ -158,13 +194,19 @@ fn part(id: &str) -> String {
     id.replace('.', "=")
 }
 
-/// The birth in an entry; one that cannot be read (written by a stranger) counts as absent, and is said.
+/// Key of the list of a run's births that have doubts.
+fn doubts_key(server: &str, run: &RunId) -> String {
+    format!("{server}.{}.doubts", part(run.as_str()))
+}
+
 fn read(entry: &kv::Entry) -> Option<Birth> {
-    if entry.operation != kv::Operation::Put {
-        return None;
-    }
-    serde_json::from_slice(&entry.value)
-        .inspect_err(|error| tracing::error!(key = entry.key, %error, "a birth cannot be read"))
+    if entry.operation == kv::Operation::Put { parse(&entry.key, &entry.value) } else { None }
+}
+
+/// One that cannot be read (written by a stranger) counts as absent, and is said.
+fn parse(key: &str, value: &[u8]) -> Option<Birth> {
+    serde_json::from_slice(value)
+        .inspect_err(|error| tracing::error!(key, %error, "a birth cannot be read"))
         .ok()
 }
 

@@ -2,12 +2,15 @@
 //! after all.
 
 use std::future::Future;
+use std::sync::{MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use schemas::{Event, RunId};
 use service_kit::births::procedure::{Heard, Next, Procedure};
 use service_kit::births::{Announcement, BIRTH_TAG, Birth, BirthsError};
 use sha2::{Digest as _, Sha256};
 
+use super::doubts::Doubts;
 use super::{Stopped, Trouble, Writer};
 use crate::client::FoundRun;
 use crate::client::error::ClientError;
@@ -31,6 +34,7 @@ impl Writer {
     /// created in `experiment`.
     pub(super) async fn born<F: Future<Output = Result<Option<FoundRun>, Trouble>>>(
         &self,
+        run: &RunId,
         key: &str,
         experiment: &str,
         birth: &projection::Birth,
@@ -60,7 +64,13 @@ impl Writer {
                     found = self.client.run(&id).await?;
                     Heard::Found(place(found.as_ref()))
                 }
-                Next::Put(birth, over) => Heard::Put(self.births.put(key, &birth, over).await?),
+                Next::Put(birth, over) => {
+                    if !birth.doubts().is_empty() {
+                        self.births.note_doubt(&self.server().await?, run, key).await?;
+                        self.doubts().note(run, Instant::now());
+                    }
+                    Heard::Put(self.births.put(key, &birth, over).await?)
+                }
                 Next::Create(announced) => {
                     let mut birth = birth.clone();
                     birth.tags.insert(BIRTH_TAG.to_owned(), announced.nonce);
@@ -86,7 +96,7 @@ impl Writer {
         }
         Err(Trouble::Stopped(Stopped {
             reason: format!("the MLflow run of {key} is made by others all the time"),
-            pause: std::time::Duration::ZERO,
+            pause: Duration::ZERO,
         }))
     }
 
@@ -101,13 +111,33 @@ impl Writer {
         }
     }
 
-    /// Deletes runs of creates that were carried out after they were looked for. They were never written to. Done when
-    /// the run ends, which is when it is complete.
-    pub(super) async fn sweep_doubts(&self, run: &RunId, events: &[Seen]) -> Result<(), Trouble> {
-        if !events.iter().any(|seen| is_end(&seen.event)) {
-            return Ok(());
+    /// At the end of a run, when it is complete: see [`Writer::sweep_doubts`].
+    pub(super) async fn sweep_at_the_end(&self, run: &RunId, events: &[Seen]) -> Result<(), Trouble> {
+        if events.iter().any(|seen| is_end(&seen.event)) { self.sweep_doubts(run).await } else { Ok(()) }
+    }
+
+    /// Looks for what is due to be looked for.
+    ///
+    /// # Errors
+    /// When nothing can be done now; the end of the run is the next occasion.
+    pub async fn sweep_due(&self) -> Result<(), Stopped> {
+        loop {
+            let due = self.doubts().take_due(Instant::now());
+            let Some(run) = due else { return Ok(()) };
+            match self.sweep_doubts(&run).await {
+                Ok(()) => {}
+                Err(Trouble::Stopped(stopped)) => return Err(stopped),
+                Err(Trouble::Vanished(words) | Trouble::Refused(words)) => {
+                    tracing::warn!(%run, words, "MLflow keeps a second run of a late create");
+                }
+            }
         }
-        for (key, birth) in self.births.of_run(&self.server().await?, run).await? {
+    }
+
+    /// Deletes runs of creates that were carried out after they were looked for. They were never written to.
+    async fn sweep_doubts(&self, run: &RunId) -> Result<(), Trouble> {
+        for key in self.births.doubted(&self.server().await?, run).await? {
+            let Some(birth) = self.births.get(&key).await?.0 else { continue };
             let Birth::Made { id: used, .. } = &birth else { continue };
             for doubt in birth.doubts() {
                 for found in self.announced(doubt).await? {
@@ -119,6 +149,10 @@ impl Writer {
             }
         }
         Ok(())
+    }
+
+    fn doubts(&self) -> MutexGuard<'_, Doubts> {
+        self.doubts.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Which server it is, as part of a key.
@@ -156,6 +190,6 @@ fn is_end(event: &Event) -> bool {
 
 impl From<BirthsError> for Trouble {
     fn from(error: BirthsError) -> Self {
-        Self::Stopped(Stopped { reason: error.to_string(), pause: std::time::Duration::ZERO })
+        Self::Stopped(Stopped { reason: error.to_string(), pause: Duration::ZERO })
     }
 }

@@ -23,7 +23,7 @@ impl Writer {
         let key = run_key(&self.server().await?, run);
         let birth = parent::birth(run, first);
         let older = || self.older_parent(run, &experiment, started.is_some());
-        let born = self.born(&key, &experiment, &birth, Some(older)).await?;
+        let born = self.born(run, &key, &experiment, &birth, Some(older)).await?;
         let known = match &born.found {
             Some(found) => Parent::found(found),
             None => {

@@ -84,7 +84,7 @@ impl Writer {
         let birth = trial::birth(run, trial, &known.mlflow_id, events);
         // Below a run from birth there is none that the broker does not know.
         let older = (!known.is_from_birth).then_some(|| self.older_child(run, known, trial));
-        let born = self.born(&key, &known.experiment_id, &birth, older).await?;
+        let born = self.born(run, &key, &known.experiment_id, &birth, older).await?;
         Ok(born.found.as_ref().map_or_else(|| Child::created(born.id.clone()), Child::found))
     }
 

@@ -23,7 +23,6 @@ impl Luck {
     }
 }
 
-#[expect(clippy::print_stderr, reason = "whoever sees it fail wants to see it again")]
 #[tokio::test]
 async fn a_sink_killed_twenty_times_at_any_moment_leaves_what_an_undisturbed_one_would() {
     let told = std::env::var("CEREBROS_TEST_SEED").ok().and_then(|seed| seed.parse().ok());

@@ -176,10 +176,8 @@ proptest! {
             }
         }
         // Those that still run come to their end, and somebody uses the run afterwards.
-        for sink in &mut sinks {
-            if let Some(procedure) = sink {
-                used.push(finish(&mut world, procedure).id);
-            }
+        for procedure in sinks.iter_mut().flatten() {
+            used.push(finish(&mut world, procedure).id);
         }
         let last = anew(&mut world, 0);
         for nonce in std::mem::take(&mut world.hanging) {
