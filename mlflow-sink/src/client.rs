@@ -10,6 +10,7 @@
 pub mod breaker;
 pub mod error;
 mod halves;
+mod identity;
 mod transport;
 mod wire;
 

@@ -1,26 +1,46 @@
 //! What is in hand, in one lane per run: the events of a run are written in order, runs do not wait for each other.
 //!
-//! Pure: time is an argument. Bounded: a run that is written may take all the room there is, and waits for more of it;
-//! one that fails again and again while others do not keeps only a part, so that it leaves room for them.
+//! Pure: time is an argument. Bounded by count and by bytes: a run that is written may take all the room there is, and
+//! waits for more of it; one that fails again and again while others do not keeps only a part, so that it leaves room
+//! for them. What such a run has to give back comes again later, and until then nothing behind it is taken in: its
+//! events stay in order whatever was given back.
+
+mod lane;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::time::{Duration, Instant};
 
 use schemas::RunId;
 
+use lane::Lane;
+
 /// Most events in hand: half of what the broker lets the consumer have unacked.
 pub const MAX_HELD: usize = 1000;
+/// Most bytes in hand.
+pub const MAX_HELD_BYTES: usize = 16 << 20;
 /// Most events in hand of a run that cannot be written.
 pub const MAX_STUCK: usize = 250;
+/// Most bytes in hand of a run that cannot be written.
+pub const MAX_STUCK_BYTES: usize = 4 << 20;
 /// Failures in a row after which a run counts as one that cannot be written.
 const STUCK_AFTER: u32 = 3;
 /// Most events written together: small enough that an interruption loses little, large enough that the requests
 /// common to a batch (parent, curve) hardly count.
 pub const MAX_BATCH: usize = 128;
+/// Most bytes written together, unless one event alone has more.
+pub const MAX_BATCH_BYTES: usize = 2 << 20;
 /// First pause of a lane whose batch could not be written.
 const FIRST_PAUSE: Duration = Duration::from_millis(200);
 /// Longest pause.
 pub const MAX_PAUSE: Duration = Duration::from_secs(30);
+
+/// An event, as far as the lanes look at it.
+pub trait Load {
+    /// Bytes it takes up.
+    fn bytes(&self) -> usize;
+    /// Its place in the stream.
+    fn sequence(&self) -> u64;
+}
 
 /// Everything in hand.
 #[derive(Debug)]
@@ -29,83 +49,76 @@ pub struct Lanes<T> {
     /// Runs that wait for their turn, in order of it.
     turns: VecDeque<RunId>,
     held: usize,
-}
-
-#[derive(Debug)]
-struct Lane<T> {
-    queue: VecDeque<T>,
-    /// Events taken out for a batch that is not settled yet.
-    taken: usize,
-    /// Batches in a row that could not be written.
-    strikes: u32,
-    paused_until: Option<Instant>,
+    held_bytes: usize,
 }
 
 impl<T> Default for Lanes<T> {
     fn default() -> Self {
-        Self { lanes: BTreeMap::new(), turns: VecDeque::new(), held: 0 }
+        Self { lanes: BTreeMap::new(), turns: VecDeque::new(), held: 0, held_bytes: 0 }
     }
 }
 
-impl<T> Lanes<T> {
+impl<T: Load> Lanes<T> {
     /// Events in hand, those of running batches included.
     pub fn held(&self) -> usize {
         self.held
     }
 
-    /// True when another event may be taken in.
-    pub fn has_room(&self) -> bool {
-        self.held < MAX_HELD
+    /// Bytes of them.
+    pub fn held_bytes(&self) -> usize {
+        self.held_bytes
     }
 
-    /// Takes an event in; gives it back when its run cannot be written and holds enough already.
-    pub fn push(&mut self, run: &RunId, event: T) -> Result<(), T> {
-        let lane = self.lanes.entry(run.clone()).or_insert_with(|| Lane {
-            queue: VecDeque::new(),
-            taken: 0,
-            strikes: 0,
-            paused_until: None,
-        });
-        if lane.strikes >= STUCK_AFTER && lane.queue.len() + lane.taken >= MAX_STUCK {
+    /// How many more events, and bytes of them, may be taken in.
+    pub fn room(&self) -> (usize, usize) {
+        (MAX_HELD.saturating_sub(self.held), MAX_HELD_BYTES.saturating_sub(self.held_bytes))
+    }
+
+    /// Takes an event in; gives it back when its run cannot be written and holds enough already, or when an earlier one
+    /// was given back and has not come again.
+    pub fn push(&mut self, run: &RunId, event: T, now: Instant) -> Result<(), T> {
+        let lane = self.lanes.entry(run.clone()).or_default();
+        if lane.misses_what_is_before(event.sequence(), now) || lane.is_full() {
+            lane.give_back(&event, now);
             return Err(event);
         }
-        if lane.queue.is_empty() && lane.taken == 0 {
+        if lane.is_idle() {
             self.turns.push_back(run.clone());
         }
-        lane.queue.push_back(event);
         self.held += 1;
+        self.held_bytes += event.bytes();
+        lane.push(event);
         Ok(())
     }
 
-    /// The next batch: of the run that has waited longest and is not paused.
+    /// The next batch: of the run that has waited longest and is not paused. Runs that cannot be written share one turn,
+    /// so that they leave the others to the runs that can.
     pub fn take(&mut self, now: Instant) -> Option<(RunId, Vec<T>)> {
         let lanes = &self.lanes;
+        let is_one_stuck = lanes.values().any(|lane| lane.is_stuck() && lane.is_running());
         let is_due = |run: &RunId| {
-            lanes.get(run).is_some_and(|lane| lane.paused_until.is_none_or(|until| until <= now))
+            lanes.get(run).is_some_and(|lane| lane.is_due(now) && !(is_one_stuck && lane.is_stuck()))
         };
         let position = self.turns.iter().position(is_due)?;
         let run = self.turns.remove(position)?;
-        let lane = self.lanes.get_mut(&run)?;
-        let count = lane.queue.len().min(MAX_BATCH);
-        lane.taken = count;
-        Some((run, lane.queue.drain(..count).collect()))
+        let events = self.lanes.get_mut(&run)?.take();
+        Some((run, events))
     }
 
     /// When the first paused lane goes on.
     pub fn next_deadline(&self) -> Option<Instant> {
-        self.turns.iter().filter_map(|run| self.lanes.get(run)?.paused_until).min()
+        self.turns.iter().filter_map(|run| self.lanes.get(run)?.paused_until()).min()
     }
 
     /// The batch of a run is settled.
     pub fn settle(&mut self, run: &RunId) {
         let Some(lane) = self.lanes.get_mut(run) else { return };
-        self.held -= lane.taken;
-        lane.taken = 0;
-        lane.strikes = 0;
-        lane.paused_until = None;
-        if lane.queue.is_empty() {
+        let (events, bytes) = lane.settle();
+        self.held -= events;
+        self.held_bytes -= bytes;
+        if lane.is_forgettable() {
             self.lanes.remove(run);
-        } else {
+        } else if !lane.is_idle() {
             self.turns.push_back(run.clone());
         }
     }
@@ -116,28 +129,17 @@ impl<T> Lanes<T> {
     #[must_use = "what is given back is not in hand any more"]
     pub fn put_back(&mut self, run: &RunId, events: Vec<T>, now: Instant, luck: f64) -> Vec<T> {
         let Some(lane) = self.lanes.get_mut(run) else { return events };
-        self.held = self.held + events.len() - lane.taken;
-        lane.taken = 0;
-        for event in events.into_iter().rev() {
-            lane.queue.push_front(event);
-        }
-        lane.paused_until = Some(now + pause(lane.strikes, luck));
-        lane.strikes = lane.strikes.saturating_add(1);
+        let given_back = lane.put_back(events, now, luck);
         self.turns.push_back(run.clone());
-        if lane.strikes < STUCK_AFTER || lane.queue.len() <= MAX_STUCK {
-            return Vec::new();
-        }
-        let given_back: Vec<T> = lane.queue.drain(MAX_STUCK..).collect();
         self.held -= given_back.len();
+        self.held_bytes -= given_back.iter().map(Load::bytes).sum::<usize>();
         given_back
     }
 
-    /// Everything that waits, given back unwritten.
+    /// Everything that waits, given back unwritten; nothing is remembered of it.
     pub fn empty(&mut self) -> Vec<T> {
-        let waiting: Vec<T> = self.lanes.values_mut().flat_map(|lane| lane.queue.drain(..)).collect();
-        self.held -= waiting.len();
-        self.turns.clear();
-        waiting
+        let lanes = std::mem::take(self);
+        lanes.lanes.into_values().flat_map(Lane::into_waiting).collect()
     }
 }
 

@@ -128,6 +128,22 @@ impl Ledger {
     }
 }
 
+/// The name of the sink that uses a directory: the same after every restart. The ledger's lock on the directory proves
+/// that no other living process has it.
+///
+/// # Errors
+/// When the directory cannot be used: exit code 7.
+pub fn name_of_this_sink(dir: &Path) -> Result<String, CliError> {
+    let path = dir.join("sink-name");
+    let known = std::fs::read_to_string(&path).unwrap_or_default();
+    if !known.trim().is_empty() {
+        return Ok(known.trim().to_owned());
+    }
+    let name = uuid::Uuid::now_v7().simple().to_string();
+    std::fs::write(&path, &name).map_err(|error| cannot_open(dir, &error))?;
+    Ok(name)
+}
+
 // Ids contain no slash.
 fn parent_key(run: &RunId) -> String {
     format!("run/{run}")

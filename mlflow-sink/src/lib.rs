@@ -9,12 +9,15 @@
 //! - an outage of MLflow, however long, pauses the consumer and never makes a dead letter;
 //! - an event MLflow refuses for good becomes one dead letter with MLflow's words, and holds up nobody else.
 //!
-//! Deliberately not here: judging events that cannot be read (the classifier does), and several sinks for the trials
-//! of one run at the same moment, which could both create the run they do not find.
+//! Of several sinks one takes events and writes, by its [`lease`]; the others stand by and go on when it is gone.
+//!
+//! Deliberately not here: judging events that cannot be read (the classifier does), and sharing the work of one stream
+//! among several sinks.
 
 pub mod client;
 pub mod gate;
 pub mod lanes;
+pub mod lease;
 pub mod ledger;
 pub mod numbers;
 pub mod projection;
@@ -24,6 +27,7 @@ pub mod writer;
 use std::sync::Arc;
 use std::time::Duration;
 
+use service_kit::births::Births;
 use service_kit::broker::Broker;
 use service_kit::config::BrokerArgs;
 use service_kit::error::CliError;
@@ -118,7 +122,9 @@ pub async fn run(command: Command, shutdown: Shutdown) -> Result<Exit, CliError>
 async fn serve(args: ServeArgs, shutdown: Shutdown) -> Result<(), CliError> {
     let tracking = args.mlflow.tracking(&args.broker.data_dir)?;
     let target = args.broker.resolve()?;
-    let ledger = Ledger::open(&args.broker.data_dir.join("mlflow-sink"), tracking.url())?;
+    let dir = args.broker.data_dir.join("mlflow-sink");
+    let ledger = Ledger::open(&dir, tracking.url())?;
+    let name = ledger::name_of_this_sink(&dir)?;
     let (health, metrics) = (Health::new("mlflow-sink"), Metrics::new());
     let (broker_health, mlflow_health) = (health.component("broker"), health.component("mlflow"));
     let lag = health.number("lag_events");
@@ -129,13 +135,16 @@ async fn serve(args: ServeArgs, shutdown: Shutdown) -> Result<(), CliError> {
     };
     topology::ensure(&broker).await?;
     let registry = Registry::open(&broker).await?;
+    let births = Births::open(&broker).await?;
     let numbers = Numbers::new(&metrics);
     let client = Arc::new(Client::guarded(tracking)?);
     let gate = Gate::new(Arc::clone(&client), mlflow_health, numbers.outages.clone());
-    let writer = Arc::new(Writer::new(client, ledger, registry, args.mlflow_experiment));
+    let writer =
+        Arc::new(Writer::new(client, ledger, registry, births, name.clone(), args.mlflow_experiment));
+    let leader = serve::leader::Leader::stand(&broker, name).await?;
     let sink = serve::Sink { broker: broker.clone(), writer, gate, numbers, broker_health, lag };
     tokio::select! {
-        ended = serve::run(sink, shutdown) => ended?,
+        ended = serve::run(sink, leader, shutdown) => ended?,
         error = broker.gone() => return Err(error),
     }
     broker.flush().await;

@@ -11,6 +11,10 @@ pub struct Numbers {
     pub held: Gauge,
     /// Events in the stream that MLflow does not have yet.
     pub lag: Gauge,
+    /// Bytes of them.
+    pub held_bytes: Gauge,
+    /// 1 while this sink is the one that takes events, 0 while it stands by.
+    pub is_leader: Gauge,
     /// Times MLflow could not be used.
     pub outages: Counter,
     /// Duration of a written batch.
@@ -24,6 +28,11 @@ impl Numbers {
             events: metrics.counter_by("sink_events", "Events by what became of them", "outcome"),
             held: metrics.gauge("sink_held_events", "Events in hand"),
             lag: metrics.gauge("sink_lag_events", "Events in the stream that MLflow does not have yet"),
+            held_bytes: metrics.gauge("sink_held_bytes", "Bytes of the events in hand"),
+            is_leader: metrics.gauge(
+                "sink_is_leader",
+                "1 while this sink is the one that takes events, 0 while it stands by",
+            ),
             outages: metrics.counter("sink_outages", "Times MLflow could not be used"),
             batch_seconds: metrics.histogram("sink_batch_seconds", "Duration of written batches", &SECONDS),
         }

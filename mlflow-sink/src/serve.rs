@@ -1,41 +1,51 @@
 //! The loop: takes deliveries, sorts them into lanes, writes batches, settles.
 //!
 //! Invariants:
+//! - of several sinks only the one that holds the lease takes events and writes; the others stand by;
+//! - the events of a run are written in the order of the stream. Whenever some may have been lost on their way (at the
+//!   start, with a connection, in a process that stood still), all in hand are forgotten and come again, in order;
 //! - a delivery is acked after MLflow has its event, rejected after its dead letter is confirmed;
 //! - an outage stops the pulling, keeps what is in hand under its lease, and dead-letters nothing;
 //! - what cannot be decoded is the classifier's: it is acked here and reported there;
-//! - draining finishes what is in hand within [`GRACE`], and hands the rest back.
+//! - draining finishes what is in hand within [`GRACE`], and leaves the rest to the next sink.
 
 mod batch;
 mod intake;
 mod lag;
+pub(crate) mod leader;
 
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use futures_util::future::join_all;
 use schemas::RunId;
 use service_kit::broker::Broker;
 use service_kit::delivery::{Delivery, Lease};
 use service_kit::error::CliError;
 use service_kit::health::{ComponentHandle, NumberHandle};
-use service_kit::intake::Intake;
+use service_kit::intake::ordered::{OrderedIntake, Room};
 use service_kit::shutdown::Shutdown;
-use service_kit::topology::SINK_CONSUMER;
+use service_kit::topology::{MAX_MESSAGE_BYTES, SINK_CONSUMER};
 use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, interval, sleep_until};
 
 use crate::gate::{Gate, luck};
-use crate::lanes::{Lanes, MAX_PAUSE};
+use crate::lanes::{Lanes, Load as _, MAX_PAUSE};
 use crate::numbers::Numbers;
 use crate::writer::Writer;
-use batch::{Batch, Held};
-use intake::Taken;
+use batch::{Batch, End};
+use intake::{Held, Taken};
+use leader::Leader;
 
 /// Runs written at once; the connections to MLflow are shared by all of them.
 const MAX_BATCHES: usize = 4;
 /// Messages on the way from the broker at once.
 const INTAKE: usize = 200;
+/// Least room in bytes to ask for messages: one of the largest size must fit.
+const LEAST_ROOM: usize = 2 * MAX_MESSAGE_BYTES as usize;
+/// Pause after the consumer could not be set back.
+const REWIND_PAUSE: Duration = Duration::from_millis(500);
 /// Time to finish what is in hand when the service is told to stop; below the 30 s a container is usually given.
 const GRACE: Duration = Duration::from_secs(20);
 
@@ -51,63 +61,133 @@ pub(crate) struct Sink {
 }
 
 /// Projects events into MLflow until told to stop.
-pub(crate) async fn run(sink: Sink, shutdown: Shutdown) -> Result<(), CliError> {
+pub(crate) async fn run(sink: Sink, leader: Leader, shutdown: Shutdown) -> Result<(), CliError> {
     sink.gate.begin();
     let mut beside = JoinSet::new();
     beside.spawn(lag::tell(sink.broker.clone(), sink.numbers.lag.clone(), sink.lag.clone()));
     let mut loop_ = Loop {
-        intake: Intake::new(&sink.broker, SINK_CONSUMER, INTAKE),
+        intake: OrderedIntake::new(&sink.broker, SINK_CONSUMER),
         lanes: Lanes::default(),
         leases: HashMap::new(),
+        extended_at: Instant::now(),
+        period: Lease::PERIOD,
         running: JoinSet::new(),
+        sweeping: JoinSet::new(),
         sink: Arc::new(sink),
+        leader,
     };
     loop_.serve(&shutdown).await;
     loop_.finish(&shutdown).await;
     loop_.sink.gate.stop();
+    loop_.leader.release().await;
     Ok(())
 }
 
 struct Loop {
     sink: Arc<Sink>,
-    intake: Intake,
+    leader: Leader,
+    intake: OrderedIntake,
     lanes: Lanes<Held>,
     /// Of everything in hand, by sequence.
     leases: HashMap<u64, Lease>,
+    /// When the leases were extended last, and how often they are.
+    extended_at: Instant,
+    period: Duration,
     running: JoinSet<Batch>,
+    /// The look for runs of creates that came late.
+    sweeping: JoinSet<()>,
 }
 
 impl Loop {
     async fn serve(&mut self, shutdown: &Shutdown) {
-        let mut gate = self.sink.gate.watch();
-        let mut extend = interval(Lease::PERIOD);
-        extend.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let (mut gate, mut lease) = (self.sink.gate.watch(), self.leader.watch());
         let mut look = interval(Duration::from_secs(1));
+        look.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
+            self.keep_order(shutdown).await;
             self.start_batches();
-            let may_take = self.sink.gate.is_open() && self.lanes.has_room();
+            self.ask();
             let deadline = self.lanes.next_deadline();
+            let is_asking = self.intake.is_asking();
             tokio::select! {
                 () = shutdown.drain() => return,
                 Some(done) = self.running.join_next() => self.settle(done).await,
-                delivery = self.intake.next(), if may_take => self.take(delivery).await,
+                delivery = self.intake.next(), if is_asking => self.take(delivery).await,
                 _ = gate.changed() => {}
+                Ok(()) = lease.changed() => {}
                 () = until(deadline), if deadline.is_some_and(|due| due > Instant::now()) => {}
-                _ = extend.tick() => self.extend_leases().await,
-                _ = look.tick() => self.look_at_the_broker(),
+                () = until(Some(self.extended_at + self.period)) => self.extend_leases().await,
+                Some(_) = self.sweeping.join_next() => {}
+                _ = look.tick() => self.look_around(),
             }
+        }
+    }
+
+    /// Lets go of everything when another sink has the lease, and begins anew where the order was lost.
+    async fn keep_order(&mut self, shutdown: &Shutdown) {
+        // Nobody extended the leases for too long: others may have what is in hand.
+        if !self.leases.is_empty() && self.extended_at.elapsed() >= self.period * 2 {
+            self.intake.lose_order();
+        }
+        if !self.leader.holds() {
+            self.intake.lose_order();
+            self.running.shutdown().await;
+        }
+        if self.intake.is_in_order() {
+            return;
+        }
+        // What is being written ends first; what waits comes again.
+        if self.running.is_empty() {
+            self.forget();
+            if self.leader.holds() && self.sink.gate.is_open() {
+                self.begin_anew(shutdown).await;
+            }
+        }
+    }
+
+    fn forget(&mut self) {
+        for held in self.lanes.empty() {
+            held.delivery.leave();
+        }
+        self.leases.clear();
+        self.tell_numbers();
+    }
+
+    async fn begin_anew(&mut self, shutdown: &Shutdown) {
+        let try_once = async {
+            if let Err(reason) = self.intake.rewind().await {
+                tracing::warn!(reason, "the consumer cannot be set back yet");
+                tokio::time::sleep(REWIND_PAUSE).await;
+            }
+        };
+        tokio::select! {
+            () = try_once => {}
+            () = shutdown.drain() => {}
         }
     }
 
     /// Starts as many batches as may run, when MLflow can be used.
     fn start_batches(&mut self) {
-        while self.running.len() < self.sink.gate.width(MAX_BATCHES) {
+        while self.running.len() < self.sink.gate.width(MAX_BATCHES) && self.may_write() {
             let Some((run, held)) = self.lanes.take(Instant::now()) else { return };
             self.running.spawn(batch::write(Arc::clone(&self.sink), run, held));
         }
     }
 
-    async fn take(&mut self, delivery: Delivery) {
+    fn may_write(&self) -> bool {
+        self.sink.gate.is_open() && self.intake.is_in_order() && self.leader.holds()
+    }
+
+    /// Asks for as much as there is room for; everything it brings is taken, whatever happens meanwhile.
+    fn ask(&mut self) {
+        let (messages, bytes) = self.lanes.room();
+        if !self.intake.is_asking() && bytes >= LEAST_ROOM && self.may_write() {
+            self.intake.ask(Room { messages: messages.min(INTAKE), bytes });
+        }
+    }
+
+    async fn take(&mut self, delivery: Option<Delivery>) {
+        let Some(delivery) = delivery else { return };
         match intake::sort(delivery) {
             Taken::Event(run, held) => self.hold(&run, *held).await,
             Taken::NotOurs(delivery) => {
@@ -118,76 +198,105 @@ impl Loop {
     }
 
     async fn hold(&mut self, run: &RunId, held: Held) {
-        let (sequence, lease) = (held.delivery.sequence(), held.delivery.lease());
-        match self.lanes.push(run, held) {
-            Ok(()) => drop(self.leases.insert(sequence, lease)),
-            // Writing an event late is harmless, only waiting for it would not be.
+        let (sequence, lease) = (held.sequence(), held.delivery.lease());
+        if self.leases.contains_key(&sequence) {
+            return held.delivery.leave();
+        }
+        match self.lanes.push(run, held, Instant::now()) {
+            Ok(()) => {
+                if self.leases.is_empty() {
+                    self.extended_at = Instant::now();
+                    self.period = lease.period();
+                }
+                self.leases.insert(sequence, lease);
+            }
             Err(held) => hand_back(held.delivery, MAX_PAUSE).await,
         }
-        self.sink.numbers.held.set(i64::try_from(self.lanes.held()).unwrap_or(i64::MAX));
+        self.tell_numbers();
     }
 
     async fn settle(&mut self, done: Result<Batch, tokio::task::JoinError>) {
         let batch = match done {
             Ok(batch) => batch,
-            // Its deliveries were dropped with it and come again.
-            Err(error) => return tracing::error!(%error, "a batch ended in a fault of ours"),
-        };
-        for sequence in &batch.settled {
-            self.leases.remove(sequence);
-        }
-        match batch.stopped {
-            None => self.lanes.settle(&batch.run),
-            Some(_) => {
-                for held in self.lanes.put_back(&batch.run, batch.postponed, Instant::now(), luck()) {
-                    self.leases.remove(&held.delivery.sequence());
-                    hand_back(held.delivery, MAX_PAUSE).await;
-                }
+            Err(error) => {
+                tracing::error!(%error, "a batch was lost; everything in hand is taken anew");
+                return self.intake.lose_order();
             }
+        };
+        match batch.end {
+            End::Settled(sequences) => {
+                for sequence in &sequences {
+                    self.leases.remove(sequence);
+                }
+                self.lanes.settle(&batch.run);
+            }
+            End::Stopped(held) | End::Fault(held) => self.put_back(&batch.run, held).await,
         }
-        self.sink.numbers.held.set(i64::try_from(self.lanes.held()).unwrap_or(i64::MAX));
+        self.tell_numbers();
     }
 
-    async fn extend_leases(&self) {
+    async fn put_back(&mut self, run: &RunId, held: Vec<Held>) {
+        let given_back = self.lanes.put_back(run, held, Instant::now(), luck());
+        for held in &given_back {
+            self.leases.remove(&held.sequence());
+        }
+        join_all(given_back.into_iter().map(|held| hand_back(held.delivery, MAX_PAUSE))).await;
+    }
+
+    fn tell_numbers(&self) {
+        self.sink.numbers.held.set(i64::try_from(self.lanes.held()).unwrap_or(i64::MAX));
+        self.sink.numbers.held_bytes.set(i64::try_from(self.lanes.held_bytes()).unwrap_or(i64::MAX));
+    }
+
+    async fn extend_leases(&mut self) {
         for lease in self.leases.values() {
             lease.extend().await;
         }
+        self.extended_at = Instant::now();
     }
 
-    fn look_at_the_broker(&self) {
+    fn look_around(&mut self) {
         if self.sink.broker.is_connected() {
             self.sink.broker_health.ready();
         } else {
             self.sink.broker_health.not_ready("the connection is lost");
         }
+        self.sink.numbers.is_leader.set(i64::from(self.leader.holds()));
+        if self.sweeping.is_empty() && self.may_write() {
+            let writer = Arc::clone(&self.sink.writer);
+            self.sweeping.spawn(async move {
+                if let Err(stopped) = writer.sweep_due().await {
+                    tracing::debug!(reason = stopped.reason, "late creates cannot be looked for now");
+                }
+            });
+        }
     }
 
-    /// Writes what is in hand while MLflow can be used, within the grace period, and hands back what is left.
+    /// Writes what is in hand while MLflow can be used, within the grace period. The rest stays unsettled: whoever goes
+    /// on takes it from the broker in order.
     async fn finish(&mut self, shutdown: &Shutdown) {
         let hold = shutdown.hold(format!("{} events in hand", self.lanes.held()));
         let end = tokio::time::Instant::now() + GRACE;
-        let mut extend = interval(Lease::PERIOD);
-        while self.sink.gate.is_open() || !self.running.is_empty() {
+        while self.may_write() || !self.running.is_empty() {
             self.start_batches();
             if self.running.is_empty() {
                 break;
             }
             tokio::select! {
                 Some(done) = self.running.join_next() => self.settle(done).await,
-                _ = extend.tick() => self.extend_leases().await,
+                () = until(Some(self.extended_at + self.period)) => self.extend_leases().await,
                 () = shutdown.now() => break,
                 () = sleep_until(end) => break,
             }
             hold.says(format!("{} events in hand", self.lanes.held()));
         }
-        self.running.abort_all();
-        let left = self.lanes.empty();
-        if !left.is_empty() {
-            tracing::info!(events = left.len(), "handed back unwritten; they come again");
+        self.running.shutdown().await;
+        self.intake.lose_order();
+        let left = self.lanes.held();
+        if left > 0 {
+            tracing::info!(events = left, "left unwritten; they come again");
         }
-        for held in left {
-            hand_back(held.delivery, Duration::ZERO).await;
-        }
+        self.forget();
     }
 }
 

@@ -6,7 +6,9 @@
 //!
 //! Order inside a batch: parent, start of the run, trials (several at once), curve of the best so far, end of the run.
 
+mod birth;
 mod curve;
+mod doubts;
 mod parent;
 mod trial;
 
@@ -17,6 +19,7 @@ use std::time::Duration;
 use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
 use schemas::{Event, RunId, TrialId};
+use service_kit::births::Births;
 use service_kit::registry::{Registry, RegistryError};
 
 use crate::client::error::{ClientError, Disposition, Scope};
@@ -61,14 +64,38 @@ pub struct Writer {
     client: Arc<Client>,
     ledger: Ledger,
     registry: Registry,
+    births: Births,
+    /// Name of this sink.
+    sink: String,
+    /// Runs of which a second one may turn up.
+    doubts: std::sync::Mutex<doubts::Doubts>,
+    /// Which server it is, once it was asked.
+    server: tokio::sync::Mutex<Option<String>>,
     /// Experiment of runs that name none.
     experiment: String,
 }
 
 impl Writer {
     /// A writer of everything that comes; runs that name no experiment go into `experiment`.
-    pub fn new(client: Arc<Client>, ledger: Ledger, registry: Registry, experiment: String) -> Self {
-        Self { client, ledger, registry, experiment }
+    /// `sink` is the name of this sink in the births it announces.
+    pub fn new(
+        client: Arc<Client>,
+        ledger: Ledger,
+        registry: Registry,
+        births: Births,
+        sink: String,
+        experiment: String,
+    ) -> Self {
+        Self {
+            client,
+            ledger,
+            registry,
+            births,
+            sink,
+            server: tokio::sync::Mutex::default(),
+            doubts: std::sync::Mutex::default(),
+            experiment,
+        }
     }
 
     /// Writes the events of one run, in order, and says of each what became of it.
@@ -80,6 +107,8 @@ impl Writer {
             Err(Trouble::Vanished(words)) => {
                 tracing::info!(%run, words, "the ledger remembers what MLflow has no more; looking it up again");
                 self.ledger.forget(run).map_err(stopped_by_disk)?;
+                // It may be another server by now.
+                *self.server.lock().await = None;
                 match self.write_batch(run, events).await {
                     Ok(fates) => return Ok(fates),
                     Err(Trouble::Stopped(stopped)) => return Err(stopped),
@@ -115,6 +144,7 @@ impl Writer {
                 refused @ Fate::Refused(_) => refused,
             };
         }
+        self.sweep_at_the_end(run, events).await?;
         parent.is_open = false;
         self.link(run, &mut parent).await;
         self.ledger.put_parent(run, &parent)?;

@@ -9,6 +9,7 @@
 //!
 //! Deliberately not here: what an event means to a service.
 
+pub mod births;
 pub mod broker;
 pub mod check;
 pub mod clock;

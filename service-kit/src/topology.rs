@@ -20,6 +20,8 @@ use crate::schema_registry;
 pub const RUNS_BUCKET: &str = "cerebros_runs";
 /// Bucket of the schemas.
 pub const SCHEMAS_BUCKET: &str = "cerebros_schemas";
+/// Bucket of the MLflow sinks: which of them takes events, and which MLflow run belongs to which run and trial.
+pub const MLFLOW_BUCKET: &str = "cerebros_mlflow";
 /// Bucket of the files trials leave behind.
 pub const ARTIFACTS_BUCKET: &str = "cerebros_artifacts";
 
@@ -36,7 +38,7 @@ pub const ADVISORY_CONSUMER: &str = "dlq-classifier-advisories";
 
 /// Largest message, headers included, the event stream takes in: an event of the largest size with room for headers,
 /// and small enough that its dead letter, which has more headers, stays under the broker's default limit of 1 MiB.
-const MAX_MESSAGE_BYTES: i32 = 640 * 1024;
+pub const MAX_MESSAGE_BYTES: i32 = 640 * 1024;
 /// How long events are kept.
 const EVENT_AGE: Duration = Duration::from_secs(30 * 24 * 3600);
 /// How long dead letters are kept.
@@ -116,7 +118,8 @@ pub fn consumers() -> Vec<pull::Config> {
                 "cerebros.nas.run.failed",
                 "cerebros.nas.run.cancelled",
             ],
-            2000,
+            // Far above what a sink holds: the events of a run that MLflow does not take wait here and hold up nobody.
+            50_000,
         ),
         consumer(CLASSIFIER_CONSUMER, "every event, once, for validation", &EVENT_SUBJECTS, 5000),
     ]
@@ -149,6 +152,7 @@ pub fn buckets() -> Vec<kv::Config> {
     };
     vec![
         bucket(RUNS_BUCKET, "run registry", REGISTRY_AGE),
+        bucket(MLFLOW_BUCKET, "the MLflow sinks: who takes events, which MLflow run is whose", REGISTRY_AGE),
         bucket(SCHEMAS_BUCKET, "schemas by fingerprint and by record", Duration::ZERO),
     ]
 }

@@ -36,6 +36,9 @@ pub struct Parent {
     /// When the run was opened last, in milliseconds since 1970: by its latest start, else by an end without any.
     #[serde(default)]
     pub opened_at: Option<i64>,
+    /// True when it was announced before it was made, so that no trial of it is unknown to the broker.
+    #[serde(default)]
+    pub is_from_birth: bool,
     /// True when the run registry knows `mlflow_id`.
     pub is_linked: bool,
     /// A write was begun and not finished.
@@ -56,6 +59,7 @@ impl Parent {
             marks: BTreeMap::new(),
             ended_attempt: None,
             opened_at: None,
+            is_from_birth: false,
             is_linked: false,
             is_open: false,
         }

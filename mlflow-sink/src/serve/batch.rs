@@ -1,60 +1,66 @@
 //! One batch of one run: written, then settled.
 
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Instant;
 
+use futures_util::FutureExt as _;
 use futures_util::future::join_all;
 use schemas::{Failure, FailureClass, RunId, Stage};
 use service_kit::delivery::Delivery;
 
 use super::Sink;
+use super::intake::Held;
 use crate::projection::Seen;
-use crate::writer::{Fate, Stopped};
-
-/// An event in hand.
-#[derive(Debug)]
-pub(crate) struct Held {
-    pub(crate) seen: Seen,
-    pub(crate) delivery: Delivery,
-}
+use crate::writer::Fate;
 
 /// What became of a batch.
 pub(super) struct Batch {
     pub(super) run: RunId,
-    /// Sequences that are not in hand any more.
-    pub(super) settled: Vec<u64>,
-    /// What has to be written again.
-    pub(super) postponed: Vec<Held>,
-    /// Why it has to be.
-    pub(super) stopped: Option<Stopped>,
+    pub(super) end: End,
+}
+
+/// How a batch ended.
+pub(super) enum End {
+    /// These sequences are not in hand any more.
+    Settled(Vec<u64>),
+    /// MLflow cannot be used: these have to be written again.
+    Stopped(Vec<Held>),
+    /// A fault of ours: these have to be written again, which concerns this run alone.
+    Fault(Vec<Held>),
 }
 
 /// Writes a batch and settles its deliveries.
 pub(super) async fn write(sink: Arc<Sink>, run: RunId, held: Vec<Held>) -> Batch {
     let (began, pass) = (Instant::now(), sink.gate.pass());
-    let (seen, deliveries): (Vec<Seen>, Vec<Delivery>) =
-        held.into_iter().map(|held| (held.seen, held.delivery)).unzip();
-    let written = sink.writer.write(&run, &seen).await;
-    match written {
-        Ok(fates) => {
+    // What can be read once can be read again.
+    let (held, seen): (Vec<Held>, Vec<Seen>) =
+        held.into_iter().filter_map(|held| held.seen().map(|seen| (held, seen))).unzip();
+    // The events outlive a panic: they stay in hand, in their order, and are tried again.
+    let written = AssertUnwindSafe(sink.writer.write(&run, &seen)).catch_unwind().await;
+    let end = match written {
+        Ok(Ok(fates)) => {
             sink.gate.written(pass);
             sink.numbers.batch_seconds.observe(began.elapsed().as_secs_f64());
             tracing::debug!(%run, events = seen.len(), ms = began.elapsed().as_millis(), "batch written");
-            let settled = deliveries.iter().map(Delivery::sequence).collect();
-            join_all(
-                deliveries.into_iter().zip(fates).map(|(delivery, fate)| settle(&sink, &run, delivery, fate)),
-            )
-            .await;
-            Batch { run, settled, postponed: Vec::new(), stopped: None }
+            let settled = held.iter().map(|held| held.delivery.sequence()).collect();
+            let each =
+                held.into_iter().zip(fates).map(|(held, fate)| settle(&sink, &run, held.delivery, fate));
+            join_all(each).await;
+            End::Settled(settled)
         }
-        Err(stopped) => {
+        Ok(Err(stopped)) => {
             sink.gate.failed(&stopped);
             sink.numbers.events.inc_by("postponed", seen.len() as u64);
-            let postponed =
-                seen.into_iter().zip(deliveries).map(|(seen, delivery)| Held { seen, delivery }).collect();
-            Batch { run, settled: Vec::new(), postponed, stopped: Some(stopped) }
+            End::Stopped(held)
         }
-    }
+        Err(_) => {
+            tracing::error!(%run, events = seen.len(), "a batch ended in a fault of ours and is tried again");
+            sink.numbers.events.inc_by("postponed", seen.len() as u64);
+            End::Fault(held)
+        }
+    };
+    Batch { run, end }
 }
 
 /// An ack that is not confirmed is no harm: the event comes again and is found written.

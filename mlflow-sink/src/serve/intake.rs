@@ -3,8 +3,17 @@
 use schemas::{RunId, Timestamp};
 use service_kit::delivery::Delivery;
 
-use super::batch::Held;
+use crate::lanes::Load;
 use crate::projection::Seen;
+
+/// Room for what an event has besides its payload: subject, headers, our own bookkeeping.
+const OVERHEAD_BYTES: usize = 1024;
+
+/// An event in hand, as the broker handed it over: it is decoded when it is written, not while it waits.
+#[derive(Debug)]
+pub(crate) struct Held {
+    pub(crate) delivery: Delivery,
+}
 
 /// A delivery, sorted.
 pub(super) enum Taken {
@@ -15,17 +24,33 @@ pub(super) enum Taken {
 }
 
 pub(super) fn sort(delivery: Delivery) -> Taken {
-    let event = match delivery.decode() {
-        Ok(decoded) => decoded.event,
-        Err(error) => {
-            tracing::debug!(sequence = delivery.sequence(), %error, "left to the classifier");
-            return Taken::NotOurs(Box::new(delivery));
+    let held = Held { delivery };
+    match held.seen().and_then(|seen| seen.run().cloned()) {
+        Some(run) => Taken::Event(run, Box::new(held)),
+        None => Taken::NotOurs(Box::new(held.delivery)),
+    }
+}
+
+impl Held {
+    /// The event and when it happened; `None` when it cannot be read.
+    pub(super) fn seen(&self) -> Option<Seen> {
+        match self.delivery.decode() {
+            Ok(decoded) => Some(Seen { event: decoded.event, at: time_of(&self.delivery) }),
+            Err(error) => {
+                tracing::debug!(sequence = self.delivery.sequence(), %error, "left to the classifier");
+                None
+            }
         }
-    };
-    let seen = Seen { event, at: time_of(&delivery) };
-    match seen.run().cloned() {
-        Some(run) => Taken::Event(run, Box::new(Held { seen, delivery })),
-        None => Taken::NotOurs(Box::new(delivery)),
+    }
+}
+
+impl Load for Held {
+    fn bytes(&self) -> usize {
+        self.delivery.payload().len() + OVERHEAD_BYTES
+    }
+
+    fn sequence(&self) -> u64 {
+        self.delivery.sequence()
     }
 }
 

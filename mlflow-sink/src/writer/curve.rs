@@ -119,6 +119,8 @@ fn finished(report: &TrialReported, seen: &Seen, objective: &str) -> Finished {
 
 /// A finished trial as MLflow has it; `None` for one that still runs or has no number.
 fn finished_at_server(run: &FoundRun, objective: &str) -> Option<(u32, Finished)> {
+    // Its tags come before its end: one that has the tags alone was being written, and is reported again.
+    run.end_time?;
     let status = run.tags.get(trial::STATUS_TAG)?;
     let number = run.tags.get(trial::NUMBER_TAG)?.parse().ok()?;
     let value = run.metrics.get(legal(objective).as_ref()).copied().filter(|value| value.is_finite());

@@ -4,10 +4,11 @@ use std::collections::BTreeSet;
 
 use schemas::event::MlRunStarted;
 use schemas::{Event, RunId};
+use service_kit::births::run_key;
 
 use super::{Trouble, Writer};
-use crate::client::PAGE_EXPERIMENTS;
 use crate::client::error::ClientError;
+use crate::client::{FoundRun, PAGE_EXPERIMENTS};
 use crate::ledger::record::Parent;
 use crate::projection::{Seen, Writes, millis, parent, trial};
 
@@ -19,21 +20,37 @@ impl Writer {
         }
         let started = events.iter().find_map(|seen| match_start(&seen.event));
         let experiment = self.experiment_of(run, started).await?;
+        let key = run_key(&self.server().await?, run);
+        let birth = parent::birth(run, first);
+        let older = || self.older_parent(run, &experiment, started.is_some());
+        let born = self.born(run, &key, &experiment, &birth, Some(older)).await?;
+        let known = match &born.found {
+            Some(found) => Parent::found(found),
+            None => {
+                tracing::info!(%run, mlflow_run = born.id, "run created in MLflow");
+                Parent::created(born.id, born.experiment)
+            }
+        };
+        Ok(Parent { is_from_birth: born.is_from_birth, ..known })
+    }
+
+    /// The parent run of a run, by its tags.
+    async fn older_parent(
+        &self,
+        run: &RunId,
+        experiment: &String,
+        is_start_known: bool,
+    ) -> Result<Option<FoundRun>, Trouble> {
         let tags = [(parent::RUN_TAG, run.as_str()), (parent::KIND_TAG, parent::KIND)];
-        let (mut found, _) = self.client.search(std::slice::from_ref(&experiment), &tags, None).await?;
-        if found.is_empty() && started.is_none() {
+        let (mut found, _) = self.client.search(std::slice::from_ref(experiment), &tags, None).await?;
+        if found.is_empty() && !is_start_known {
             // Its start may have named another experiment, in an event that was acked before the ledger was lost.
             let all = self.client.experiments().await?;
             for some in all.chunks(PAGE_EXPERIMENTS as usize) {
                 found.extend(self.client.search(some, &tags, None).await?.0);
             }
         }
-        if let Some(found) = found.first() {
-            return Ok(Parent::found(found));
-        }
-        let id = self.client.create_run(&experiment, &parent::birth(run, first)).await?;
-        tracing::info!(%run, mlflow_run = id, "run created in MLflow");
-        Ok(Parent::created(id, experiment))
+        Ok(found.into_iter().next())
     }
 
     /// Id of the experiment a run belongs to, created if need be. The start of the run names it; a run that never

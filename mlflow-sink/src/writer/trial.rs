@@ -4,8 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use schemas::event::{MetricReported, TrialReported};
 use schemas::{Event, RunId, TrialId};
+use service_kit::births::trial_key;
 
 use super::{Fate, Trouble, Writer, settled};
+use crate::client::FoundRun;
 use crate::ledger::record::{Child, Parent, ReportMark, fingerprint};
 use crate::projection::{Closing, Seen, Writes, parent, trial};
 
@@ -78,17 +80,28 @@ impl Writer {
         if let Some(child) = self.ledger.child(run, trial)? {
             return Ok(child);
         }
+        let key = trial_key(&self.server().await?, run, trial);
+        let birth = trial::birth(run, trial, &known.mlflow_id, events);
+        // Below a run from birth there is none that the broker does not know.
+        let older = (!known.is_from_birth).then_some(|| self.older_child(run, known, trial));
+        let born = self.born(run, &key, &known.experiment_id, &birth, older).await?;
+        Ok(born.found.as_ref().map_or_else(|| Child::created(born.id.clone()), Child::found))
+    }
+
+    /// The nested run of a trial, by its tags.
+    async fn older_child(
+        &self,
+        run: &RunId,
+        known: &Parent,
+        trial: &TrialId,
+    ) -> Result<Option<FoundRun>, Trouble> {
         let tags = [
             (trial::PARENT_TAG, known.mlflow_id.as_str()),
             (parent::RUN_TAG, run.as_str()),
             (trial::TRIAL_TAG, trial.as_str()),
         ];
         let (found, _) = self.client.search(std::slice::from_ref(&known.experiment_id), &tags, None).await?;
-        if let Some(found) = found.first() {
-            return Ok(Child::found(found));
-        }
-        let birth = trial::birth(run, trial, &known.mlflow_id, events);
-        Ok(Child::created(self.client.create_run(&known.experiment_id, &birth).await?))
+        Ok(found.into_iter().next())
     }
 
     /// Writes events of a trial together. After a failure nothing is known about its metrics any more.

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use async_nats::jetstream::consumer::PullConsumer;
+use async_nats::jetstream::consumer::{FromConsumer as _, PullConsumer, pull};
 use clap::Parser as _;
 use schemas::cloudevents::Context;
 use schemas::subject::{DLQ_STREAM, STREAM};
@@ -13,7 +13,7 @@ use service_kit::error::CliError;
 use service_kit::exit::Exit;
 use service_kit::publish::{Publisher, Voice};
 use service_kit::shutdown::Shutdown;
-use service_kit::topology::{self, SINK_CONSUMER};
+use service_kit::topology::{self, MLFLOW_BUCKET, SINK_CONSUMER};
 use testkit::{Nats, Scratch, wait_until};
 use tokio::task::JoinHandle;
 
@@ -86,6 +86,27 @@ impl Pipeline {
     pub(crate) async fn unsettled(&self) -> u64 {
         let info = self.consumer().await.unwrap().get_info().await.unwrap();
         info.num_pending + info.num_ack_pending as u64
+    }
+
+    /// Events that are with a sink, or were with one that is gone.
+    pub(crate) async fn in_hand(&self) -> usize {
+        self.consumer().await.unwrap().get_info().await.unwrap().num_ack_pending
+    }
+
+    /// Makes the broker wait so long for a word about an event, before a sink opens the consumer.
+    pub(crate) async fn set_ack_wait(&self, ack_wait: Duration) {
+        let stream = self.broker.jetstream.get_stream(STREAM).await.unwrap();
+        let known = stream.consumer_info(SINK_CONSUMER).await.unwrap().config;
+        let config = pull::Config { ack_wait, ..pull::Config::try_from_consumer_config(known).unwrap() };
+        stream.update_consumer(config).await.unwrap();
+    }
+
+    /// Who holds the lease, and the revision of it.
+    pub(crate) async fn leader(&self) -> Option<(String, u64)> {
+        let bucket = self.broker.jetstream.get_key_value(MLFLOW_BUCKET).await.unwrap();
+        let entry = bucket.entry("sinks.leader").await.unwrap()?;
+        let value: serde_json::Value = serde_json::from_slice(&entry.value).unwrap();
+        value["sink"].as_str().map(|sink| (sink.to_owned(), entry.revision))
     }
 
     async fn consumer(&self) -> Option<PullConsumer> {

@@ -42,7 +42,7 @@ pub async fn streams(broker: &Broker) -> Finding {
             Err(_) => missing.push(format!("stream {}", wanted.name)),
         }
     }
-    for bucket in [topology::RUNS_BUCKET, topology::SCHEMAS_BUCKET] {
+    for bucket in [topology::RUNS_BUCKET, topology::MLFLOW_BUCKET, topology::SCHEMAS_BUCKET] {
         if broker.jetstream.get_key_value(bucket).await.is_err() {
             missing.push(format!("bucket {bucket}"));
         }

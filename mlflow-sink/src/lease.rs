@@ -1,0 +1,112 @@
+//! Who of several sinks takes events from the broker: the one that holds the lease.
+//!
+//! The lease is one key that only a compare-and-set changes, and no clock is compared with another: its holder writes
+//! the key anew every [`RENEW_EVERY`]; whoever has seen the same revision of it for [`SILENCE`] of its own time takes it
+//! over. The holder counts from before its last write, and stops at [`VALID_FOR`], which is earlier: there are never two.
+//!
+//! Pure: time is an argument, and what is to be done is returned.
+
+use std::time::{Duration, Instant};
+
+/// How often the holder renews the lease.
+pub const RENEW_EVERY: Duration = Duration::from_secs(2);
+/// How long a holder may work after it began to write the key.
+pub const VALID_FOR: Duration = Duration::from_secs(4);
+/// How long a key stands still before its holder counts as gone.
+pub const SILENCE: Duration = Duration::from_secs(6);
+
+/// The key as it was read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Sight {
+    /// Its revision; 0 when there is no key.
+    pub revision: u64,
+    /// Who holds the lease; `None` when it was given up.
+    pub holder: Option<String>,
+}
+
+/// What a sink does about the lease.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Move {
+    /// Write our name over this revision.
+    Write(u64),
+    /// Nothing yet.
+    Wait,
+}
+
+/// One sink's view of the lease.
+#[derive(Debug)]
+pub struct Candidate {
+    me: String,
+    /// The revision somebody else holds, and when it was first seen.
+    seen: Option<(u64, Instant)>,
+    /// The revision we hold, and when we began to write it.
+    held: Option<(u64, Instant)>,
+}
+
+impl Candidate {
+    /// A sink that holds nothing. No other living process may have the same name.
+    pub fn new(me: String) -> Self {
+        Self { me, seen: None, held: None }
+    }
+
+    /// Its name.
+    pub fn name(&self) -> &str {
+        &self.me
+    }
+
+    /// Until when this sink may work without another word.
+    pub fn holds_until(&self) -> Option<Instant> {
+        self.held.map(|(_, began)| began + VALID_FOR)
+    }
+
+    /// The revision that is held.
+    pub fn revision(&self) -> Option<u64> {
+        self.held.map(|(revision, _)| revision)
+    }
+
+    /// Decides by what the key says.
+    pub fn look(&mut self, sight: &Sight, now: Instant) -> Move {
+        if let Some((revision, began)) = self.held {
+            if revision == sight.revision {
+                let is_due = now.saturating_duration_since(began) >= RENEW_EVERY;
+                return if is_due { Move::Write(revision) } else { Move::Wait };
+            }
+            // An older one is an answer from before our last write.
+            if sight.revision < revision {
+                return Move::Wait;
+            }
+            if sight.holder.as_ref() != Some(&self.me) {
+                self.held = None;
+            }
+        }
+        // Of the same name is only a process that is dead, or a write of our own whose answer was lost.
+        let is_free = sight.holder.as_ref().is_none_or(|holder| *holder == self.me);
+        if is_free {
+            return Move::Write(sight.revision);
+        }
+        match self.seen {
+            Some((revision, since)) if revision == sight.revision => {
+                let is_silent = now.saturating_duration_since(since) >= SILENCE;
+                if is_silent { Move::Write(revision) } else { Move::Wait }
+            }
+            Some(_) | None => {
+                self.seen = Some((sight.revision, now));
+                Move::Wait
+            }
+        }
+    }
+
+    /// Our write, begun at `began`, became this revision.
+    pub fn wrote(&mut self, revision: u64, began: Instant) {
+        self.held = Some((revision, began));
+        self.seen = None;
+    }
+
+    /// Our write was refused: somebody else was faster.
+    pub fn refused(&mut self) {
+        self.held = None;
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,70 @@
+//! Two sinks at one stream: one writes, the other goes on when it is gone, and no trial is there twice.
+
+use nix::sys::signal::Signal;
+use testkit::{Fault, Mlflow, Proxy, experiment_name, wait_until};
+
+use crate::events::{run, search};
+use crate::pipeline::{CAUGHT_UP, Pipeline};
+use crate::process::{Place, assert_same, undisturbed};
+use crate::server::Server;
+
+async fn leads(place: &Place, pipeline: &Pipeline) {
+    wait_until("the sink takes the events", CAUGHT_UP, async || place.leads(pipeline).await.then_some(()))
+        .await;
+}
+
+#[tokio::test]
+async fn of_two_sinks_one_is_frozen_and_one_is_killed_and_every_trial_is_there_once() {
+    let (pipeline, mlflow) = (Pipeline::start().await, Mlflow::shared().await);
+    let proxy = Proxy::start(&mlflow.url()).await;
+    let (experiment, whole, run) = (experiment_name("shared"), experiment_name("unshared"), run("share"));
+    let events = search(&run, &experiment, 30);
+    let (mut first, mut second) = (Place::new(), Place::new());
+    first.start(&pipeline, &proxy.url());
+    leads(&first, &pipeline).await;
+    second.start(&pipeline, &mlflow.url());
+    pipeline.publish(&run, &events[..30]).await;
+    pipeline.caught_up().await;
+
+    // What the first one sends now arrives much later, after the second one has done the same.
+    proxy.set(Fault::BlackHole);
+    pipeline.publish(&run, &events[30..120]).await;
+    wait_until("the first has them in hand", CAUGHT_UP, async || {
+        (pipeline.in_hand().await == 90).then_some(())
+    })
+    .await;
+    first.signal(Signal::SIGSTOP);
+    leads(&second, &pipeline).await;
+    pipeline.caught_up().await;
+    proxy.set(Fault::Pass);
+    first.signal(Signal::SIGCONT);
+
+    pipeline.publish(&run, &events[120..180]).await;
+    pipeline.caught_up().await;
+    second.kill().await;
+    pipeline.publish(&run, &events[180..]).await;
+    leads(&first, &pipeline).await;
+    pipeline.caught_up().await;
+    first.stop().await;
+
+    let expected = undisturbed(mlflow, &whole, &[(run.clone(), search(&run, &whole, 30))]).await;
+    // No two of one name.
+    let found = Server::at(&mlflow.url()).runs(&experiment).await;
+    assert_same(found, expected);
+    assert_eq!(pipeline.dead_letters().await, Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn a_sink_that_is_stopped_hands_over_at_once() {
+    let (pipeline, mlflow) = (Pipeline::start().await, Mlflow::shared().await);
+    let (mut first, mut second) = (Place::new(), Place::new());
+    first.start(&pipeline, &mlflow.url());
+    leads(&first, &pipeline).await;
+    second.start(&pipeline, &mlflow.url());
+    wait_until("the other one stands by", CAUGHT_UP, async || second.name()).await;
+    let began = std::time::Instant::now();
+    first.stop().await;
+    leads(&second, &pipeline).await;
+    assert!(began.elapsed() < mlflow_sink::lease::SILENCE, "it did not wait for silence");
+    second.stop().await;
+}
