@@ -6,6 +6,7 @@
 //!
 //! Deliberately not here: retries. Whoever calls knows what else waits.
 
+pub mod content;
 pub mod error;
 mod wire;
 

@@ -132,9 +132,16 @@ async fn serve(args: ServeArgs, shutdown: Shutdown) -> Result<(), CliError> {
     let client = Arc::new(Client::new(tracking).map_err(CliError::internal)?);
     let gate = Gate::new(Arc::clone(&client), mlflow_health, numbers.outages.clone());
     let writer = Arc::new(Writer::new(client, ledger, registry, args.mlflow_experiment));
-    let sink = serve::Sink { broker: broker.clone(), writer, gate, numbers, broker_health };
+    let sink = serve::Sink {
+        broker: broker.clone(),
+        writer: Arc::clone(&writer),
+        gate: Arc::clone(&gate),
+        numbers,
+        broker_health,
+    };
     tokio::select! {
         ended = serve::run(sink, shutdown) => ended?,
+        () = writer::sweep::sweep_now_and_then(&writer, &broker, &gate) => {}
         error = broker.gone() => return Err(error),
     }
     broker.flush().await;

@@ -18,6 +18,7 @@
 
 pub mod curve;
 pub mod flatten;
+pub mod left;
 pub mod names;
 pub mod parent;
 pub mod split;

@@ -4,11 +4,13 @@ use std::collections::BTreeMap;
 
 use schemas::Event;
 use schemas::event::Direction;
+use schemas::lifecycle::RunState;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use crate::client::FoundRun;
 use crate::projection::curve::Curve;
+use crate::projection::left::UNREPORTED_TAG;
 use crate::projection::steps::Steps;
 use crate::projection::{parent, trial};
 
@@ -33,6 +35,10 @@ pub struct Parent {
     pub marks: BTreeMap<String, String>,
     /// Attempt that announced the end of the run.
     pub ended_attempt: Option<u32>,
+    /// Attempt whose end was taken back, because the run was asked for again after it: what that one or an older one
+    /// says of an end is history.
+    #[serde(default)]
+    pub taken_back: Option<u32>,
     /// When the run was opened last, in milliseconds since 1970: by its latest start, else by an end without any.
     #[serde(default)]
     pub opened_at: Option<i64>,
@@ -55,6 +61,7 @@ impl Parent {
             steps: Steps::of_a_new_run(),
             marks: BTreeMap::new(),
             ended_attempt: None,
+            taken_back: None,
             opened_at: None,
             is_linked: false,
             is_open: false,
@@ -71,6 +78,7 @@ impl Parent {
             is_curve_whole: false,
             steps: Steps::default(),
             ended_attempt: attempt.filter(|_| tag(parent::STATE_TAG).is_some()),
+            taken_back: attempt.filter(|_| tag(parent::STATE_TAG) == Some(RunState::Running.as_str())),
             opened_at: tag(parent::OPENED_TAG).and_then(|time| time.parse().ok()).or(run.end_time),
             ..Self::created(run.run_id.clone(), run.experiment_id.clone())
         }
@@ -141,7 +149,7 @@ impl Child {
             steps: Steps::default(),
             report,
             again_in: None,
-            has_old_tags: false,
+            has_old_tags: run.tags.contains_key(UNREPORTED_TAG),
             ended_at: run.end_time,
             is_open: false,
         }

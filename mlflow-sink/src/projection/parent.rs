@@ -27,10 +27,15 @@ pub const STATE_TAG: &str = "cerebros.state";
 pub const ATTEMPT_TAG: &str = "cerebros.attempt";
 /// Tag with the time of the latest start of the run, in milliseconds since 1970: what ended before it is history.
 pub const OPENED_TAG: &str = "cerebros.opened_at";
+/// Tag with why a run was cancelled.
+pub const REASON_TAG: &str = "cerebros.reason";
+/// Tag with MLflow's words when it took only a part of what was said about a run or a trial.
+pub const REFUSED_TAG: &str = "cerebros.refused";
 /// Tags that say how a run ended, and hold no longer once it is open again. A dot at the end stands for all behind it.
-pub const ENDING_TAGS: [&str; 6] = [
+pub const ENDING_TAGS: [&str; 7] = [
     "cerebros.ended_by",
-    "cerebros.reason",
+    REFUSED_TAG,
+    REASON_TAG,
     "cerebros.returncode",
     "cerebros.warnings",
     "cerebros.artifact_uri",
@@ -183,7 +188,7 @@ pub fn ending(seen: &Seen) -> Option<Ending> {
         }
         Event::RunCancelled(event) => {
             announced(&mut writes, "cancelled", event.attempt, event.completed_trials, event.duration_ms);
-            writes.tag_some("cerebros.reason", event.reason.as_ref());
+            writes.tag_some(REASON_TAG, event.reason.as_ref());
             (Some(event.attempt), RunStatus::Killed, seen.at)
         }
         Event::MlRunFinalized(event) => {

@@ -6,7 +6,8 @@ use schemas::event::{MetricReported, TrialReported, TrialStatus};
 use schemas::{Event, RunId, TrialId};
 
 use super::flatten::flatten;
-use super::parent::{KIND_TAG, RUN_TAG, failed};
+use super::left::UNREPORTED_TAG;
+use super::parent::{KIND_TAG, REFUSED_TAG, RUN_TAG, failed};
 use super::{Birth, Closing, Point, RunStatus, Seen, Writes, millis};
 
 /// Value of [`KIND_TAG`] on a trial.
@@ -21,11 +22,16 @@ pub const NUMBER_TAG: &str = "cerebros.number";
 pub const STATUS_TAG: &str = "cerebros.status";
 /// Tag with the attempt of the run that trained it.
 pub const ATTEMPT_TAG: &str = "cerebros.attempt";
+/// Tag with why a trial was ended before its end.
+pub const REASON_TAG: &str = "cerebros.reason";
 
 /// Tags that say how a trial ended, and hold no longer once it is trained again. A dot at the end stands for all
 /// behind it.
-pub const ENDING_TAGS: [&str; 5] = [
-    "cerebros.status",
+pub const ENDING_TAGS: [&str; 8] = [
+    STATUS_TAG,
+    REASON_TAG,
+    REFUSED_TAG,
+    UNREPORTED_TAG,
     "cerebros.warnings",
     "cerebros.artifact_uri",
     "cerebros.failure.",
@@ -92,6 +98,7 @@ pub fn reported(report: &TrialReported, seen: &Seen) -> Report {
     let mut writes = Writes::default();
     flatten("", &report.parameters.0, &mut |name, text| writes.param(name, text));
     identity(&mut writes, report);
+    writes.tag_some(REASON_TAG, reason(report));
     writes.tag("cerebros.spectral_norm", report.spectral_norm.to_string());
     if let Some(failure) = &report.failure {
         failed(&mut writes, failure);
@@ -126,6 +133,18 @@ fn identity(writes: &mut Writes, report: &TrialReported) {
     if !report.parent_ids.is_empty() {
         writes.tag("cerebros.parent_ids", report.parent_ids.join(","));
     }
+}
+
+/// Why a trial was ended before its end: MLflow knows one word, KILLED, for all of these.
+fn reason(report: &TrialReported) -> Option<String> {
+    let words = match report.status {
+        TrialStatus::Succeeded | TrialStatus::Failed => return None,
+        TrialStatus::Pruned => "stopped early: it did not promise to become better than others",
+        TrialStatus::Cancelled => "cancelled before it had ended",
+        TrialStatus::Skipped => "skipped: it was not trained",
+    };
+    let said = report.failure.as_ref().map(|failure| &failure.message).or(report.warnings.first());
+    Some(said.map_or_else(|| words.to_owned(), |said| format!("{}: {said}", report.status.as_str())))
 }
 
 /// The tags of a trial that an attempt trains again.

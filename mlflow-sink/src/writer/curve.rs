@@ -3,7 +3,7 @@
 use schemas::Event;
 use schemas::event::{Direction, TrialReported, TrialStatus};
 
-use super::{Trouble, Writer};
+use super::{Fate, Trouble, Writer};
 use crate::client::FoundRun;
 use crate::ledger::record::Parent;
 use crate::projection::curve::{Best, Curve, Finished};
@@ -15,11 +15,11 @@ impl Writer {
     pub(super) async fn draw_curve<'a>(
         &self,
         known: &mut Parent,
-        events: impl Iterator<Item = &'a Seen>,
+        events: impl Iterator<Item = (&'a Seen, &'a Fate)>,
     ) -> Result<(), Trouble> {
-        let reports: Vec<(&TrialReported, &Seen)> = events
-            .filter_map(|seen| {
-                if let Event::TrialReported(report) = &seen.event { Some((report, seen)) } else { None }
+        let reports: Vec<(&TrialReported, &Seen, &Fate)> = events
+            .filter_map(|(seen, fate)| {
+                if let Event::TrialReported(report) = &seen.event { Some((report, seen, fate)) } else { None }
             })
             .collect();
         if reports.is_empty() {
@@ -31,10 +31,14 @@ impl Writer {
             return Ok(());
         };
         let mut points = self.catch_up(known, &objective, direction).await?;
-        for (report, seen) in reports {
-            if let Some(number) = report.number {
-                points.extend(known.curve.feed(number, finished(report, seen, &objective), direction));
+        for (report, seen, fate) in reports {
+            let Some(number) = report.number else { continue };
+            let mut finished = finished(report, seen, &objective);
+            if *fate != Fate::Written {
+                // The trial is over, but MLflow does not have its values.
+                finished.objective = None;
             }
+            points.extend(known.curve.feed(number, finished, direction));
         }
         self.write_points(known, &objective, points).await
     }

@@ -9,6 +9,7 @@ use super::{Trouble, Writer};
 use crate::client::PAGE_EXPERIMENTS;
 use crate::client::error::ClientError;
 use crate::ledger::record::Parent;
+use crate::projection::left::Over;
 use crate::projection::{Seen, Writes, millis, parent, trial};
 
 impl Writer {
@@ -83,22 +84,63 @@ impl Writer {
         if known.has(&event) || (is_old && known.objective.is_some()) {
             return Ok(());
         }
-        self.client.write(&known.mlflow_id, parent::started(started)).await?;
+        let refused = match self
+            .client
+            .write(&known.mlflow_id, parent::started(started))
+            .await
+            .map_err(Trouble::from)
+        {
+            Err(Trouble::Refused(words)) => Some(words),
+            written => written.map(|()| None)?,
+        };
+        if let Some(words) = &refused {
+            self.write_without_values(&known.mlflow_id, parent::started(started), words).await?;
+        }
         if known.opened_at.is_some_and(|opened| at > opened) {
-            self.reopen(known).await?;
+            let kept = refused.iter().map(|_| parent::REFUSED_TAG.to_owned()).collect();
+            self.reopen(known, &kept).await?;
         }
         known.opened_at = known.opened_at.max(Some(at));
         known.objective = Some(started.objective.clone());
         known.direction = parent::direction_of(started);
+        // What MLflow refused is the event's fault and its dead letter; the run goes on all the same.
+        if let Some(words) = refused {
+            return Err(Trouble::Refused(words));
+        }
         known.mark(&event);
         Ok(())
     }
 
+    /// What is left of a refused event: its tags, without the parameters and values MLflow may have refused, and
+    /// MLflow's words. That they are refused too says nothing new.
+    pub(super) async fn write_without_values(
+        &self,
+        mlflow_id: &str,
+        writes: Writes,
+        words: &str,
+    ) -> Result<(), Trouble> {
+        let mut left = Writes { tags: writes.tags, ..Writes::default() };
+        left.tag(parent::REFUSED_TAG, words);
+        match self.client.write(mlflow_id, left).await.map_err(Trouble::from) {
+            Err(Trouble::Refused(words)) => {
+                tracing::warn!(
+                    mlflow_run = mlflow_id,
+                    words,
+                    "MLflow refused the tags of a refused event too"
+                );
+                Ok(())
+            }
+            written => written,
+        }
+    }
+
     /// The run is asked for again: it goes on, whatever its last end said.
-    async fn reopen(&self, known: &Parent) -> Result<(), Trouble> {
-        self.client.remove_tags(&known.mlflow_id, &parent::ENDING_TAGS, &BTreeSet::new()).await?;
+    async fn reopen(&self, known: &mut Parent, kept: &BTreeSet<String>) -> Result<(), Trouble> {
+        self.client.remove_tags(&known.mlflow_id, &parent::ENDING_TAGS, kept).await?;
         self.client.write(&known.mlflow_id, parent::reopened()).await?;
-        Ok(self.client.reopen(&known.mlflow_id).await?)
+        self.client.reopen(&known.mlflow_id).await?;
+        known.taken_back = known.taken_back.max(known.ended_attempt);
+        Ok(())
     }
 
     /// Writes how the run ended, when the event says so.
@@ -110,7 +152,10 @@ impl Writer {
     ) -> Result<(), Trouble> {
         let Some(mut ending) = parent::ending(seen) else { return Ok(()) };
         let is_stale = match ending.attempt {
-            Some(attempt) => known.ended_attempt.is_some_and(|known| attempt < known),
+            Some(attempt) => {
+                known.ended_attempt.is_some_and(|known| attempt < known)
+                    || known.taken_back.is_some_and(|known| attempt <= known)
+            }
             None => known.opened_at.is_some_and(|opened| ending.closing.end_time < opened),
         };
         if is_stale {
@@ -125,6 +170,12 @@ impl Writer {
         let mut steps = known.steps.clone();
         ending.writes.points =
             self.finals(&known.mlflow_id, &mut steps, finals, ending.closing.end_time).await?;
+        let over = Over {
+            attempt: ending.attempt,
+            status: ending.closing.status,
+            end_time: ending.closing.end_time,
+            reason: ending.writes.tags.get(parent::REASON_TAG).cloned(),
+        };
         self.client.write(&known.mlflow_id, std::mem::take(&mut ending.writes)).await?;
         // The run's own last word decides over its machine-learning record, whichever comes first.
         if ending.attempt.is_some() || known.ended_attempt.is_none() {
@@ -133,6 +184,7 @@ impl Writer {
         known.steps = steps;
         known.ended_attempt = ending.attempt.or(known.ended_attempt);
         if ending.attempt.is_some() {
+            self.close_leftovers(run, (&known.mlflow_id, &known.experiment_id), &over).await?;
             known.opened_at = known.opened_at.or(Some(ending.closing.end_time));
         }
         known.mark(&seen.event);

@@ -89,7 +89,9 @@ async fn every_ending_has_its_honest_status_and_nothing_that_is_no_number_is_a_m
         ["trial-00000", "trial-00001", "trial-00002", "trial-00003"].map(status),
         ["FAILED", "KILLED", "KILLED", "KILLED"]
     );
-    assert_eq!(status("trial-00004"), "RUNNING", "nobody reported its end");
+    let reason = |name: &str| runs[name].tags["cerebros.reason"].as_str();
+    assert_eq!((status("trial-00004"), reason("trial-00004")), ("KILLED", "the run was cancelled: enough"));
+    assert_eq!(reason("trial-00002"), "cancelled before it had ended");
     let failed = &runs["trial-00000"];
     assert_eq!(failed.tags["cerebros.failure.class"], "user_code");
     assert_eq!(failed.tags["cerebros.failure.message"], "division by zero");

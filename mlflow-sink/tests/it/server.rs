@@ -41,6 +41,10 @@ impl Server {
         self.post("experiments/delete", json!({"experiment_id": id})).await;
     }
 
+    pub(crate) async fn delete_run(&self, id: &str) {
+        self.post("runs/delete", json!({"run_id": id})).await;
+    }
+
     pub(crate) async fn create_experiment(&self, name: &str) {
         self.post("experiments/create", json!({"name": name})).await;
     }

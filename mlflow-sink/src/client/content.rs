@@ -1,0 +1,83 @@
+//! What hangs on a run besides its values, and what is still RUNNING.
+
+use std::collections::BTreeMap;
+
+use serde::Deserialize;
+use serde_json::json;
+
+use super::error::ClientError;
+use super::wire::{self, FoundRun};
+use super::{Client, PAGE_RUNS};
+
+/// How a run stands at the server.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Standing {
+    /// MLflow's word for it.
+    pub status: String,
+    /// Milliseconds since 1970.
+    pub end_time: Option<i64>,
+    /// Tags.
+    pub tags: BTreeMap<String, String>,
+}
+
+#[derive(Deserialize)]
+struct StandingAnswer {
+    run: StandingRun,
+}
+
+#[derive(Deserialize)]
+struct StandingRun {
+    info: StandingInfo,
+    #[serde(default)]
+    data: StandingData,
+}
+
+#[derive(Deserialize)]
+struct StandingInfo {
+    #[serde(default)]
+    status: String,
+    #[serde(default)]
+    end_time: Option<i64>,
+}
+
+#[derive(Default, Deserialize)]
+struct StandingData {
+    #[serde(default)]
+    tags: Vec<StandingTag>,
+}
+
+#[derive(Deserialize)]
+struct StandingTag {
+    key: String,
+    #[serde(default)]
+    value: String,
+}
+
+impl Client {
+    /// The first page of the runs that are RUNNING and carry this tag, oldest first. Whoever closes them asks for the
+    /// first page again: the pages move up.
+    pub async fn running(
+        &self,
+        experiments: &[String],
+        (tag, value): (&str, &str),
+    ) -> Result<Vec<FoundRun>, ClientError> {
+        let value = value.replace('\'', "\\'");
+        let body = json!({
+            "experiment_ids": experiments,
+            "filter": format!("attributes.status = 'RUNNING' AND tags.`{tag}` = '{value}'"),
+            "run_view_type": "ACTIVE_ONLY",
+            "max_results": PAGE_RUNS,
+            "order_by": ["attributes.start_time ASC"],
+        });
+        let answer: wire::SearchAnswer = self.post("runs/search", &body).await?;
+        Ok(answer.runs.into_iter().map(FoundRun::from).collect())
+    }
+
+    /// How a run stands.
+    pub async fn standing(&self, run: &str) -> Result<Standing, ClientError> {
+        let answer: StandingAnswer = self.get("runs/get", &[("run_id", run)]).await?;
+        let StandingRun { info, data } = answer.run;
+        let tags = data.tags.into_iter().map(|tag| (tag.key, tag.value)).collect();
+        Ok(Standing { status: info.status, end_time: info.end_time, tags })
+    }
+}
