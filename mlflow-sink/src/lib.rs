@@ -34,7 +34,7 @@ use service_kit::mlflow::ServerArgs;
 use service_kit::program::{self, Kind};
 use service_kit::registry::Registry;
 use service_kit::shutdown::Shutdown;
-use service_kit::{health, topology};
+use service_kit::{endpoints, health, topology};
 
 use client::Client;
 use gate::Gate;
@@ -73,6 +73,9 @@ pub struct ServeArgs {
     /// Experiment of runs that name none
     #[arg(long, env = "MLFLOW_EXPERIMENT_NAME", value_name = "NAME", default_value = "cerebros")]
     mlflow_experiment: String,
+    /// URL of the dashboard the notes of the runs lead to [default: the running local stack's, else none]
+    #[arg(long, env = "CEREBROS_DASHBOARD_URL", value_name = "URL")]
+    dashboard_url: Option<String>,
     #[command(flatten)]
     health: HealthArgs,
     #[command(flatten)]
@@ -131,7 +134,10 @@ async fn serve(args: ServeArgs, shutdown: Shutdown) -> Result<(), CliError> {
     let numbers = Numbers::new(&metrics);
     let client = Arc::new(Client::new(tracking).map_err(CliError::internal)?);
     let gate = Gate::new(Arc::clone(&client), mlflow_health, numbers.outages.clone());
-    let writer = Arc::new(Writer::new(client, ledger, registry, args.mlflow_experiment));
+    let of_the_stack = || endpoints::running(&args.broker.data_dir).and_then(|stack| stack.dashboard);
+    let dashboard = args.dashboard_url.or_else(of_the_stack);
+    let writer = Writer::new(client, ledger, registry, args.mlflow_experiment).with_dashboard(dashboard);
+    let writer = Arc::new(writer);
     let sink = serve::Sink {
         broker: broker.clone(),
         writer: Arc::clone(&writer),

@@ -17,9 +17,12 @@
 //! write.
 
 pub mod curve;
+pub mod dataset;
 pub mod flatten;
 pub mod left;
+pub mod mapping;
 pub mod names;
+pub mod note;
 pub mod parent;
 pub mod split;
 pub mod steps;
@@ -37,6 +40,10 @@ pub struct Seen {
     pub event: Event,
     /// Time of the envelope, else when the stream took the message in.
     pub at: Timestamp,
+    /// Schema it was written with, as its headers name it.
+    pub schema: Option<String>,
+    /// Where it stands in the stream.
+    pub sequence: u64,
 }
 
 impl Seen {

@@ -65,6 +65,8 @@ pub struct Writer {
     registry: Registry,
     /// Experiment of runs that name none.
     experiment: String,
+    /// URL of the dashboard the notes lead to.
+    dashboard: Option<String>,
     /// Held by batches to read and by a sweep to write: a sweep closes a run while nothing else is written.
     sweeping: RwLock<()>,
 }
@@ -72,7 +74,13 @@ pub struct Writer {
 impl Writer {
     /// A writer of everything that comes; runs that name no experiment go into `experiment`.
     pub fn new(client: Arc<Client>, ledger: Ledger, registry: Registry, experiment: String) -> Self {
-        Self { client, ledger, registry, experiment, sweeping: RwLock::default() }
+        Self { client, ledger, registry, experiment, dashboard: None, sweeping: RwLock::default() }
+    }
+
+    /// The same, with notes that lead to a dashboard.
+    #[must_use]
+    pub fn with_dashboard(self, url: Option<String>) -> Self {
+        Self { dashboard: url, ..self }
     }
 
     /// Writes the events of one run, in order, and says of each what became of it.
@@ -121,7 +129,7 @@ impl Writer {
     /// Writes what the run itself says.
     async fn write_word(&self, run: &RunId, parent: &mut Parent, seen: &Seen) -> Result<Fate, Trouble> {
         settled(match &seen.event {
-            Event::MlRunStarted(started) => self.write_start(parent, started).await,
+            Event::MlRunStarted(started) => self.write_start(parent, started, seen).await,
             Event::RunCompleted(_)
             | Event::RunFailed(_)
             | Event::RunCancelled(_)

@@ -8,6 +8,7 @@ use serde_json::json;
 use super::error::ClientError;
 use super::wire::{self, FoundRun};
 use super::{Client, PAGE_RUNS};
+use crate::projection::dataset::Dataset;
 
 /// How a run stands at the server.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -71,6 +72,14 @@ impl Client {
         });
         let answer: wire::SearchAnswer = self.post("runs/search", &body).await?;
         Ok(answer.runs.into_iter().map(FoundRun::from).collect())
+    }
+
+    /// Names a data set a run was trained on. Once more changes nothing.
+    pub async fn log_input(&self, run: &str, dataset: &Dataset) -> Result<(), ClientError> {
+        let context = json!([{"key": "mlflow.data.context", "value": "training"}]);
+        let body = json!({"run_id": run, "datasets": [{"tags": context, "dataset": dataset}]});
+        let _: wire::Anything = self.post("runs/log-inputs", &body).await?;
+        Ok(())
     }
 
     /// How a run stands.

@@ -25,9 +25,14 @@ pub struct Parent {
     pub objective: Option<String>,
     /// The way it is better.
     pub direction: Option<Direction>,
+    /// Name of the experiment its start asks for.
+    #[serde(default)]
+    pub experiment: Option<String>,
     /// The curve of the best so far.
+    #[serde(default, rename = "course")]
     pub curve: Curve,
     /// False when trials may have finished that the curve does not know; it is drawn again from the server's runs.
+    #[serde(default, rename = "is_course_whole")]
     pub is_curve_whole: bool,
     /// Values it has.
     pub steps: Steps,
@@ -56,6 +61,7 @@ impl Parent {
             experiment_id,
             objective: None,
             direction: None,
+            experiment: None,
             curve: Curve::default(),
             is_curve_whole: true,
             steps: Steps::of_a_new_run(),
@@ -75,6 +81,7 @@ impl Parent {
         Self {
             objective: tag(parent::OBJECTIVE_TAG).map(str::to_owned),
             direction: parent::direction(tag(parent::DIRECTION_TAG)),
+            experiment: tag(parent::EXPERIMENT_TAG).map(str::to_owned),
             is_curve_whole: false,
             steps: Steps::default(),
             ended_attempt: attempt.filter(|_| tag(parent::STATE_TAG).is_some()),

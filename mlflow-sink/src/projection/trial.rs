@@ -2,12 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use schemas::event::{MetricReported, TrialReported, TrialStatus};
+use schemas::event::{Direction, MetricReported, TrialReported, TrialStatus};
 use schemas::{Event, RunId, TrialId};
 
 use super::flatten::flatten;
 use super::left::UNREPORTED_TAG;
-use super::parent::{KIND_TAG, REFUSED_TAG, RUN_TAG, failed};
+use super::parent::{DIRECTION_TAG, EXPERIMENT_TAG, KIND_TAG, OBJECTIVE_TAG, REFUSED_TAG, RUN_TAG, failed};
 use super::{Birth, Closing, Point, RunStatus, Seen, Writes, millis};
 
 /// Value of [`KIND_TAG`] on a trial.
@@ -133,6 +133,15 @@ fn identity(writes: &mut Writes, report: &TrialReported) {
     if !report.parent_ids.is_empty() {
         writes.tag("cerebros.parent_ids", report.parent_ids.join(","));
     }
+}
+
+/// What a trial has of its run, so that trials of different runs can be searched and compared without these.
+pub fn kin(objective: Option<&str>, direction: Option<Direction>, experiment: Option<&str>) -> Writes {
+    let mut writes = Writes::default();
+    writes.tag_some(OBJECTIVE_TAG, objective);
+    writes.tag_some(DIRECTION_TAG, direction.map(Direction::as_str));
+    writes.tag_some(EXPERIMENT_TAG, experiment);
+    writes
 }
 
 /// Why a trial was ended before its end: MLflow knows one word, KILLED, for all of these.

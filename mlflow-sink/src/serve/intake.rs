@@ -22,7 +22,8 @@ pub(super) fn sort(delivery: Delivery) -> Taken {
             return Taken::NotOurs(Box::new(delivery));
         }
     };
-    let seen = Seen { event, at: time_of(&delivery) };
+    let schema = delivery.headers().get("ce-dataschema").map(str::to_owned);
+    let seen = Seen { event, at: time_of(&delivery), schema, sequence: delivery.sequence() };
     match seen.run().cloned() {
         Some(run) => Taken::Event(run, Box::new(Held { seen, delivery })),
         None => Taken::NotOurs(Box::new(delivery)),

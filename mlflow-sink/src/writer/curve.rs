@@ -6,8 +6,10 @@ use schemas::event::{Direction, TrialReported, TrialStatus};
 use super::{Fate, Trouble, Writer};
 use crate::client::FoundRun;
 use crate::ledger::record::Parent;
-use crate::projection::curve::{Best, Curve, Finished};
+use crate::projection::curve::{Best, Curve, Finished, Outcome};
+use crate::projection::left::LOST;
 use crate::projection::names::legal;
+use crate::projection::parent::{BEST_PREFIX, FAILED_METRIC, FINISHED_METRIC, PRUNED_METRIC};
 use crate::projection::{Point, Seen, Writes, millis, trial};
 
 impl Writer {
@@ -56,7 +58,7 @@ impl Writer {
         &self,
         known: &mut Parent,
         objective: &str,
-        direction: Direction,
+        direction: Option<Direction>,
     ) -> Result<Vec<Best>, Trouble> {
         if known.is_curve_whole {
             return Ok(Vec::new());
@@ -93,13 +95,24 @@ impl Writer {
             return Ok(());
         }
         let mut writes = Writes::default();
-        let key = writes.name(&format!("best_{objective}"));
+        let best = writes.name(&format!("{BEST_PREFIX}{objective}"));
         let mut steps = known.steps.clone();
-        self.know(&known.mlflow_id, &mut steps, &key, None).await?;
-        for Best { step, value, at, is_again } in points {
-            let point = Point { key: key.clone(), value, timestamp: at, step };
-            if steps.insert(&point) || is_again {
-                writes.points.push(point);
+        for key in [best.as_str(), FINISHED_METRIC, FAILED_METRIC, PRUNED_METRIC] {
+            self.know(&known.mlflow_id, &mut steps, key, None).await?;
+        }
+        for Best { step, value, counts, at, is_again } in points {
+            let counts = [
+                (FINISHED_METRIC, counts.finished),
+                (FAILED_METRIC, counts.failed),
+                (PRUNED_METRIC, counts.pruned),
+            ];
+            let counts = counts.map(|(key, count)| (key, Some(f64::from(count))));
+            for (key, value) in [(best.as_str(), value)].into_iter().chain(counts) {
+                let Some(value) = value else { continue };
+                let point = Point { key: key.to_owned(), value, timestamp: at, step };
+                if steps.insert(&point) || is_again {
+                    writes.points.push(point);
+                }
             }
         }
         self.write_parent(known, writes).await?;
@@ -109,14 +122,16 @@ impl Writer {
 }
 
 /// What the run searches, once its start was seen.
-fn aim(known: &Parent) -> Option<(String, Direction)> {
-    Some((known.objective.clone()?, known.direction?))
+fn aim(known: &Parent) -> Option<(String, Option<Direction>)> {
+    Some((known.objective.clone()?, known.direction))
 }
 
 fn finished(report: &TrialReported, seen: &Seen, objective: &str) -> Finished {
     let value = report.metrics.get(objective).and_then(|value| value.finite());
     Finished {
         objective: value.filter(|_| report.status == TrialStatus::Succeeded),
+        outcome: report.status.into(),
+        attempt: report.attempt.unwrap_or(0),
         at: millis(report.finished_at.unwrap_or(seen.at)),
     }
 }
@@ -127,5 +142,12 @@ fn finished_at_server(run: &FoundRun, objective: &str) -> Option<(u32, Finished)
     let number = run.tags.get(trial::NUMBER_TAG)?.parse().ok()?;
     let value = run.metrics.get(legal(objective).as_ref()).copied().filter(|value| value.is_finite());
     let objective = value.filter(|_| status == TrialStatus::Succeeded.as_str());
-    Some((number, Finished { objective, at: run.end_time.unwrap_or(0) }))
+    let outcome = match status.as_str() {
+        "succeeded" => Outcome::Finished,
+        "failed" | LOST => Outcome::Failed,
+        "pruned" => Outcome::Pruned,
+        _ => Outcome::Other,
+    };
+    let attempt = run.tags.get(trial::ATTEMPT_TAG).and_then(|attempt| attempt.parse().ok()).unwrap_or(0);
+    Some((number, Finished { objective, outcome, attempt, at: run.end_time.unwrap_or(0) }))
 }

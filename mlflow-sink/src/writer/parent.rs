@@ -5,12 +5,13 @@ use std::collections::BTreeSet;
 use schemas::event::MlRunStarted;
 use schemas::{Event, RunId};
 
-use super::{Trouble, Writer};
+use super::{Fate, Trouble, Writer, settled};
 use crate::client::PAGE_EXPERIMENTS;
 use crate::client::error::ClientError;
 use crate::ledger::record::Parent;
+use crate::projection::curve::Curve;
 use crate::projection::left::Over;
-use crate::projection::{Seen, Writes, millis, parent, trial};
+use crate::projection::{Seen, Writes, dataset, millis, parent, trial};
 
 impl Writer {
     /// The parent run of a run: remembered, else found by its tag, else created.
@@ -32,7 +33,10 @@ impl Writer {
         if let Some(found) = found.first() {
             return Ok(Parent::found(found));
         }
-        let id = self.client.create_run(&experiment, &parent::birth(run, first)).await?;
+        let id = self
+            .client
+            .create_run(&experiment, &parent::birth(run, first, self.dashboard.as_deref()))
+            .await?;
         tracing::info!(%run, mlflow_run = id, "run created in MLflow");
         Ok(Parent::created(id, experiment))
     }
@@ -77,37 +81,53 @@ impl Writer {
         &self,
         known: &mut Parent,
         started: &MlRunStarted,
+        seen: &Seen,
     ) -> Result<(), Trouble> {
+        let told = || parent::started(started, seen.schema.as_deref());
         let (event, at) = (Event::from(started.clone()), millis(started.timestamp));
         // A later one has opened it again since.
         let is_old = known.opened_at.is_some_and(|opened| at < opened);
         if known.has(&event) || (is_old && known.objective.is_some()) {
             return Ok(());
         }
-        let refused = match self
-            .client
-            .write(&known.mlflow_id, parent::started(started))
-            .await
-            .map_err(Trouble::from)
-        {
+        let refused = match self.client.write(&known.mlflow_id, told()).await.map_err(Trouble::from) {
             Err(Trouble::Refused(words)) => Some(words),
             written => written.map(|()| None)?,
         };
         if let Some(words) = &refused {
-            self.write_without_values(&known.mlflow_id, parent::started(started), words).await?;
+            self.write_without_values(&known.mlflow_id, told(), words).await?;
         }
         if known.opened_at.is_some_and(|opened| at > opened) {
             let kept = refused.iter().map(|_| parent::REFUSED_TAG.to_owned()).collect();
             self.reopen(known, &kept).await?;
         }
         known.opened_at = known.opened_at.max(Some(at));
+        self.write_dataset(&known.mlflow_id, started).await?;
+        let direction = parent::direction_of(started);
+        if (known.objective.as_ref(), known.direction) != (Some(&started.objective), direction) {
+            // What was drawn before it was known what is searched is drawn again.
+            known.is_curve_whole &= known.curve == Curve::default();
+        }
         known.objective = Some(started.objective.clone());
-        known.direction = parent::direction_of(started);
+        known.direction = direction;
+        known.experiment = parent::experiment(Some(started), None);
         // What MLflow refused is the event's fault and its dead letter; the run goes on all the same.
         if let Some(words) = refused {
             return Err(Trouble::Refused(words));
         }
         known.mark(&event);
+        Ok(())
+    }
+
+    /// Names the data set as an input of the run. A server that takes none keeps the run without.
+    async fn write_dataset(&self, mlflow_id: &str, started: &MlRunStarted) -> Result<(), Trouble> {
+        let Some(dataset) = dataset::dataset(started) else { return Ok(()) };
+        match settled(self.client.log_input(mlflow_id, &dataset).await.map_err(Trouble::from))? {
+            Fate::Written => {}
+            Fate::Refused(words) => {
+                tracing::warn!(mlflow_run = mlflow_id, words, "MLflow refused the data set of a run");
+            }
+        }
         Ok(())
     }
 

@@ -31,7 +31,9 @@ impl Writer {
         for (attempt, events) in by_attempt(events) {
             let (places, seen): (Vec<usize>, Vec<&Seen>) = events.into_iter().unzip();
             match self.begin_again(&mut child, attempt, &seen).await {
-                Ok(()) => fates.extend(places.into_iter().zip(self.write_attempt(&mut child, &seen).await?)),
+                Ok(()) => {
+                    fates.extend(places.into_iter().zip(self.write_attempt(known, &mut child, &seen).await?))
+                }
                 Err(Trouble::Refused(words)) => fates.extend(all_refused(places.into_iter(), &words)),
                 Err(other) => return Err(other),
             }
@@ -41,10 +43,15 @@ impl Writer {
         Ok(fates)
     }
 
-    async fn write_attempt(&self, child: &mut Child, events: &[&Seen]) -> Result<Vec<Fate>, Trouble> {
-        match self.write_events(child, events).await {
+    async fn write_attempt(
+        &self,
+        known: &Parent,
+        child: &mut Child,
+        events: &[&Seen],
+    ) -> Result<Vec<Fate>, Trouble> {
+        match self.write_events(known, child, events).await {
             Ok(()) => Ok(vec![Fate::Written; events.len()]),
-            Err(Trouble::Refused(_)) => self.write_one_by_one(child, events).await,
+            Err(Trouble::Refused(_)) => self.write_one_by_one(known, child, events).await,
             Err(other) => Err(other),
         }
     }
@@ -67,10 +74,15 @@ impl Writer {
         Ok(())
     }
 
-    async fn write_one_by_one(&self, child: &mut Child, events: &[&Seen]) -> Result<Vec<Fate>, Trouble> {
+    async fn write_one_by_one(
+        &self,
+        known: &Parent,
+        child: &mut Child,
+        events: &[&Seen],
+    ) -> Result<Vec<Fate>, Trouble> {
         let mut fates = Vec::with_capacity(events.len());
         for seen in events {
-            let fate = settled(self.write_events(child, &[seen]).await)?;
+            let fate = settled(self.write_events(known, child, &[seen]).await)?;
             if let (Fate::Refused(words), Event::TrialReported(report)) = (&fate, &seen.event) {
                 self.end_all_the_same(child, report, seen, words).await?;
             }
@@ -138,8 +150,8 @@ impl Writer {
     }
 
     /// Writes events of a trial together. After a failure nothing is known about its metrics any more.
-    async fn write_events(&self, child: &mut Child, events: &[&Seen]) -> Result<(), Trouble> {
-        match self.try_events(child, events).await {
+    async fn write_events(&self, known: &Parent, child: &mut Child, events: &[&Seen]) -> Result<(), Trouble> {
+        match self.try_events(known, child, events).await {
             Ok(written) => {
                 *child = written;
                 Ok(())
@@ -152,7 +164,7 @@ impl Writer {
     }
 
     /// Intermediate values go first, whatever order the broker handed them over in: the final ones stand behind them.
-    async fn try_events(&self, child: &Child, events: &[&Seen]) -> Result<Child, Trouble> {
+    async fn try_events(&self, known: &Parent, child: &Child, events: &[&Seen]) -> Result<Child, Trouble> {
         let mut next = child.clone();
         let mut writes = Writes::default();
         for seen in events {
@@ -164,6 +176,10 @@ impl Writer {
         for seen in events {
             if let Event::TrialReported(report) = &seen.event {
                 closing = self.add_report(&mut next, &mut writes, report, seen).await?.or(closing);
+                if closing.is_some() {
+                    let experiment = known.experiment.as_deref();
+                    writes.extend(trial::kin(known.objective.as_deref(), known.direction, experiment));
+                }
             }
         }
         let keys: BTreeSet<String> = writes.points.iter().map(|point| point.key.clone()).collect();

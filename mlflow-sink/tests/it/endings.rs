@@ -119,7 +119,7 @@ async fn a_refused_start_opens_its_run_again_all_the_same() {
     assert_eq!((parent.status.as_str(), parent.tags["cerebros.state"].as_str()), ("RUNNING", "running"));
     assert!(parent.tags["cerebros.refused"].contains("Changing param values"), "{:?}", parent.tags);
     assert!(!parent.tags.contains_key("cerebros.failure.class"));
-    assert_eq!(parent.history["best_accuracy"].last().map(|(_, value, _)| *value), Some(1.5));
+    assert_eq!(parent.history["best/accuracy"].last().map(|(_, value, _)| *value), Some(1.5));
     pipeline.publish_in(2, 2, &run, &[completed(&run, 2)]).await;
     pipeline.caught_up().await;
     sink.stop().await;

@@ -14,6 +14,8 @@ pub(crate) struct Run {
     pub(crate) end_time: Option<i64>,
     pub(crate) tags: BTreeMap<String, String>,
     pub(crate) params: BTreeMap<String, String>,
+    /// (name, context) of each data set.
+    pub(crate) datasets: Vec<(String, String)>,
     /// (step, value, timestamp) by name.
     pub(crate) history: BTreeMap<String, Vec<(i64, f64, i64)>>,
 }
@@ -83,7 +85,12 @@ impl Server {
             let points = self.history(&id, &key).await;
             history.insert(key, points);
         }
+        let input = |input: &Value| {
+            let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+            (text(&input["dataset"]["name"]), text(&input["tags"][0]["value"]))
+        };
         Run {
+            datasets: run["inputs"]["dataset_inputs"].as_array().into_iter().flatten().map(input).collect(),
             name: run["info"]["run_name"].as_str().unwrap().to_owned(),
             status: run["info"]["status"].as_str().unwrap().to_owned(),
             start_time: run["info"]["start_time"].as_i64().unwrap(),
