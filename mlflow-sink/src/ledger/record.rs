@@ -11,7 +11,9 @@ use sha2::{Digest, Sha256};
 use crate::client::FoundRun;
 use crate::projection::curve::Curve;
 use crate::projection::left::UNREPORTED_TAG;
+use crate::projection::nonfinite::NonFinite;
 use crate::projection::steps::Steps;
+use crate::projection::writes::NONFINITE_PREFIX;
 use crate::projection::{parent, trial};
 
 /// A run.
@@ -109,6 +111,9 @@ pub struct Child {
     pub mlflow_id: String,
     /// Values it has.
     pub steps: Steps,
+    /// Its values that are no numbers, by legal name.
+    #[serde(default)]
+    pub strange: BTreeMap<String, NonFinite>,
     /// The report that was written.
     pub report: Option<ReportMark>,
     /// Attempt that trains it again, once one does.
@@ -138,6 +143,7 @@ impl Child {
         Self {
             mlflow_id,
             steps: Steps::of_a_new_run(),
+            strange: BTreeMap::new(),
             report: None,
             again_in: None,
             has_old_tags: false,
@@ -154,6 +160,7 @@ impl Child {
         Self {
             mlflow_id: run.run_id.clone(),
             steps: Steps::default(),
+            strange: strange_in(&run.tags),
             report,
             again_in: None,
             has_old_tags: run.tags.contains_key(UNREPORTED_TAG),
@@ -161,6 +168,12 @@ impl Child {
             is_open: false,
         }
     }
+}
+
+/// What the tags of a trial tell of values that are no numbers.
+fn strange_in(tags: &BTreeMap<String, String>) -> BTreeMap<String, NonFinite> {
+    let told = tags.iter().filter_map(|(name, text)| Some((name.strip_prefix(NONFINITE_PREFIX)?, text)));
+    told.filter_map(|(key, text)| Some((key.to_owned(), NonFinite::read(text)?))).collect()
 }
 
 /// Short hash of what an event says.

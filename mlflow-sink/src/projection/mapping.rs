@@ -168,12 +168,16 @@ pub const ROWS: &[Row] = &[
         "cerebros.failure.*",
         "`failure` of RunFailed: class, stage, message, fingerprint, exit_code, signal, traceback",
     ),
-    run(Tag, "cerebros.nonfinite.*", "a metric that is no number: MLflow's stores would change it"),
+    run(
+        Tag,
+        "cerebros.nonfinite.*",
+        "values of a metric that are no numbers, JSON: the ranges of steps by value, the final one, the name as it was",
+    ),
     run(Tag, "cerebros.name.*", "the name as it was, of one MLflow does not take"),
     run(
         Tag,
         "cerebros.cut.*",
-        "what was cut of a value over MLflow's limits: length, SHA-256, where the whole is",
+        "`sha256:.. chars:.. sequence:..` of the whole of a value that was cut: what it was, and where it is in the stream",
     ),
     run(Tag, "cerebros.tag.*", "a tag of the request with a reserved name"),
     run(Tag, "mlflow.note.content", "a link to the run: of the dashboard, else the command that shows it"),
@@ -235,12 +239,16 @@ pub const ROWS: &[Row] = &[
     trial(Tag, "cerebros.artifact_uri", "where its model lies"),
     trial(Tag, "cerebros.warnings", "of ml.run.trial, one a line"),
     trial(Tag, "cerebros.failure.*", "`failure` of ml.run.trial; class `worker_lost` for a lost one"),
-    trial(Tag, "cerebros.nonfinite.*", "a metric that is no number: MLflow's stores would change it"),
+    trial(
+        Tag,
+        "cerebros.nonfinite.*",
+        "values of a metric that are no numbers, JSON: the ranges of steps by value, the final one, the name as it was",
+    ),
     trial(Tag, "cerebros.name.*", "the name as it was, of one MLflow does not take"),
     trial(
         Tag,
         "cerebros.cut.*",
-        "what was cut of a value over MLflow's limits: length, SHA-256, where the whole is",
+        "`sha256:.. chars:.. sequence:..` of the whole of a value that was cut: what it was, and where it is in the stream",
     ),
 ];
 

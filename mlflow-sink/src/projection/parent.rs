@@ -49,7 +49,7 @@ pub const REASON_TAG: &str = "cerebros.reason";
 /// Tag with MLflow's words when it took only a part of what was said about a run or a trial.
 pub const REFUSED_TAG: &str = "cerebros.refused";
 /// Tags that say how a run ended, and hold no longer once it is open again. A dot at the end stands for all behind it.
-pub const ENDING_TAGS: [&str; 7] = [
+pub const ENDING_TAGS: [&str; 8] = [
     "cerebros.ended_by",
     REFUSED_TAG,
     REASON_TAG,
@@ -57,6 +57,7 @@ pub const ENDING_TAGS: [&str; 7] = [
     "cerebros.warnings",
     "cerebros.artifact_uri",
     "cerebros.failure.",
+    "cerebros.cut.tag.cerebros.",
 ];
 /// Longest name of an experiment.
 const EXPERIMENT_CHARS: usize = 500;

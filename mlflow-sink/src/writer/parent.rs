@@ -1,6 +1,6 @@
 //! The parent run: found or created, begun, ended.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use schemas::event::MlRunStarted;
 use schemas::{Event, RunId};
@@ -83,7 +83,7 @@ impl Writer {
         started: &MlRunStarted,
         seen: &Seen,
     ) -> Result<(), Trouble> {
-        let told = || parent::started(started, seen.schema.as_deref());
+        let told = || parent::started(started, seen.schema.as_deref()).traced(seen.sequence);
         let (event, at) = (Event::from(started.clone()), millis(started.timestamp));
         // A later one has opened it again since.
         let is_old = known.opened_at.is_some_and(|opened| at < opened);
@@ -186,7 +186,10 @@ impl Writer {
             return Ok(());
         }
         self.finish_curve(known).await?;
-        let finals = trial::finals(&mut ending.writes, &ending.metrics);
+        let (finals, strange) = trial::finals(&mut ending.writes, &ending.metrics);
+        for strange in strange {
+            strange.note(&mut BTreeMap::new(), &mut ending.writes);
+        }
         let mut steps = known.steps.clone();
         ending.writes.points =
             self.finals(&known.mlflow_id, &mut steps, finals, ending.closing.end_time).await?;
@@ -196,7 +199,7 @@ impl Writer {
             end_time: ending.closing.end_time,
             reason: ending.writes.tags.get(parent::REASON_TAG).cloned(),
         };
-        self.client.write(&known.mlflow_id, std::mem::take(&mut ending.writes)).await?;
+        self.client.write(&known.mlflow_id, std::mem::take(&mut ending.writes).traced(seen.sequence)).await?;
         // The run's own last word decides over its machine-learning record, whichever comes first.
         if ending.attempt.is_some() || known.ended_attempt.is_none() {
             self.client.close(&known.mlflow_id, &ending.closing).await?;

@@ -70,6 +70,7 @@ impl Writer {
             self.client.reopen(&child.mlflow_id).await?;
         }
         child.steps.begin_again();
+        child.strange.clear();
         child.again_in = Some(attempt);
         Ok(())
     }
@@ -103,6 +104,7 @@ impl Writer {
             return Ok(());
         }
         let trial::Report { writes, closing, .. } = trial::reported(report, seen);
+        let writes = writes.traced(seen.sequence);
         let mut kept: BTreeSet<String> = writes.tags.keys().cloned().collect();
         kept.insert(parent::REFUSED_TAG.to_owned());
         self.write_without_values(&child.mlflow_id, writes, words).await?;
@@ -206,16 +208,17 @@ impl Writer {
         if is_old {
             return Ok(());
         }
-        let (tags, point) = trial::metric(metric);
-        if let Some(point) = point {
-            self.know(&child.mlflow_id, &mut child.steps, &point.key, child.ended_at).await?;
-            if child.steps.insert(&point) {
-                writes.points.push(point);
-                writes.extend(tags);
+        match trial::metric(metric) {
+            trial::Value::Point(tags, point) => {
+                self.know(&child.mlflow_id, &mut child.steps, &point.key, child.ended_at).await?;
+                if child.steps.insert(&point) {
+                    writes.points.push(point);
+                    writes.extend(tags);
+                }
             }
-        } else if child.report.as_ref().is_none_or(|report| report.attempt < child.again_in) {
-            // The report of the trial has the last word on its tags.
-            writes.extend(tags);
+            // What an older attempt than that of the report met is history.
+            trial::Value::Strange(_) if is_stale(child, metric.attempt) => {}
+            trial::Value::Strange(strange) => strange.note(&mut child.strange, writes),
         }
         Ok(())
     }
@@ -239,7 +242,10 @@ impl Writer {
             }
         }
         let projected = trial::reported(report, seen);
-        writes.extend(projected.writes);
+        writes.extend(projected.writes.traced(seen.sequence));
+        for strange in projected.strange {
+            strange.note(&mut child.strange, writes);
+        }
         let at = projected.closing.end_time;
         let points = self.finals(&child.mlflow_id, &mut child.steps, projected.finals, at).await?;
         writes.points.extend(points);

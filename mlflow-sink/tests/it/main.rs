@@ -4,6 +4,7 @@
 
 mod endings;
 mod events;
+mod hostile;
 mod outage;
 mod pipeline;
 mod projection;

@@ -114,8 +114,8 @@ async fn every_ending_has_its_honest_status_and_nothing_that_is_no_number_is_a_m
     let failed = &runs["trial-00000"];
     assert_eq!(failed.tags["cerebros.failure.class"], "user_code");
     assert_eq!(failed.tags["cerebros.failure.message"], "division by zero");
-    assert_eq!(failed.tags["cerebros.nonfinite.accuracy"], "NaN");
-    assert_eq!(failed.tags["cerebros.nonfinite.loss"], "inf at step 0");
+    assert_eq!(failed.tags["cerebros.nonfinite.accuracy"], "{\"final\":\"NaN\"}");
+    assert_eq!(failed.tags["cerebros.nonfinite.loss"], "{\"Infinity\":[[0,0]]}");
     assert_eq!(failed.history.keys().collect::<Vec<_>>(), ["spectral_norm_value"]);
     let odd = &runs["trial-00004"];
     let legal = odd.history.keys().next().unwrap();

@@ -72,6 +72,14 @@ impl Server {
         runs
     }
 
+    /// The runs of an experiment as the server tells them, by their names: without the history of their metrics.
+    pub(crate) async fn raw(&self, experiment: &str) -> BTreeMap<String, Value> {
+        let id = self.experiment(experiment).await;
+        let mut found = self.post("runs/search", json!({"experiment_ids": [id], "max_results": 1000})).await;
+        let runs = found["runs"].as_array_mut().map(std::mem::take).unwrap_or_default();
+        runs.into_iter().map(|run| (run["info"]["run_name"].as_str().unwrap().to_owned(), run)).collect()
+    }
+
     async fn read(&self, run: &Value) -> Run {
         let pairs = |kind: &str| {
             let entries = run["data"][kind].as_array().cloned().unwrap_or_default();
