@@ -21,6 +21,7 @@ pub mod dataset;
 pub mod flatten;
 pub mod left;
 pub mod mapping;
+pub mod model;
 pub mod names;
 pub mod nonfinite;
 pub mod note;

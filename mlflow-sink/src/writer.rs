@@ -10,6 +10,7 @@
 
 mod curve;
 mod leftovers;
+mod model;
 mod parent;
 pub(crate) mod sweep;
 mod trial;
@@ -20,6 +21,7 @@ use std::time::Duration;
 
 use futures_util::{StreamExt as _, stream};
 use schemas::{Event, RunId, TrialId};
+use service_kit::broker::Broker;
 use service_kit::registry::{Registry, RegistryError};
 use tokio::sync::RwLock;
 
@@ -67,6 +69,8 @@ pub struct Writer {
     experiment: String,
     /// URL of the dashboard the notes lead to.
     dashboard: Option<String>,
+    /// Where the files of models are fetched.
+    models: Option<Broker>,
     /// Held by batches to read and by a sweep to write: a sweep closes a run while nothing else is written.
     sweeping: RwLock<()>,
 }
@@ -74,13 +78,27 @@ pub struct Writer {
 impl Writer {
     /// A writer of everything that comes; runs that name no experiment go into `experiment`.
     pub fn new(client: Arc<Client>, ledger: Ledger, registry: Registry, experiment: String) -> Self {
-        Self { client, ledger, registry, experiment, dashboard: None, sweeping: RwLock::default() }
+        Self {
+            client,
+            ledger,
+            registry,
+            experiment,
+            dashboard: None,
+            models: None,
+            sweeping: RwLock::default(),
+        }
     }
 
     /// The same, with notes that lead to a dashboard.
     #[must_use]
     pub fn with_dashboard(self, url: Option<String>) -> Self {
         Self { dashboard: url, ..self }
+    }
+
+    /// The same, with the files of models from the object store of a broker.
+    #[must_use]
+    pub fn with_models(self, broker: Broker) -> Self {
+        Self { models: Some(broker), ..self }
     }
 
     /// Writes the events of one run, in order, and says of each what became of it.

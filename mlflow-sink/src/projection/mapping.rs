@@ -23,6 +23,8 @@ pub enum Kind {
     Metric,
     /// An input.
     Input,
+    /// A file.
+    Artifact,
 }
 
 impl Kind {
@@ -34,6 +36,7 @@ impl Kind {
             Self::Tag => "tag",
             Self::Metric => "metric",
             Self::Input => "input",
+            Self::Artifact => "artefact",
         }
     }
 }
@@ -67,7 +70,7 @@ pub fn is_listed(on: On, kind: Kind, name: &str) -> bool {
     let is_free = match kind {
         Kind::Param | Kind::Metric => true,
         Kind::Tag => !name.starts_with("cerebros.") && !name.starts_with("mlflow."),
-        Kind::Field | Kind::Input => false,
+        Kind::Field | Kind::Input | Kind::Artifact => false,
     };
     is_free || ROWS.iter().any(|row| row.on == on && row.kind == kind && row.is_about(name))
 }
@@ -80,7 +83,7 @@ const fn trial(kind: Kind, name: &'static str, says: &'static str) -> Row {
     Row { on: On::Trial, kind, name, says }
 }
 
-use Kind::{Field, Input, Metric, Param, Tag};
+use Kind::{Artifact, Field, Input, Metric, Param, Tag};
 
 /// The list, in the order people read it.
 pub const ROWS: &[Row] = &[
@@ -161,6 +164,13 @@ pub const ROWS: &[Row] = &[
     run(Tag, "cerebros.best_metric", "of the final event"),
     run(Tag, "cerebros.best_model", "`best_model` of RunCompleted, JSON"),
     run(Tag, "cerebros.artifact_uri", "where the artefact of the run lies"),
+    run(
+        Artifact,
+        "model/*",
+        "the files of the best trial, `artifact_refs` of RunCompleted, from the object store",
+    ),
+    run(Tag, "cerebros.model.sha256.*", "of each of these files"),
+    run(Tag, "cerebros.model.not_uploaded", "why one of them is not there"),
     run(Tag, "cerebros.returncode", "exit code of the user's script"),
     run(Tag, "cerebros.warnings", "of ml.run.finalize, one a line"),
     run(
@@ -237,6 +247,9 @@ pub const ROWS: &[Row] = &[
     trial(Tag, "cerebros.duration_ms", "of ml.run.trial"),
     trial(Tag, "cerebros.spectral_norm", "of ml.run.trial"),
     trial(Tag, "cerebros.artifact_uri", "where its model lies"),
+    trial(Artifact, "model/*", "its files, when it is the best of a completed run"),
+    trial(Tag, "cerebros.model.sha256.*", "of each of these files"),
+    trial(Tag, "cerebros.model.not_uploaded", "why one of them is not there"),
     trial(Tag, "cerebros.warnings", "of ml.run.trial, one a line"),
     trial(Tag, "cerebros.failure.*", "`failure` of ml.run.trial; class `worker_lost` for a lost one"),
     trial(

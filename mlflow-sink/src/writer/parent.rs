@@ -204,6 +204,12 @@ impl Writer {
         if ending.attempt.is_some() || known.ended_attempt.is_none() {
             self.client.close(&known.mlflow_id, &ending.closing).await?;
         }
+        if let Event::RunCompleted(ended) = &seen.event {
+            match settled(self.keep_models(run, known, ended).await)? {
+                Fate::Written => {}
+                Fate::Refused(words) => tracing::warn!(%run, words, "MLflow refused what is said of a model"),
+            }
+        }
         known.steps = steps;
         known.ended_attempt = ending.attempt.or(known.ended_attempt);
         if ending.attempt.is_some() {

@@ -5,6 +5,7 @@
 mod endings;
 mod events;
 mod hostile;
+mod model;
 mod outage;
 mod pipeline;
 mod projection;

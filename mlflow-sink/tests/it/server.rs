@@ -80,6 +80,17 @@ impl Server {
         runs.into_iter().map(|run| (run["info"]["run_name"].as_str().unwrap().to_owned(), run)).collect()
     }
 
+    /// A file among the artefacts of a run; `None` when there is none.
+    pub(crate) async fn artifact(&self, run: &str, experiment: &str, path: &str) -> Option<Vec<u8>> {
+        let id = self.experiment(experiment).await;
+        let url = format!("{}/api/2.0/mlflow-artifacts/artifacts/{id}/{run}/artifacts/{path}", self.url);
+        let answer = self.http.get(url).send().await.unwrap();
+        if !answer.status().is_success() {
+            return None;
+        }
+        Some(answer.bytes().await.unwrap().to_vec())
+    }
+
     async fn read(&self, run: &Value) -> Run {
         let pairs = |kind: &str| {
             let entries = run["data"][kind].as_array().cloned().unwrap_or_default();
