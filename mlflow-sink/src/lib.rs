@@ -147,9 +147,10 @@ async fn serve(args: ServeArgs, shutdown: Shutdown) -> Result<(), CliError> {
         numbers,
         broker_health,
     };
+    let sweeping = writer::sweep::sweep_now_and_then(writer, broker.clone(), gate.watch());
     tokio::select! {
         ended = serve::run(sink, shutdown) => ended?,
-        () = writer::sweep::sweep_now_and_then(&writer, &broker, &gate) => {}
+        () = sweeping => {}
         error = broker.gone() => return Err(error),
     }
     broker.flush().await;

@@ -87,13 +87,14 @@ fn proxied(uri: &str) -> Option<String> {
 }
 
 impl Client {
-    /// The first page of the runs that are RUNNING and carry this tag, oldest first. Whoever closes them asks for the
-    /// first page again: the pages move up.
+    /// A page of the runs that are RUNNING and carry this tag, oldest first, and the token of the next one. Whoever closes
+    /// them asks for the first page again: the pages move up.
     pub async fn running(
         &self,
         experiments: &[String],
         (tag, value): (&str, &str),
-    ) -> Result<Vec<FoundRun>, ClientError> {
+        page: Option<&str>,
+    ) -> Result<(Vec<FoundRun>, Option<String>), ClientError> {
         let value = value.replace('\'', "\\'");
         let body = json!({
             "experiment_ids": experiments,
@@ -101,9 +102,11 @@ impl Client {
             "run_view_type": "ACTIVE_ONLY",
             "max_results": PAGE_RUNS,
             "order_by": ["attributes.start_time ASC"],
+            "page_token": page,
         });
         let answer: wire::SearchAnswer = self.post("runs/search", &body).await?;
-        Ok(answer.runs.into_iter().map(FoundRun::from).collect())
+        let runs = answer.runs.into_iter().map(FoundRun::from).collect();
+        Ok((runs, answer.next_page_token.filter(|token| !token.is_empty())))
     }
 
     /// Names a data set a run was trained on. Once more changes nothing.

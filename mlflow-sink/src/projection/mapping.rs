@@ -122,6 +122,7 @@ pub const ROWS: &[Row] = &[
     ),
     run(Tag, "cerebros.kind", "`run`"),
     run(Tag, "cerebros.run_id", "the run id"),
+    run(Tag, "cerebros.birth", "name of the announcement in the broker under which it was made"),
     run(
         Tag,
         "cerebros.schema_version",
@@ -220,6 +221,7 @@ pub const ROWS: &[Row] = &[
     trial(Tag, "mlflow.runName", "MLflow's own copy of the name"),
     trial(Tag, "cerebros.kind", "`trial`"),
     trial(Tag, "cerebros.run_id", "the run id"),
+    trial(Tag, "cerebros.birth", "name of the announcement in the broker under which it was made"),
     trial(Tag, "cerebros.trial_id", "the trial id"),
     trial(Tag, "cerebros.number", "number of the trial in its run"),
     trial(

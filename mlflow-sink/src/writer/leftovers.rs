@@ -21,7 +21,7 @@ impl Writer {
         let experiments = [experiment.to_owned()];
         let mut given_up = BTreeSet::new();
         loop {
-            let page = self.client.running(&experiments, (trial::PARENT_TAG, parent)).await?;
+            let (page, _) = self.client.running(&experiments, (trial::PARENT_TAG, parent), None).await?;
             let todo: Vec<FoundRun> =
                 page.into_iter().filter(|found| !given_up.contains(&found.run_id)).collect();
             if todo.is_empty() {

@@ -8,6 +8,7 @@
 //! - batches do not write while a run is closed here, so that a run that is begun again meanwhile stays begun.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::time::Duration;
 
 use schemas::RunId;
@@ -16,15 +17,18 @@ use schemas::subject::STREAM;
 use service_kit::broker::Broker;
 use service_kit::registry::RunRecord;
 use service_kit::topology::SINK_CONSUMER;
+use tokio::sync::watch;
 
 use super::{Trouble, Writer};
 use crate::client::{FoundRun, PAGE_EXPERIMENTS};
-use crate::gate::Gate;
 use crate::projection::left::Over;
 use crate::projection::{Closing, RunStatus, Writes, millis, parent, trial};
 
 /// Time between two sweeps.
 const PERIOD: Duration = Duration::from_secs(300);
+
+/// Most runs of a kind that are looked at in one sweep.
+const MAX_SWEPT: usize = 20_000;
 
 /// How far the consumer has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -42,19 +46,19 @@ impl Position {
     }
 }
 
-/// Sweeps at the start and every [`PERIOD`], while MLflow can be used.
-pub(crate) async fn sweep_now_and_then(writer: &Writer, broker: &Broker, gate: &Gate) {
-    let mut opened = gate.watch();
+/// Sweeps at the start and every [`PERIOD`], while it is said that it may: MLflow can be used, and it is ours to write.
+pub(crate) async fn sweep_now_and_then(
+    writer: Arc<Writer>,
+    broker: Broker,
+    mut may_sweep: watch::Receiver<bool>,
+) {
     loop {
-        if opened.wait_for(|is_open| *is_open).await.is_err() {
-            // The gate is gone, and with it the sink: whoever awaits us ends with it.
+        if may_sweep.wait_for(|may_sweep| *may_sweep).await.is_err() {
+            // Whoever says it is gone, and with it the sink: whoever awaits us ends with it.
             return std::future::pending().await;
         }
-        match writer.sweep(broker).await {
-            Ok(()) => {}
-            Err(trouble) => {
-                tracing::info!(?trouble, "what is over and still RUNNING in MLflow is looked for later")
-            }
+        if let Err(trouble) = writer.sweep(&broker).await {
+            tracing::info!(?trouble, "what is over and still RUNNING in MLflow is looked for later");
         }
         tokio::time::sleep(PERIOD).await;
     }
@@ -65,10 +69,10 @@ impl Writer {
     async fn sweep(&self, broker: &Broker) -> Result<(), Trouble> {
         let experiments = self.client.experiments().await?;
         for some in experiments.chunks(PAGE_EXPERIMENTS as usize) {
-            for found in self.client.running(some, (parent::KIND_TAG, parent::KIND)).await? {
+            for found in self.all_running(some, parent::KIND).await? {
                 self.sweep_run(broker, &found).await?;
             }
-            let trials = self.client.running(some, (parent::KIND_TAG, trial::KIND)).await?;
+            let trials = self.all_running(some, trial::KIND).await?;
             let mut parents = BTreeSet::new();
             for found in &trials {
                 let parent = found.tags.get(trial::PARENT_TAG);
@@ -78,6 +82,25 @@ impl Writer {
             }
         }
         Ok(self.ledger.flush().await?)
+    }
+
+    /// The first so many that are RUNNING, with nothing but the tags that are looked at here.
+    async fn all_running(&self, experiments: &[String], kind: &str) -> Result<Vec<FoundRun>, Trouble> {
+        let (mut all, mut page) = (Vec::new(), None);
+        loop {
+            let (found, next) =
+                self.client.running(experiments, (parent::KIND_TAG, kind), page.as_deref()).await?;
+            let is_last = found.is_empty();
+            all.extend(found.into_iter().map(|mut found| {
+                found.metrics.clear();
+                found.tags.retain(|tag, _| [parent::RUN_TAG, trial::PARENT_TAG].contains(&tag.as_str()));
+                found
+            }));
+            match next {
+                Some(next) if !is_last && all.len() < MAX_SWEPT => page = Some(next),
+                Some(_) | None => return Ok(all),
+            }
+        }
     }
 
     async fn sweep_run(&self, broker: &Broker, found: &FoundRun) -> Result<(), Trouble> {
