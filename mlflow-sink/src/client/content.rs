@@ -152,8 +152,9 @@ impl Client {
         let words = bounded_head(&String::from_utf8_lossy(&words), MAX_WORDS);
         let reason = format!("HTTP {}: {words}", status.as_u16());
         let is_busy = matches!(status.as_u16(), 429 | 502 | 503 | 504);
-        // A server that is told to take no files answers 503 too.
-        if is_busy && !words.contains("disabled due to") {
+        // A server that is told to take no files answers 503 too: version 2 "disabled due to ... `--no-serve-artifacts`",
+        // version 3 "Artifact serving is disabled ... `--serve-artifacts`".
+        if is_busy && !words.contains("serve-artifacts") {
             return Err(ClientError::Outage { call: call.to_owned(), reason, retry_after: None });
         }
         Ok(Upload::NotTaken(reason))

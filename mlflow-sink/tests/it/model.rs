@@ -87,3 +87,61 @@ async fn a_file_that_is_not_what_was_announced_or_not_there_is_said_and_the_run_
     }
     assert_eq!(pipeline.dead_letters().await, Vec::<String>::new());
 }
+
+/// A server that was told to take no files, although its runs say that it keeps them.
+struct TakesNoFiles {
+    process: tokio::process::Child,
+    url: String,
+    _dir: testkit::Scratch,
+}
+
+impl TakesNoFiles {
+    async fn start() -> Self {
+        let dir = testkit::Scratch::new();
+        let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let process = tokio::process::Command::new(testkit::mlflow_python().await)
+            .args(["-m", "mlflow", "server", "--host", "127.0.0.1", "--workers", "1", "--no-serve-artifacts"])
+            .args(["--default-artifact-root", "mlflow-artifacts:/", "--port", &port.to_string()])
+            .args(["--backend-store-uri", &format!("sqlite:///{}", dir.join("mlflow.db").display())])
+            .env("MLFLOW_DISABLE_TELEMETRY", "true")
+            .env("MLFLOW_SERVER_ENABLE_JOB_EXECUTION", "false")
+            .current_dir(dir.path())
+            .stdout(std::process::Stdio::null())
+            .stderr(std::process::Stdio::null())
+            .process_group(0)
+            .spawn()
+            .unwrap();
+        let server = Self { process, url: format!("http://127.0.0.1:{port}"), _dir: dir };
+        testkit::wait_until("the server answers", crate::pipeline::CAUGHT_UP, async || {
+            reqwest::get(format!("{}/health", server.url)).await.ok()?.status().is_success().then_some(())
+        })
+        .await;
+        server
+    }
+}
+
+impl Drop for TakesNoFiles {
+    fn drop(&mut self) {
+        // The server proper is a child of it.
+        if let Some(group) = self.process.id() {
+            let killed = std::process::Command::new("kill").args(["-9", "--", &format!("-{group}")]).status();
+            assert!(killed.is_ok_and(|status| status.success()), "the server is ended");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_server_that_takes_no_files_is_no_outage() {
+    let (pipeline, mlflow) = (Pipeline::start().await, TakesNoFiles::start().await);
+    let (experiment, run) = (experiment_name("no-files"), run("no-files"));
+    let file = kept(&pipeline, "no-files/x/weights.bin", b"weights").await;
+    pipeline.publish(&run, &with_files(&run, &experiment, vec![file])).await;
+    let sink = pipeline.sink(&mlflow.url, "unused");
+    pipeline.caught_up().await;
+    sink.stop().await;
+    let runs = Server::at(&mlflow.url).runs(&experiment).await;
+    let parent = &runs["no-files"];
+    assert_eq!(parent.status, "FINISHED");
+    assert!(parent.tags["cerebros.model.not_uploaded"].contains("503"), "{:?}", parent.tags);
+    assert_eq!(pipeline.dead_letters().await, Vec::<String>::new());
+}
