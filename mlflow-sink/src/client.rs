@@ -8,6 +8,7 @@
 //! Deliberately not here: retries. Whoever calls knows what else waits.
 
 pub mod breaker;
+pub mod content;
 pub mod error;
 mod halves;
 mod identity;

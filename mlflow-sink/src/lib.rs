@@ -38,7 +38,8 @@ use service_kit::mlflow::ServerArgs;
 use service_kit::program::{self, Kind};
 use service_kit::registry::Registry;
 use service_kit::shutdown::Shutdown;
-use service_kit::{health, topology};
+use service_kit::{endpoints, health, topology};
+use tokio::sync::watch;
 
 use client::Client;
 use gate::Gate;
@@ -77,6 +78,9 @@ pub struct ServeArgs {
     /// Experiment of runs that name none
     #[arg(long, env = "MLFLOW_EXPERIMENT_NAME", value_name = "NAME", default_value = "cerebros")]
     mlflow_experiment: String,
+    /// URL of the dashboard the notes of the runs lead to [default: the running local stack's, else none]
+    #[arg(long, env = "CEREBROS_DASHBOARD_URL", value_name = "URL")]
+    dashboard_url: Option<String>,
     #[command(flatten)]
     health: HealthArgs,
     #[command(flatten)]
@@ -139,12 +143,27 @@ async fn serve(args: ServeArgs, shutdown: Shutdown) -> Result<(), CliError> {
     let numbers = Numbers::new(&metrics);
     let client = Arc::new(Client::guarded(tracking)?);
     let gate = Gate::new(Arc::clone(&client), mlflow_health, numbers.outages.clone());
-    let writer =
-        Arc::new(Writer::new(client, ledger, registry, births, name.clone(), args.mlflow_experiment));
+    let of_the_stack = || endpoints::running(&args.broker.data_dir).and_then(|stack| stack.dashboard);
+    let dashboard = args.dashboard_url.or_else(of_the_stack);
+    let writer = Writer::new(client, ledger, registry, births, name.clone(), args.mlflow_experiment)
+        .with_dashboard(dashboard)
+        .with_models(broker.clone());
+    let writer = Arc::new(writer);
     let leader = serve::leader::Leader::stand(&broker, name).await?;
-    let sink = serve::Sink { broker: broker.clone(), writer, gate, numbers, broker_health, lag };
+    let (writes, may_sweep) = watch::channel(false);
+    let sink = serve::Sink {
+        broker: broker.clone(),
+        writer: Arc::clone(&writer),
+        gate,
+        numbers,
+        broker_health,
+        lag,
+        writes,
+    };
+    let sweeping = writer::sweep::sweep_now_and_then(writer, broker.clone(), may_sweep);
     tokio::select! {
         ended = serve::run(sink, leader, shutdown) => ended?,
+        () = sweeping => {}
         error = broker.gone() => return Err(error),
     }
     broker.flush().await;

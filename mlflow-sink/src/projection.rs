@@ -6,9 +6,9 @@
 //! Policies:
 //! - times come from the event; where a record carries none, from its envelope, and never from now;
 //! - NaN and the infinities are no values of a metric: MLflow's stores turn them into 0 and 1.8e308. They become the
-//!   tag `cerebros.nonfinite.<metric>` with the text;
+//!   tag `cerebros.nonfinite.<metric>` with their steps;
 //! - a name MLflow would refuse is changed to a legal one, and the tag `cerebros.name.<legal>` keeps the original;
-//! - a value over MLflow's limits is cut, and says so;
+//! - a value over MLflow's limits is cut and says so, and the tag `cerebros.cut.<kind>.<name>` leads to the whole;
 //! - what is asked for again after its end, a run or a trial of it, goes on in the MLflow run it has: RUNNING again, without
 //!   the tags of the end it had. The values of the earlier course stay, because MLflow forgets none; the final ones of the
 //!   later stand behind them.
@@ -17,8 +17,14 @@
 //! write.
 
 pub mod curve;
+pub mod dataset;
 pub mod flatten;
+pub mod left;
+pub mod mapping;
+pub mod model;
 pub mod names;
+pub mod nonfinite;
+pub mod note;
 pub mod parent;
 pub mod split;
 pub mod steps;
@@ -36,6 +42,10 @@ pub struct Seen {
     pub event: Event,
     /// Time of the envelope, else when the stream took the message in.
     pub at: Timestamp,
+    /// Schema it was written with, as its headers name it.
+    pub schema: Option<String>,
+    /// Where it stands in the stream.
+    pub sequence: u64,
 }
 
 impl Seen {

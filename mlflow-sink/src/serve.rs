@@ -27,6 +27,7 @@ use service_kit::health::{ComponentHandle, NumberHandle};
 use service_kit::intake::ordered::{OrderedIntake, Room};
 use service_kit::shutdown::Shutdown;
 use service_kit::topology::{MAX_MESSAGE_BYTES, SINK_CONSUMER};
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, interval, sleep_until};
 
@@ -58,6 +59,8 @@ pub(crate) struct Sink {
     pub(crate) broker_health: ComponentHandle,
     /// Events that wait, for the health page.
     pub(crate) lag: NumberHandle,
+    /// Says whether it is this sink's to write, and MLflow can be used.
+    pub(crate) writes: watch::Sender<bool>,
 }
 
 /// Projects events into MLflow until told to stop.
@@ -105,6 +108,8 @@ impl Loop {
         look.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             self.keep_order(shutdown).await;
+            let may_write = self.may_write();
+            self.sink.writes.send_if_modified(|said| std::mem::replace(said, may_write) != may_write);
             self.start_batches();
             self.ask();
             let deadline = self.lanes.next_deadline();

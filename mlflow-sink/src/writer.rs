@@ -4,12 +4,17 @@
 //! event unsettled, and the next try finds out what arrived. A refusal concerns one event; the others of its batch
 //! are written.
 //!
-//! Order inside a batch: parent, start of the run, trials (several at once), curve of the best so far, end of the run.
+//! Order inside a batch: what the run itself says (its start, its end) is written where it stands among the events, so
+//! that the end of one attempt comes before the start of the next. What the trials say between two of these is written
+//! together, several trials at once, and then the curve of the best so far.
 
 mod birth;
 mod curve;
 mod doubts;
+mod leftovers;
+mod model;
 mod parent;
+pub(crate) mod sweep;
 mod trial;
 
 use std::collections::BTreeMap;
@@ -20,7 +25,9 @@ use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
 use schemas::{Event, RunId, TrialId};
 use service_kit::births::Births;
+use service_kit::broker::Broker;
 use service_kit::registry::{Registry, RegistryError};
+use tokio::sync::RwLock;
 
 use crate::client::error::{ClientError, Disposition, Scope};
 use crate::client::{Client, MAX_CONNECTIONS};
@@ -73,6 +80,12 @@ pub struct Writer {
     server: tokio::sync::Mutex<Option<String>>,
     /// Experiment of runs that name none.
     experiment: String,
+    /// URL of the dashboard the notes lead to.
+    dashboard: Option<String>,
+    /// Where the files of models are fetched.
+    models: Option<Broker>,
+    /// Held by batches to read and by a sweep to write: a sweep closes a run while nothing else is written.
+    sweeping: RwLock<()>,
 }
 
 impl Writer {
@@ -95,17 +108,38 @@ impl Writer {
             server: tokio::sync::Mutex::default(),
             doubts: std::sync::Mutex::default(),
             experiment,
+            dashboard: None,
+            models: None,
+            sweeping: RwLock::default(),
         }
+    }
+
+    /// The same, with notes that lead to a dashboard.
+    #[must_use]
+    pub fn with_dashboard(self, url: Option<String>) -> Self {
+        Self { dashboard: url, ..self }
+    }
+
+    /// The same, with the files of models from the object store of a broker.
+    #[must_use]
+    pub fn with_models(self, broker: Broker) -> Self {
+        Self { models: Some(broker), ..self }
     }
 
     /// Writes the events of one run, in order, and says of each what became of it.
     pub async fn write(&self, run: &RunId, events: &[Seen]) -> Result<Vec<Fate>, Stopped> {
+        let _not_swept = self.sweeping.read().await;
         let words = match self.write_batch(run, events).await {
             Ok(fates) => return Ok(fates),
             Err(Trouble::Stopped(stopped)) => return Err(stopped),
             Err(Trouble::Refused(words)) => words,
             Err(Trouble::Vanished(words)) => {
-                tracing::info!(%run, words, "the ledger remembers what MLflow has no more; looking it up again");
+                tracing::warn!(
+                    %run, words,
+                    "MLflow has no more what was written to it: it was wiped, or another server stands at this address. \
+                     The run is looked up again, and created anew from the events that still come; \
+                     `mlflow-sink check --repair` writes those that came before"
+                );
                 self.ledger.forget(run).map_err(stopped_by_disk)?;
                 // It may be another server by now.
                 *self.server.lock().await = None;
@@ -123,32 +157,55 @@ impl Writer {
         let Some(first) = events.first() else { return Ok(Vec::new()) };
         let mut parent = self.parent(run, first, events).await?;
         self.open(run, &mut parent, events).await?;
-        let mut fates = vec![Fate::Written; events.len()];
-        for (seen, fate) in events.iter().zip(&mut fates) {
-            if let Event::MlRunStarted(started) = &seen.event {
-                *fate = settled(self.write_start(&mut parent, started).await)?;
+        let mut fates = Vec::with_capacity(events.len());
+        for part in in_order(events) {
+            match part {
+                Part::Trials(events) => fates.extend(self.write_part(run, &mut parent, events).await?),
+                Part::Run(seen) => fates.push(self.write_word(run, &mut parent, seen).await?),
             }
-        }
-        for (index, fate) in self.write_trials(run, &parent, events).await? {
-            fates[index] = fate;
-        }
-        let written = events.iter().zip(&fates).filter(|(_, fate)| **fate == Fate::Written);
-        let drawn = self.draw_curve(&mut parent, written.map(|(seen, _)| seen)).await;
-        if let Fate::Refused(words) = settled(drawn)? {
-            // The trials themselves are written: none of them is to blame.
-            tracing::warn!(%run, words, "MLflow refused the curve of the best so far");
-        }
-        for (seen, fate) in events.iter().zip(&mut fates) {
-            *fate = match std::mem::replace(fate, Fate::Written) {
-                Fate::Written => settled(self.write_end(run, &mut parent, seen).await)?,
-                refused @ Fate::Refused(_) => refused,
-            };
         }
         self.sweep_at_the_end(run, events).await?;
         parent.is_open = false;
         self.link(run, &mut parent).await;
         self.ledger.put_parent(run, &parent)?;
         self.ledger.flush().await?;
+        Ok(fates)
+    }
+
+    /// Writes what the run itself says.
+    async fn write_word(&self, run: &RunId, parent: &mut Parent, seen: &Seen) -> Result<Fate, Trouble> {
+        settled(match &seen.event {
+            Event::MlRunStarted(started) => self.write_start(parent, started, seen).await,
+            Event::RunCompleted(_)
+            | Event::RunFailed(_)
+            | Event::RunCancelled(_)
+            | Event::MlRunFinalized(_)
+            | Event::RunRequested(_)
+            | Event::RunCancelRequested(_)
+            | Event::RunStarted(_)
+            | Event::RunInterrupted(_)
+            | Event::TrialReported(_)
+            | Event::MetricReported(_)
+            | Event::RunException(_) => self.write_end(run, parent, seen).await,
+        })
+    }
+
+    /// Writes what trials say, and what it does to the curve.
+    async fn write_part(
+        &self,
+        run: &RunId,
+        parent: &mut Parent,
+        events: &[Seen],
+    ) -> Result<Vec<Fate>, Trouble> {
+        let mut fates = vec![Fate::Written; events.len()];
+        for (index, fate) in self.write_trials(run, parent, events).await? {
+            fates[index] = fate;
+        }
+        let drawn = self.draw_curve(parent, events.iter().zip(&fates)).await;
+        if let Fate::Refused(words) = settled(drawn)? {
+            // The trials themselves are written: none of them is to blame.
+            tracing::warn!(%run, words, "MLflow refused the curve of the best so far");
+        }
         Ok(fates)
     }
 
@@ -249,6 +306,24 @@ impl Writer {
         }
         Ok(points)
     }
+}
+
+/// Events in the order they are written in.
+#[derive(Debug)]
+enum Part<'a> {
+    /// What trials say, with nothing of the run between them.
+    Trials(&'a [Seen]),
+    /// What the run itself says.
+    Run(&'a Seen),
+}
+
+fn in_order(events: &[Seen]) -> impl Iterator<Item = Part<'_>> {
+    events.chunk_by(|one, next| [one, next].iter().all(|seen| trial_of(&seen.event).is_some())).map(|part| {
+        match part {
+            [seen] if trial_of(&seen.event).is_none() => Part::Run(seen),
+            trials => Part::Trials(trials),
+        }
+    })
 }
 
 /// The events of each trial with their places in the batch, in order.

@@ -1,7 +1,7 @@
 //! `schemas export`: the contract in the languages of other tools, on standard output.
 //!
-//! The same build writes the same document, byte for byte: two of them are kept in the repository
-//! (`docs/reference/events.md`, `docs/reference/asyncapi.yaml`), and a test holds them against this.
+//! The same build writes the same document, byte for byte: three of them are kept in the repository
+//! (`docs/reference/events.md`, `asyncapi.yaml` and `mlflow-mapping.md` beside it), and a test holds them against this.
 
 mod asyncapi;
 pub(super) mod fields;
@@ -40,6 +40,8 @@ enum Language {
     Asyncapi,
     /// The catalogue of events, to be read
     Markdown,
+    /// What becomes what in MLflow, to be read
+    MlflowMapping,
 }
 
 pub(super) fn export(args: &ExportArgs) -> Result<Exit, CliError> {
@@ -51,7 +53,8 @@ pub(super) fn export(args: &ExportArgs) -> Result<Exit, CliError> {
         (Language::Avro, None) => avro()?,
         (Language::Asyncapi, None) => asyncapi::document()?,
         (Language::Markdown, None) => markdown::document()?,
-        (Language::Asyncapi | Language::Markdown, Some(_)) => {
+        (Language::MlflowMapping, None) => mlflow_sink::projection::mapping::document(),
+        (Language::Asyncapi | Language::Markdown | Language::MlflowMapping, Some(_)) => {
             return Err(CliError::new("usage", Exit::Usage, "this document is about all records at once")
                 .help("--record goes with --format json-schema and --format avro"));
         }

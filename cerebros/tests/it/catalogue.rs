@@ -34,6 +34,7 @@ async fn assert_is_kept(language: &str, place: &str) {
 #[tokio::test]
 async fn the_catalogue_in_the_repository_is_what_this_build_writes() {
     assert_is_kept("markdown", "docs/reference/events.md").await;
+    assert_is_kept("mlflow-mapping", "docs/reference/mlflow-mapping.md").await;
     assert_is_kept("asyncapi", "docs/reference/asyncapi.yaml").await;
 }
 

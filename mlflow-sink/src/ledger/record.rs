@@ -4,12 +4,16 @@ use std::collections::BTreeMap;
 
 use schemas::Event;
 use schemas::event::Direction;
+use schemas::lifecycle::RunState;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use crate::client::FoundRun;
 use crate::projection::curve::Curve;
+use crate::projection::left::UNREPORTED_TAG;
+use crate::projection::nonfinite::NonFinite;
 use crate::projection::steps::Steps;
+use crate::projection::writes::NONFINITE_PREFIX;
 use crate::projection::{parent, trial};
 
 /// A run.
@@ -23,9 +27,14 @@ pub struct Parent {
     pub objective: Option<String>,
     /// The way it is better.
     pub direction: Option<Direction>,
+    /// Name of the experiment its start asks for.
+    #[serde(default)]
+    pub experiment: Option<String>,
     /// The curve of the best so far.
+    #[serde(default, rename = "course")]
     pub curve: Curve,
     /// False when trials may have finished that the curve does not know; it is drawn again from the server's runs.
+    #[serde(default, rename = "is_course_whole")]
     pub is_curve_whole: bool,
     /// Values it has.
     pub steps: Steps,
@@ -33,6 +42,10 @@ pub struct Parent {
     pub marks: BTreeMap<String, String>,
     /// Attempt that announced the end of the run.
     pub ended_attempt: Option<u32>,
+    /// Attempt whose end was taken back, because the run was asked for again after it: what that one or an older one
+    /// says of an end is history.
+    #[serde(default)]
+    pub taken_back: Option<u32>,
     /// When the run was opened last, in milliseconds since 1970: by its latest start, else by an end without any.
     #[serde(default)]
     pub opened_at: Option<i64>,
@@ -53,11 +66,13 @@ impl Parent {
             experiment_id,
             objective: None,
             direction: None,
+            experiment: None,
             curve: Curve::default(),
             is_curve_whole: true,
             steps: Steps::of_a_new_run(),
             marks: BTreeMap::new(),
             ended_attempt: None,
+            taken_back: None,
             opened_at: None,
             is_from_birth: false,
             is_linked: false,
@@ -72,9 +87,11 @@ impl Parent {
         Self {
             objective: tag(parent::OBJECTIVE_TAG).map(str::to_owned),
             direction: parent::direction(tag(parent::DIRECTION_TAG)),
+            experiment: tag(parent::EXPERIMENT_TAG).map(str::to_owned),
             is_curve_whole: false,
             steps: Steps::default(),
             ended_attempt: attempt.filter(|_| tag(parent::STATE_TAG).is_some()),
+            taken_back: attempt.filter(|_| tag(parent::STATE_TAG) == Some(RunState::Running.as_str())),
             opened_at: tag(parent::OPENED_TAG).and_then(|time| time.parse().ok()).or(run.end_time),
             ..Self::created(run.run_id.clone(), run.experiment_id.clone())
         }
@@ -98,6 +115,9 @@ pub struct Child {
     pub mlflow_id: String,
     /// Values it has.
     pub steps: Steps,
+    /// Its values that are no numbers, by legal name.
+    #[serde(default)]
+    pub strange: BTreeMap<String, NonFinite>,
     /// The report that was written.
     pub report: Option<ReportMark>,
     /// Attempt that trains it again, once one does.
@@ -127,6 +147,7 @@ impl Child {
         Self {
             mlflow_id,
             steps: Steps::of_a_new_run(),
+            strange: BTreeMap::new(),
             report: None,
             again_in: None,
             has_old_tags: false,
@@ -143,13 +164,20 @@ impl Child {
         Self {
             mlflow_id: run.run_id.clone(),
             steps: Steps::default(),
+            strange: strange_in(&run.tags),
             report,
             again_in: None,
-            has_old_tags: false,
+            has_old_tags: run.tags.contains_key(UNREPORTED_TAG),
             ended_at: run.end_time,
             is_open: false,
         }
     }
+}
+
+/// What the tags of a trial tell of values that are no numbers.
+fn strange_in(tags: &BTreeMap<String, String>) -> BTreeMap<String, NonFinite> {
+    let told = tags.iter().filter_map(|(name, text)| Some((name.strip_prefix(NONFINITE_PREFIX)?, text)));
+    told.filter_map(|(key, text)| Some((key.to_owned(), NonFinite::read(text)?))).collect()
 }
 
 /// Short hash of what an event says.

@@ -9,8 +9,8 @@ use sha2::{Digest, Sha256};
 
 /// Longest name.
 pub const MAX_CHARS: usize = 250;
-/// What a changed name ends in: a dash and six hex digits.
-const MARK_CHARS: usize = 7;
+/// What a changed name ends in: a dash and twelve hex digits: six would collide among a few thousand names.
+const MARK_CHARS: usize = 13;
 
 /// The legal form of a name: itself, or a changed one with the hash of the original.
 pub fn legal(name: &str) -> Cow<'_, str> {
@@ -52,7 +52,7 @@ fn is_step(segment: &str) -> bool {
 }
 
 fn mark(name: &str) -> String {
-    Sha256::digest(name).iter().take(3).map(|byte| format!("{byte:02x}")).collect()
+    Sha256::digest(name).iter().take(6).map(|byte| format!("{byte:02x}")).collect()
 }
 
 #[cfg(test)]

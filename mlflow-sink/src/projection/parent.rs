@@ -6,8 +6,11 @@ use schemas::event::{Direction, FinalStatus, MlRunFinalized, MlRunStarted};
 use schemas::lifecycle::RunState;
 use schemas::{Event, Failure, Real, RunId, Timestamp};
 use serde_json::Value;
+use sha2::{Digest as _, Sha256};
 
+use super::dataset::{self, DIGEST_OF_TAG, hex};
 use super::flatten::flatten;
+use super::note::{NOTE_TAG, note};
 use super::writes::cut;
 use super::{Birth, Closing, RunStatus, Seen, Writes, millis};
 
@@ -27,14 +30,34 @@ pub const STATE_TAG: &str = "cerebros.state";
 pub const ATTEMPT_TAG: &str = "cerebros.attempt";
 /// Tag with the time of the latest start of the run, in milliseconds since 1970: what ended before it is history.
 pub const OPENED_TAG: &str = "cerebros.opened_at";
+/// Tag with the name of the experiment.
+pub const EXPERIMENT_TAG: &str = "cerebros.experiment";
+/// Tag with the schema the start of the run was written with.
+pub const SCHEMA_TAG: &str = "cerebros.schema_version";
+/// Tag with the hash of what was asked for: two runs of the same have the same.
+pub const SPEC_TAG: &str = "cerebros.spec_sha256";
+/// Metric of the best so far, before the name of the objective.
+pub const BEST_PREFIX: &str = "best/";
+/// Metric of the trials with a result.
+pub const FINISHED_METRIC: &str = "trials_finished";
+/// Metric of the trials without one.
+pub const FAILED_METRIC: &str = "trials_failed";
+/// Metric of the trials that were stopped early.
+pub const PRUNED_METRIC: &str = "trials_pruned";
+/// Tag with why a run was cancelled.
+pub const REASON_TAG: &str = "cerebros.reason";
+/// Tag with MLflow's words when it took only a part of what was said about a run or a trial.
+pub const REFUSED_TAG: &str = "cerebros.refused";
 /// Tags that say how a run ended, and hold no longer once it is open again. A dot at the end stands for all behind it.
-pub const ENDING_TAGS: [&str; 6] = [
+pub const ENDING_TAGS: [&str; 8] = [
     "cerebros.ended_by",
-    "cerebros.reason",
+    REFUSED_TAG,
+    REASON_TAG,
     "cerebros.returncode",
     "cerebros.warnings",
     "cerebros.artifact_uri",
     "cerebros.failure.",
+    "cerebros.cut.tag.cerebros.",
 ];
 /// Longest name of an experiment.
 const EXPERIMENT_CHARS: usize = 500;
@@ -48,7 +71,7 @@ pub fn experiment<'a>(started: Option<&'a MlRunStarted>, spec: Option<&'a Value>
 }
 
 /// How the parent is created at the first sight of the run.
-pub fn birth(run: &RunId, first: &Seen) -> Birth {
+pub fn birth(run: &RunId, first: &Seen, dashboard: Option<&str>) -> Birth {
     let tag = |name: &str, value: &str| (name.to_owned(), value.to_owned());
     Birth {
         name: run.to_string(),
@@ -58,6 +81,7 @@ pub fn birth(run: &RunId, first: &Seen) -> Birth {
             tag(KIND_TAG, KIND),
             tag("mlflow.source.type", "JOB"),
             tag("mlflow.source.name", "cerebros"),
+            tag(NOTE_TAG, &note(run, dashboard)),
         ]),
     }
 }
@@ -79,9 +103,15 @@ fn began(first: &Seen) -> Timestamp {
     }
 }
 
-/// What the start of a run says about it.
-pub fn started(event: &MlRunStarted) -> Writes {
+/// What the start of a run says about it; `schema` is the one it was written with.
+pub fn started(event: &MlRunStarted, schema: Option<&str>) -> Writes {
     let mut writes = Writes::default();
+    writes.tag_some(SCHEMA_TAG, schema);
+    writes.tag(SPEC_TAG, spec_hash(event));
+    writes.tag_some(EXPERIMENT_TAG, experiment(Some(event), None));
+    if event.dataset_id.is_some() && dataset::sha256(event).is_none() {
+        writes.tag(DIGEST_OF_TAG, "name");
+    }
     writes.tag(OPENED_TAG, millis(event.timestamp).to_string());
     writes.tag(OBJECTIVE_TAG, &event.objective);
     writes.tag_some(
@@ -104,6 +134,18 @@ pub fn started(event: &MlRunStarted) -> Writes {
     }
     settings(&mut writes, &event.extra.0);
     writes
+}
+
+/// Hash of what a start asks for, without what only names the run or says when.
+fn spec_hash(event: &MlRunStarted) -> String {
+    let mut spec = Event::from(event.clone()).to_json();
+    if let Some(spec) = spec.as_object_mut() {
+        for name in ["run_id", "timestamp", "correlation_id", "pulse_id"] {
+            spec.remove(name);
+        }
+    }
+    spec.sort_all_objects();
+    hex(&Sha256::digest(spec.to_string()))
 }
 
 /// The tags of a run that is open again. Its last attempt stays: what older ones say counts no more.
@@ -183,7 +225,7 @@ pub fn ending(seen: &Seen) -> Option<Ending> {
         }
         Event::RunCancelled(event) => {
             announced(&mut writes, "cancelled", event.attempt, event.completed_trials, event.duration_ms);
-            writes.tag_some("cerebros.reason", event.reason.as_ref());
+            writes.tag_some(REASON_TAG, event.reason.as_ref());
             (Some(event.attempt), RunStatus::Killed, seen.at)
         }
         Event::MlRunFinalized(event) => {

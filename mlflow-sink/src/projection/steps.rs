@@ -38,6 +38,18 @@ impl StepSet {
         after > 0 && self.0[after - 1].1 >= step
     }
 
+    /// True when there is none.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Keeps so many ranges, the lowest, and says how many are gone.
+    pub fn keep_first(&mut self, count: usize) -> usize {
+        let gone = self.0.len().saturating_sub(count);
+        self.0.truncate(count);
+        gone
+    }
+
     /// The highest step.
     pub fn last(&self) -> Option<i64> {
         self.0.last().map(|(_, last)| *last)

@@ -2,11 +2,15 @@
 
 use std::collections::BTreeMap;
 
-use schemas::event::{MetricReported, TrialReported, TrialStatus};
+use schemas::event::{Direction, MetricReported, TrialReported, TrialStatus};
 use schemas::{Event, RunId, TrialId};
 
 use super::flatten::flatten;
-use super::parent::{KIND_TAG, RUN_TAG, failed};
+use super::left::UNREPORTED_TAG;
+use super::names::legal;
+use super::nonfinite::NonFinite;
+use super::parent::{DIRECTION_TAG, EXPERIMENT_TAG, KIND_TAG, OBJECTIVE_TAG, REFUSED_TAG, RUN_TAG, failed};
+use super::writes::NONFINITE_PREFIX;
 use super::{Birth, Closing, Point, RunStatus, Seen, Writes, millis};
 
 /// Value of [`KIND_TAG`] on a trial.
@@ -21,15 +25,21 @@ pub const NUMBER_TAG: &str = "cerebros.number";
 pub const STATUS_TAG: &str = "cerebros.status";
 /// Tag with the attempt of the run that trained it.
 pub const ATTEMPT_TAG: &str = "cerebros.attempt";
+/// Tag with why a trial was ended before its end.
+pub const REASON_TAG: &str = "cerebros.reason";
 
 /// Tags that say how a trial ended, and hold no longer once it is trained again. A dot at the end stands for all
 /// behind it.
-pub const ENDING_TAGS: [&str; 5] = [
-    "cerebros.status",
+pub const ENDING_TAGS: [&str; 9] = [
+    STATUS_TAG,
+    REASON_TAG,
+    REFUSED_TAG,
+    UNREPORTED_TAG,
     "cerebros.warnings",
     "cerebros.artifact_uri",
     "cerebros.failure.",
-    "cerebros.nonfinite.",
+    NONFINITE_PREFIX,
+    "cerebros.cut.tag.cerebros.",
 ];
 
 /// How the nested run of a trial is created, from the events of the trial that are in hand.
@@ -83,6 +93,8 @@ pub struct Report {
     pub writes: Writes,
     /// Final metrics by legal name; they follow the last intermediate value of the same name.
     pub finals: BTreeMap<String, f64>,
+    /// Final metrics that are no numbers.
+    pub strange: Vec<Strange>,
     /// Status, time, name.
     pub closing: Closing,
 }
@@ -92,6 +104,7 @@ pub fn reported(report: &TrialReported, seen: &Seen) -> Report {
     let mut writes = Writes::default();
     flatten("", &report.parameters.0, &mut |name, text| writes.param(name, text));
     identity(&mut writes, report);
+    writes.tag_some(REASON_TAG, reason(report));
     writes.tag("cerebros.spectral_norm", report.spectral_norm.to_string());
     if let Some(failure) = &report.failure {
         failed(&mut writes, failure);
@@ -103,13 +116,13 @@ pub fn reported(report: &TrialReported, seen: &Seen) -> Report {
     if let Some(value) = report.spectral_norm_value {
         metrics.entry("spectral_norm_value".to_owned()).or_insert(value);
     }
-    let finals = finals(&mut writes, &metrics);
+    let (finals, strange) = finals(&mut writes, &metrics);
     let closing = Closing {
         status: status_of(report.status),
         end_time: ended(seen, Some(report)),
         name: report.number.map(|number| name(&report.trial_id, Some(number))),
     };
-    Report { writes, finals, closing }
+    Report { writes, finals, strange, closing }
 }
 
 fn identity(writes: &mut Writes, report: &TrialReported) {
@@ -128,6 +141,27 @@ fn identity(writes: &mut Writes, report: &TrialReported) {
     }
 }
 
+/// What a trial has of its run, so that trials of different runs can be searched and compared without these.
+pub fn kin(objective: Option<&str>, direction: Option<Direction>, experiment: Option<&str>) -> Writes {
+    let mut writes = Writes::default();
+    writes.tag_some(OBJECTIVE_TAG, objective);
+    writes.tag_some(DIRECTION_TAG, direction.map(Direction::as_str));
+    writes.tag_some(EXPERIMENT_TAG, experiment);
+    writes
+}
+
+/// Why a trial was ended before its end: MLflow knows one word, KILLED, for all of these.
+fn reason(report: &TrialReported) -> Option<String> {
+    let words = match report.status {
+        TrialStatus::Succeeded | TrialStatus::Failed => return None,
+        TrialStatus::Pruned => "stopped early: it did not promise to become better than others",
+        TrialStatus::Cancelled => "cancelled before it had ended",
+        TrialStatus::Skipped => "skipped: it was not trained",
+    };
+    let said = report.failure.as_ref().map(|failure| &failure.message).or(report.warnings.first());
+    Some(said.map_or_else(|| words.to_owned(), |said| format!("{}: {said}", report.status.as_str())))
+}
+
 /// The tags of a trial that an attempt trains again.
 pub fn again(attempt: u32) -> Writes {
     let mut writes = Writes::default();
@@ -143,28 +177,68 @@ fn status_of(status: TrialStatus) -> RunStatus {
     }
 }
 
-/// The finite ones by legal name; the others become tags.
-pub fn finals(writes: &mut Writes, metrics: &BTreeMap<String, schemas::Real>) -> BTreeMap<String, f64> {
-    let mut finals = BTreeMap::new();
+/// A value that is no number.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Strange {
+    /// Legal name of its metric.
+    pub key: String,
+    /// Name of its metric as it was.
+    pub name: String,
+    /// The value.
+    pub value: f64,
+    /// Its step; `None` for a final value.
+    pub step: Option<i64>,
+}
+
+impl Strange {
+    fn new(name: &str, value: schemas::Real, step: Option<i64>) -> Self {
+        Self { key: legal(name).into_owned(), name: name.to_owned(), value: value.0, step }
+    }
+
+    /// Adds it to what is known of its metric, and the tag that tells all of it.
+    pub fn note(&self, known: &mut BTreeMap<String, NonFinite>, writes: &mut Writes) {
+        let values = known.entry(self.key.clone()).or_insert_with(|| NonFinite::of(&self.name, &self.key));
+        match self.step {
+            Some(step) => values.note(step, self.value),
+            None => values.finish(self.value),
+        }
+        writes.nonfinite(&self.key, values);
+    }
+}
+
+/// The finite ones by legal name, and the others.
+pub fn finals(
+    writes: &mut Writes,
+    metrics: &BTreeMap<String, schemas::Real>,
+) -> (BTreeMap<String, f64>, Vec<Strange>) {
+    let (mut finals, mut strange) = (BTreeMap::new(), Vec::new());
     for (name, value) in metrics {
         match value.finite() {
             Some(value) => drop(finals.insert(writes.name(name), value)),
-            None => writes.nonfinite(name, value.to_string()),
+            None => strange.push(Strange::new(name, *value, None)),
         }
     }
-    finals
+    (finals, strange)
 }
 
-/// What an intermediate value becomes: a point, or a tag when it is not finite.
-pub fn metric(event: &MetricReported) -> (Writes, Option<Point>) {
-    let mut writes = Writes::default();
+/// What an intermediate value becomes.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Value {
+    /// A point, with the tag of its name where that was changed.
+    Point(Writes, Point),
+    /// No number: a part of a tag.
+    Strange(Strange),
+}
+
+/// What an intermediate value becomes: a point, or a part of a tag when it is not finite.
+pub fn metric(event: &MetricReported) -> Value {
     let Some(value) = event.value.finite() else {
-        writes.nonfinite(&event.name, format!("{} at step {}", event.value, event.step));
-        return (writes, None);
+        return Value::Strange(Strange::new(&event.name, event.value, Some(event.step)));
     };
+    let mut writes = Writes::default();
     let key = writes.name(&event.name);
     let point = Point { key, value, timestamp: millis(event.recorded_at), step: event.step };
-    (writes, Some(point))
+    Value::Point(writes, point)
 }
 
 #[cfg(test)]

@@ -2,12 +2,23 @@
 
 use std::collections::BTreeMap;
 
+use std::borrow::Cow;
+
+use sha2::{Digest as _, Sha256};
+
+use super::dataset::hex;
 use super::names::{self, legal};
+use super::nonfinite::NonFinite;
 
 /// Longest value of a parameter, in characters.
 pub const PARAM_CHARS: usize = 6000;
 /// Longest value of a tag, in characters: the limit of MLflow 2; MLflow 3 takes 8000.
 pub const TAG_CHARS: usize = 5000;
+
+/// Tags with the values of a metric that are no numbers.
+pub const NONFINITE_PREFIX: &str = "cerebros.nonfinite.";
+/// Tags that lead to the whole of a value that was cut.
+pub const CUT_PREFIX: &str = "cerebros.cut.";
 
 /// State of an MLflow run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -80,7 +91,8 @@ pub struct Writes {
 impl Writes {
     /// Adds a tag of ours, whose name is legal.
     pub fn tag(&mut self, name: &str, value: impl Into<String>) {
-        self.tags.insert(name.to_owned(), cut(value.into(), TAG_CHARS));
+        let value = self.within("tag", name, value.into(), TAG_CHARS);
+        self.tags.insert(name.to_owned(), value);
     }
 
     /// Adds a tag of ours when there is a value.
@@ -100,20 +112,45 @@ impl Writes {
     /// Adds a parameter. A second one of the same name gets a number behind it.
     pub fn param(&mut self, name: &str, value: impl Into<String>) {
         let base = self.name(name);
-        let value = cut(value.into(), PARAM_CHARS);
+        let whole: String = value.into();
+        let value = fitting(&whole, PARAM_CHARS);
         let mut key = base.clone();
         let mut count = 1;
         while self.params.get(&key).is_some_and(|known| *known != value) {
             count += 1;
             key = format!("{}_{count}", names::shortened(&base));
         }
+        if key != base {
+            self.tag(&legal(&format!("cerebros.name.{key}")), name);
+        }
+        let value = self.within("param", &key, whole, PARAM_CHARS);
         self.params.insert(key, value);
     }
 
-    /// Adds a value that is no number, as a tag.
-    pub fn nonfinite(&mut self, metric: &str, text: impl Into<String>) {
-        let key = legal(&format!("cerebros.nonfinite.{metric}")).into_owned();
-        self.tag(&key, text);
+    /// Adds the values of a metric that are no numbers, as a tag.
+    pub fn nonfinite(&mut self, key: &str, values: &NonFinite) {
+        self.tag(&legal(&format!("{NONFINITE_PREFIX}{key}")), values.tag());
+    }
+
+    /// The value as MLflow takes it. Where that is not the whole, a tag tells what the whole was and, once
+    /// [`Writes::traced`], where it is.
+    fn within(&mut self, kind: &str, key: &str, value: String, limit: usize) -> String {
+        let fitting = fitting(&value, limit);
+        if fitting != value {
+            let trace = format!("sha256:{} chars:{}", hex(&Sha256::digest(&value)), value.chars().count());
+            self.tags.insert(legal(&format!("{CUT_PREFIX}{kind}.{key}")).into_owned(), trace);
+        }
+        fitting
+    }
+
+    /// The same, with the place in the stream of the event these are from, wherever something was cut.
+    #[must_use]
+    pub fn traced(mut self, sequence: u64) -> Self {
+        let cut = self.tags.iter_mut().filter(|(name, _)| name.starts_with(CUT_PREFIX));
+        for (_, trace) in cut.filter(|(_, trace)| !trace.contains(" sequence:")) {
+            trace.push_str(&format!(" sequence:{sequence}"));
+        }
+        self
     }
 
     /// The legal form of a name; a changed one is recorded beside it.
@@ -137,6 +174,13 @@ impl Writes {
     pub fn is_empty(&self) -> bool {
         self.params.is_empty() && self.tags.is_empty() && self.points.is_empty()
     }
+}
+
+/// The text as every server takes it: some databases take no NUL character.
+fn fitting(text: &str, limit: usize) -> String {
+    let text =
+        if text.contains('\0') { Cow::Owned(text.replace('\0', "\u{2400}")) } else { Cow::Borrowed(text) };
+    cut(text.into_owned(), limit)
 }
 
 /// The text within a limit; what is cut says how long it was.
@@ -163,6 +207,22 @@ mod tests {
     }
 
     #[test]
+    fn what_is_cut_can_be_traced_to_the_whole() {
+        let mut writes = Writes::default();
+        writes.param("big", "x".repeat(7000));
+        writes.param("nul", "a\0b");
+        writes.tag("cerebros.big", "y".repeat(6000));
+        writes.tag("small", "z");
+        let writes = writes.traced(42);
+        assert_eq!(writes.params["nul"], "a\u{2400}b");
+        let whole = hex(&Sha256::digest("x".repeat(7000)));
+        assert_eq!(writes.tags["cerebros.cut.param.big"], format!("sha256:{whole} chars:7000 sequence:42"));
+        assert!(writes.tags["cerebros.cut.tag.cerebros.big"].ends_with("chars:6000 sequence:42"));
+        assert!(writes.tags["cerebros.cut.param.nul"].contains("chars:3"));
+        assert_eq!(writes.tags.len(), 5);
+    }
+
+    #[test]
     fn two_parameters_of_one_name_are_both_kept() {
         let mut writes = Writes::default();
         writes.param("a.b", "1");
@@ -171,6 +231,7 @@ mod tests {
         let params: Vec<_> =
             writes.params.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
         assert_eq!(params, [("a.b", "1"), ("a.b_2", "2")]);
+        assert_eq!(writes.tags["cerebros.name.a.b_2"], "a.b");
     }
 
     #[test]

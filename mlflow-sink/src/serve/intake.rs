@@ -35,7 +35,12 @@ impl Held {
     /// The event and when it happened; `None` when it cannot be read.
     pub(super) fn seen(&self) -> Option<Seen> {
         match self.delivery.decode() {
-            Ok(decoded) => Some(Seen { event: decoded.event, at: time_of(&self.delivery) }),
+            Ok(decoded) => Some(Seen {
+                event: decoded.event,
+                at: time_of(&self.delivery),
+                schema: self.delivery.headers().get("ce-dataschema").map(str::to_owned),
+                sequence: self.delivery.sequence(),
+            }),
             Err(error) => {
                 tracing::debug!(sequence = self.delivery.sequence(), %error, "left to the classifier");
                 None

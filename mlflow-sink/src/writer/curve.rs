@@ -3,11 +3,13 @@
 use schemas::Event;
 use schemas::event::{Direction, TrialReported, TrialStatus};
 
-use super::{Trouble, Writer};
+use super::{Fate, Trouble, Writer};
 use crate::client::FoundRun;
 use crate::ledger::record::Parent;
-use crate::projection::curve::{Best, Curve, Finished};
+use crate::projection::curve::{Best, Curve, Finished, Outcome};
+use crate::projection::left::LOST;
 use crate::projection::names::legal;
+use crate::projection::parent::{BEST_PREFIX, FAILED_METRIC, FINISHED_METRIC, PRUNED_METRIC};
 use crate::projection::{Point, Seen, Writes, millis, trial};
 
 impl Writer {
@@ -15,11 +17,11 @@ impl Writer {
     pub(super) async fn draw_curve<'a>(
         &self,
         known: &mut Parent,
-        events: impl Iterator<Item = &'a Seen>,
+        events: impl Iterator<Item = (&'a Seen, &'a Fate)>,
     ) -> Result<(), Trouble> {
-        let reports: Vec<(&TrialReported, &Seen)> = events
-            .filter_map(|seen| {
-                if let Event::TrialReported(report) = &seen.event { Some((report, seen)) } else { None }
+        let reports: Vec<(&TrialReported, &Seen, &Fate)> = events
+            .filter_map(|(seen, fate)| {
+                if let Event::TrialReported(report) = &seen.event { Some((report, seen, fate)) } else { None }
             })
             .collect();
         if reports.is_empty() {
@@ -31,10 +33,14 @@ impl Writer {
             return Ok(());
         };
         let mut points = self.catch_up(known, &objective, direction).await?;
-        for (report, seen) in reports {
-            if let Some(number) = report.number {
-                points.extend(known.curve.feed(number, finished(report, seen, &objective), direction));
+        for (report, seen, fate) in reports {
+            let Some(number) = report.number else { continue };
+            let mut finished = finished(report, seen, &objective);
+            if *fate != Fate::Written {
+                // The trial is over, but MLflow does not have its values.
+                finished.objective = None;
             }
+            points.extend(known.curve.feed(number, finished, direction));
         }
         self.write_points(known, &objective, points).await
     }
@@ -52,7 +58,7 @@ impl Writer {
         &self,
         known: &mut Parent,
         objective: &str,
-        direction: Direction,
+        direction: Option<Direction>,
     ) -> Result<Vec<Best>, Trouble> {
         if known.is_curve_whole {
             return Ok(Vec::new());
@@ -89,13 +95,24 @@ impl Writer {
             return Ok(());
         }
         let mut writes = Writes::default();
-        let key = writes.name(&format!("best_{objective}"));
+        let best = writes.name(&format!("{BEST_PREFIX}{objective}"));
         let mut steps = known.steps.clone();
-        self.know(&known.mlflow_id, &mut steps, &key, None).await?;
-        for Best { step, value, at, is_again } in points {
-            let point = Point { key: key.clone(), value, timestamp: at, step };
-            if steps.insert(&point) || is_again {
-                writes.points.push(point);
+        for key in [best.as_str(), FINISHED_METRIC, FAILED_METRIC, PRUNED_METRIC] {
+            self.know(&known.mlflow_id, &mut steps, key, None).await?;
+        }
+        for Best { step, value, counts, at, is_again } in points {
+            let counts = [
+                (FINISHED_METRIC, counts.finished),
+                (FAILED_METRIC, counts.failed),
+                (PRUNED_METRIC, counts.pruned),
+            ];
+            let counts = counts.map(|(key, count)| (key, Some(f64::from(count))));
+            for (key, value) in [(best.as_str(), value)].into_iter().chain(counts) {
+                let Some(value) = value else { continue };
+                let point = Point { key: key.to_owned(), value, timestamp: at, step };
+                if steps.insert(&point) || is_again {
+                    writes.points.push(point);
+                }
             }
         }
         self.write_parent(known, writes).await?;
@@ -105,14 +122,16 @@ impl Writer {
 }
 
 /// What the run searches, once its start was seen.
-fn aim(known: &Parent) -> Option<(String, Direction)> {
-    Some((known.objective.clone()?, known.direction?))
+fn aim(known: &Parent) -> Option<(String, Option<Direction>)> {
+    Some((known.objective.clone()?, known.direction))
 }
 
 fn finished(report: &TrialReported, seen: &Seen, objective: &str) -> Finished {
     let value = report.metrics.get(objective).and_then(|value| value.finite());
     Finished {
         objective: value.filter(|_| report.status == TrialStatus::Succeeded),
+        outcome: report.status.into(),
+        attempt: report.attempt.unwrap_or(0),
         at: millis(report.finished_at.unwrap_or(seen.at)),
     }
 }
@@ -125,5 +144,12 @@ fn finished_at_server(run: &FoundRun, objective: &str) -> Option<(u32, Finished)
     let number = run.tags.get(trial::NUMBER_TAG)?.parse().ok()?;
     let value = run.metrics.get(legal(objective).as_ref()).copied().filter(|value| value.is_finite());
     let objective = value.filter(|_| status == TrialStatus::Succeeded.as_str());
-    Some((number, Finished { objective, at: run.end_time.unwrap_or(0) }))
+    let outcome = match status.as_str() {
+        "succeeded" => Outcome::Finished,
+        "failed" | LOST => Outcome::Failed,
+        "pruned" => Outcome::Pruned,
+        _ => Outcome::Other,
+    };
+    let attempt = run.tags.get(trial::ATTEMPT_TAG).and_then(|attempt| attempt.parse().ok()).unwrap_or(0);
+    Some((number, Finished { objective, outcome, attempt, at: run.end_time.unwrap_or(0) }))
 }

@@ -1,16 +1,18 @@
 //! The parent run: found or created, begun, ended.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use schemas::event::MlRunStarted;
 use schemas::{Event, RunId};
 use service_kit::births::run_key;
 
-use super::{Trouble, Writer};
+use super::{Fate, Trouble, Writer, settled};
 use crate::client::error::ClientError;
 use crate::client::{FoundRun, PAGE_EXPERIMENTS};
 use crate::ledger::record::Parent;
-use crate::projection::{Seen, Writes, millis, parent, trial};
+use crate::projection::curve::Curve;
+use crate::projection::left::Over;
+use crate::projection::{Seen, Writes, dataset, millis, parent, trial};
 
 impl Writer {
     /// The parent run of a run: remembered, else found by its tag, else created.
@@ -21,7 +23,7 @@ impl Writer {
         let started = events.iter().find_map(|seen| match_start(&seen.event));
         let experiment = self.experiment_of(run, started).await?;
         let key = run_key(&self.server().await?, run);
-        let birth = parent::birth(run, first);
+        let birth = parent::birth(run, first, self.dashboard.as_deref());
         let older = || self.older_parent(run, &experiment, started.is_some());
         let born = self.born(run, &key, &experiment, &birth, Some(older)).await?;
         let known = match &born.found {
@@ -93,29 +95,86 @@ impl Writer {
         &self,
         known: &mut Parent,
         started: &MlRunStarted,
+        seen: &Seen,
     ) -> Result<(), Trouble> {
+        let told = || parent::started(started, seen.schema.as_deref()).traced(seen.sequence);
         let (event, at) = (Event::from(started.clone()), millis(started.timestamp));
         // A later one has opened it again since.
         let is_old = known.opened_at.is_some_and(|opened| at < opened);
         if known.has(&event) || (is_old && known.objective.is_some()) {
             return Ok(());
         }
-        self.client.write(&known.mlflow_id, parent::started(started)).await?;
+        let refused = match self.client.write(&known.mlflow_id, told()).await.map_err(Trouble::from) {
+            Err(Trouble::Refused(words)) => Some(words),
+            written => written.map(|()| None)?,
+        };
+        if let Some(words) = &refused {
+            self.write_without_values(&known.mlflow_id, told(), words).await?;
+        }
         if known.opened_at.is_some_and(|opened| at > opened) {
-            self.reopen(known).await?;
+            let kept = refused.iter().map(|_| parent::REFUSED_TAG.to_owned()).collect();
+            self.reopen(known, &kept).await?;
         }
         known.opened_at = known.opened_at.max(Some(at));
+        self.write_dataset(&known.mlflow_id, started).await?;
+        let direction = parent::direction_of(started);
+        if (known.objective.as_ref(), known.direction) != (Some(&started.objective), direction) {
+            // What was drawn before it was known what is searched is drawn again.
+            known.is_curve_whole &= known.curve == Curve::default();
+        }
         known.objective = Some(started.objective.clone());
-        known.direction = parent::direction_of(started);
+        known.direction = direction;
+        known.experiment = parent::experiment(Some(started), None);
+        // What MLflow refused is the event's fault and its dead letter; the run goes on all the same.
+        if let Some(words) = refused {
+            return Err(Trouble::Refused(words));
+        }
         known.mark(&event);
         Ok(())
     }
 
+    /// Names the data set as an input of the run. A server that takes none keeps the run without.
+    async fn write_dataset(&self, mlflow_id: &str, started: &MlRunStarted) -> Result<(), Trouble> {
+        let Some(dataset) = dataset::dataset(started) else { return Ok(()) };
+        match settled(self.client.log_input(mlflow_id, &dataset).await.map_err(Trouble::from))? {
+            Fate::Written => {}
+            Fate::Refused(words) => {
+                tracing::warn!(mlflow_run = mlflow_id, words, "MLflow refused the data set of a run");
+            }
+        }
+        Ok(())
+    }
+
+    /// What is left of a refused event: its tags, without the parameters and values MLflow may have refused, and
+    /// MLflow's words. That they are refused too says nothing new.
+    pub(super) async fn write_without_values(
+        &self,
+        mlflow_id: &str,
+        writes: Writes,
+        words: &str,
+    ) -> Result<(), Trouble> {
+        let mut left = Writes { tags: writes.tags, ..Writes::default() };
+        left.tag(parent::REFUSED_TAG, words);
+        match self.client.write(mlflow_id, left).await.map_err(Trouble::from) {
+            Err(Trouble::Refused(words)) => {
+                tracing::warn!(
+                    mlflow_run = mlflow_id,
+                    words,
+                    "MLflow refused the tags of a refused event too"
+                );
+                Ok(())
+            }
+            written => written,
+        }
+    }
+
     /// The run is asked for again: it goes on, whatever its last end said.
-    async fn reopen(&self, known: &Parent) -> Result<(), Trouble> {
-        self.client.remove_tags(&known.mlflow_id, &parent::ENDING_TAGS, &BTreeSet::new()).await?;
+    async fn reopen(&self, known: &mut Parent, kept: &BTreeSet<String>) -> Result<(), Trouble> {
+        self.client.remove_tags(&known.mlflow_id, &parent::ENDING_TAGS, kept).await?;
         self.client.write(&known.mlflow_id, parent::reopened()).await?;
-        Ok(self.client.reopen(&known.mlflow_id).await?)
+        self.client.reopen(&known.mlflow_id).await?;
+        known.taken_back = known.taken_back.max(known.ended_attempt);
+        Ok(())
     }
 
     /// Writes how the run ended, when the event says so.
@@ -127,7 +186,10 @@ impl Writer {
     ) -> Result<(), Trouble> {
         let Some(mut ending) = parent::ending(seen) else { return Ok(()) };
         let is_stale = match ending.attempt {
-            Some(attempt) => known.ended_attempt.is_some_and(|known| attempt < known),
+            Some(attempt) => {
+                known.ended_attempt.is_some_and(|known| attempt < known)
+                    || known.taken_back.is_some_and(|known| attempt <= known)
+            }
             None => known.opened_at.is_some_and(|opened| ending.closing.end_time < opened),
         };
         if is_stale {
@@ -138,18 +200,34 @@ impl Writer {
             return Ok(());
         }
         self.finish_curve(known).await?;
-        let finals = trial::finals(&mut ending.writes, &ending.metrics);
+        let (finals, strange) = trial::finals(&mut ending.writes, &ending.metrics);
+        for strange in strange {
+            strange.note(&mut BTreeMap::new(), &mut ending.writes);
+        }
         let mut steps = known.steps.clone();
         ending.writes.points =
             self.finals(&known.mlflow_id, &mut steps, finals, ending.closing.end_time).await?;
-        self.client.write(&known.mlflow_id, std::mem::take(&mut ending.writes)).await?;
+        let over = Over {
+            attempt: ending.attempt,
+            status: ending.closing.status,
+            end_time: ending.closing.end_time,
+            reason: ending.writes.tags.get(parent::REASON_TAG).cloned(),
+        };
+        self.client.write(&known.mlflow_id, std::mem::take(&mut ending.writes).traced(seen.sequence)).await?;
         // The run's own last word decides over its machine-learning record, whichever comes first.
         if ending.attempt.is_some() || known.ended_attempt.is_none() {
             self.client.close(&known.mlflow_id, &ending.closing).await?;
         }
+        if let Event::RunCompleted(ended) = &seen.event {
+            match settled(self.keep_models(run, known, ended).await)? {
+                Fate::Written => {}
+                Fate::Refused(words) => tracing::warn!(%run, words, "MLflow refused what is said of a model"),
+            }
+        }
         known.steps = steps;
         known.ended_attempt = ending.attempt.or(known.ended_attempt);
         if ending.attempt.is_some() {
+            self.close_leftovers(run, (&known.mlflow_id, &known.experiment_id), &over).await?;
             known.opened_at = known.opened_at.or(Some(ending.closing.end_time));
         }
         known.mark(&seen.event);

@@ -22,23 +22,38 @@ impl Writer {
         events: Vec<(usize, &Seen)>,
     ) -> Result<Vec<(usize, Fate)>, Trouble> {
         let all: Vec<&Seen> = events.iter().map(|(_, seen)| *seen).collect();
-        let mut child = self.child(run, known, trial, &all).await?;
+        let mut child = match self.child(run, known, trial, &all).await {
+            Ok(child) => child,
+            Err(Trouble::Refused(words)) => {
+                return Ok(all_refused(events.iter().map(|(place, _)| *place), &words));
+            }
+            Err(other) => return Err(other),
+        };
         let mut fates = Vec::with_capacity(events.len());
         for (attempt, events) in by_attempt(events) {
             let (places, seen): (Vec<usize>, Vec<&Seen>) = events.into_iter().unzip();
-            self.begin_again(&mut child, attempt, &seen).await?;
-            fates.extend(places.into_iter().zip(self.write_attempt(&mut child, &seen).await?));
+            match self.begin_again(&mut child, attempt, &seen).await {
+                Ok(()) => {
+                    fates.extend(places.into_iter().zip(self.write_attempt(known, &mut child, &seen).await?))
+                }
+                Err(Trouble::Refused(words)) => fates.extend(all_refused(places.into_iter(), &words)),
+                Err(other) => return Err(other),
+            }
         }
         child.is_open = false;
         self.ledger.put_child(run, trial, &child)?;
         Ok(fates)
     }
 
-    async fn write_attempt(&self, child: &mut Child, events: &[&Seen]) -> Result<Vec<Fate>, Trouble> {
-        match self.write_events(child, events).await {
+    async fn write_attempt(
+        &self,
+        known: &Parent,
+        child: &mut Child,
+        events: &[&Seen],
+    ) -> Result<Vec<Fate>, Trouble> {
+        match self.write_events(known, child, events).await {
             Ok(()) => Ok(vec![Fate::Written; events.len()]),
-            Err(Trouble::Refused(words)) if events.len() == 1 => Ok(vec![Fate::Refused(words)]),
-            Err(Trouble::Refused(_)) => self.write_one_by_one(child, events).await,
+            Err(Trouble::Refused(_)) => self.write_one_by_one(known, child, events).await,
             Err(other) => Err(other),
         }
     }
@@ -57,16 +72,61 @@ impl Writer {
             self.client.reopen(&child.mlflow_id).await?;
         }
         child.steps.begin_again();
+        child.strange.clear();
         child.again_in = Some(attempt);
         Ok(())
     }
 
-    async fn write_one_by_one(&self, child: &mut Child, events: &[&Seen]) -> Result<Vec<Fate>, Trouble> {
+    async fn write_one_by_one(
+        &self,
+        known: &Parent,
+        child: &mut Child,
+        events: &[&Seen],
+    ) -> Result<Vec<Fate>, Trouble> {
         let mut fates = Vec::with_capacity(events.len());
         for seen in events {
-            fates.push(settled(self.write_events(child, &[seen]).await)?);
+            let fate = settled(self.write_events(known, child, &[seen]).await)?;
+            if let (Fate::Refused(words), Event::TrialReported(report)) = (&fate, &seen.event) {
+                self.end_all_the_same(child, report, seen, words).await?;
+            }
+            fates.push(fate);
         }
         Ok(fates)
+    }
+
+    /// A trial whose report MLflow refuses is over nevertheless, and says why its values are missing.
+    async fn end_all_the_same(
+        &self,
+        child: &mut Child,
+        report: &TrialReported,
+        seen: &Seen,
+        words: &str,
+    ) -> Result<(), Trouble> {
+        if is_stale(child, report.attempt) {
+            return Ok(());
+        }
+        let trial::Report { writes, closing, .. } = trial::reported(report, seen);
+        let writes = writes.traced(seen.sequence);
+        let mut kept: BTreeSet<String> = writes.tags.keys().cloned().collect();
+        kept.insert(parent::REFUSED_TAG.to_owned());
+        self.write_without_values(&child.mlflow_id, writes, words).await?;
+        let closed = async {
+            if child.has_old_tags {
+                self.client.remove_tags(&child.mlflow_id, &trial::ENDING_TAGS, &kept).await?;
+            }
+            self.client.close(&child.mlflow_id, &closing).await
+        };
+        match closed.await.map_err(Trouble::from) {
+            Err(Trouble::Refused(words)) => {
+                tracing::warn!(trial = %report.trial_id, words, "MLflow refused the end of a trial too");
+                return Ok(());
+            }
+            closed => closed?,
+        }
+        child.has_old_tags = false;
+        child.report = Some(ReportMark { fingerprint: String::new(), attempt: report.attempt });
+        child.ended_at = Some(closing.end_time);
+        Ok(())
     }
 
     /// The nested run of a trial: remembered, else found by its tags, else created.
@@ -105,8 +165,8 @@ impl Writer {
     }
 
     /// Writes events of a trial together. After a failure nothing is known about its metrics any more.
-    async fn write_events(&self, child: &mut Child, events: &[&Seen]) -> Result<(), Trouble> {
-        match self.try_events(child, events).await {
+    async fn write_events(&self, known: &Parent, child: &mut Child, events: &[&Seen]) -> Result<(), Trouble> {
+        match self.try_events(known, child, events).await {
             Ok(written) => {
                 *child = written;
                 Ok(())
@@ -119,7 +179,7 @@ impl Writer {
     }
 
     /// Intermediate values go first, whatever order the broker handed them over in: the final ones stand behind them.
-    async fn try_events(&self, child: &Child, events: &[&Seen]) -> Result<Child, Trouble> {
+    async fn try_events(&self, known: &Parent, child: &Child, events: &[&Seen]) -> Result<Child, Trouble> {
         let mut next = child.clone();
         let mut writes = Writes::default();
         for seen in events {
@@ -131,6 +191,10 @@ impl Writer {
         for seen in events {
             if let Event::TrialReported(report) = &seen.event {
                 closing = self.add_report(&mut next, &mut writes, report, seen).await?.or(closing);
+                if closing.is_some() {
+                    let experiment = known.experiment.as_deref();
+                    writes.extend(trial::kin(known.objective.as_deref(), known.direction, experiment));
+                }
             }
         }
         let keys: BTreeSet<String> = writes.points.iter().map(|point| point.key.clone()).collect();
@@ -157,16 +221,17 @@ impl Writer {
         if is_old {
             return Ok(());
         }
-        let (tags, point) = trial::metric(metric);
-        if let Some(point) = point {
-            self.know(&child.mlflow_id, &mut child.steps, &point.key, child.ended_at).await?;
-            if child.steps.insert(&point) {
-                writes.points.push(point);
-                writes.extend(tags);
+        match trial::metric(metric) {
+            trial::Value::Point(tags, point) => {
+                self.know(&child.mlflow_id, &mut child.steps, &point.key, child.ended_at).await?;
+                if child.steps.insert(&point) {
+                    writes.points.push(point);
+                    writes.extend(tags);
+                }
             }
-        } else if child.report.as_ref().is_none_or(|report| report.attempt < child.again_in) {
-            // The report of the trial has the last word on its tags.
-            writes.extend(tags);
+            // What an older attempt than that of the report met is history.
+            trial::Value::Strange(_) if is_stale(child, metric.attempt) => {}
+            trial::Value::Strange(strange) => strange.note(&mut child.strange, writes),
         }
         Ok(())
     }
@@ -181,7 +246,7 @@ impl Writer {
     ) -> Result<Option<Closing>, Trouble> {
         let mark = ReportMark { fingerprint: fingerprint(&seen.event), attempt: report.attempt };
         if let Some(known) = &child.report {
-            let is_stale = mark.attempt.zip(known.attempt).is_some_and(|(says, known)| says < known);
+            let is_stale = is_stale(child, mark.attempt);
             if is_stale {
                 tracing::info!(trial = %report.trial_id, attempt = report.attempt, "report of an older attempt is ignored");
             }
@@ -190,7 +255,10 @@ impl Writer {
             }
         }
         let projected = trial::reported(report, seen);
-        writes.extend(projected.writes);
+        writes.extend(projected.writes.traced(seen.sequence));
+        for strange in projected.strange {
+            strange.note(&mut child.strange, writes);
+        }
         let at = projected.closing.end_time;
         let points = self.finals(&child.mlflow_id, &mut child.steps, projected.finals, at).await?;
         writes.points.extend(points);
@@ -198,6 +266,16 @@ impl Writer {
         child.ended_at = Some(at);
         Ok(Some(projected.closing))
     }
+}
+
+/// True for the report of an older attempt than the one that was written.
+fn is_stale(child: &Child, attempt: Option<u32>) -> bool {
+    let known = child.report.as_ref().and_then(|report| report.attempt);
+    attempt.zip(known).is_some_and(|(says, known)| says < known)
+}
+
+fn all_refused(places: impl Iterator<Item = usize>, words: &str) -> Vec<(usize, Fate)> {
+    places.map(|place| (place, Fate::Refused(words.to_owned()))).collect()
 }
 
 /// The events of a trial by the attempt they speak for, oldest first; 0 for those that name none.

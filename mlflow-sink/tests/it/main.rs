@@ -4,9 +4,12 @@
 
 mod access;
 mod births;
+mod endings;
 mod events;
 mod faults;
+mod hostile;
 mod kills;
+mod model;
 mod order;
 mod outage;
 mod pipeline;

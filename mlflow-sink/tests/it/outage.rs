@@ -26,7 +26,7 @@ async fn an_mlflow_killed_and_restarted_in_the_middle_loses_nothing_and_dead_let
     let runs = Server::at(&url).runs("killed").await;
     assert_eq!(runs.len(), 41);
     assert!(runs.values().all(|run| run.status == "FINISHED"));
-    assert_eq!(runs["killed"].history["best_accuracy"].len(), 40);
+    assert_eq!(runs["killed"].history["best/accuracy"].len(), 40);
     assert!(runs.iter().all(|(name, run)| name == "killed" || run.history["accuracy"].len() == 4));
     assert_eq!(pipeline.dead_letters().await, Vec::<String>::new());
 }

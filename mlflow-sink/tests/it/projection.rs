@@ -1,5 +1,6 @@
 //! Every ending, every value, where a person looks for it.
 
+use mlflow_sink::projection::mapping::{Kind, On, is_listed};
 use schemas::event::{RunCancelled, RunFailed, TrialReported, TrialStatus};
 use schemas::{Event, Failure, FailureClass, Real, Stage};
 use service_kit::registry::Registry;
@@ -21,7 +22,20 @@ async fn a_search_of_five_trials_is_a_parent_with_five_children() {
     sink.stop().await;
 
     let mut runs = Server::at(&mlflow.url()).runs(&experiment).await;
+    for (name, run) in &runs {
+        let on = if name == "five" { On::Run } else { On::Trial };
+        for tag in run.tags.keys().filter(|tag| !["mlflow.user"].contains(&tag.as_str())) {
+            assert!(is_listed(on, Kind::Tag, tag), "docs/reference/mlflow-mapping.md does not know {tag}");
+        }
+    }
     let parent = runs.remove("five").unwrap();
+    assert!(parent.tags["mlflow.note.content"].contains("`producer show five`"));
+    assert!(parent.tags["cerebros.schema_version"].starts_with("cerebros:MlRunStarted:"));
+    assert_eq!(parent.datasets, [("digits".to_owned(), "training".to_owned())]);
+    let counts =
+        |name: &str| parent.history[name].iter().map(|(step, count, _)| (*step, *count)).collect::<Vec<_>>();
+    assert_eq!(counts("trials_finished"), [(1, 1.0), (2, 2.0), (3, 3.0), (4, 4.0), (5, 5.0)]);
+    assert_eq!(counts("trials_failed").last(), Some(&(5, 0.0)));
     assert_eq!(
         (parent.status.as_str(), parent.start_time, parent.tags["team"].as_str()),
         ("FINISHED", BEGAN, "vision")
@@ -33,7 +47,7 @@ async fn a_search_of_five_trials_is_a_parent_with_five_children() {
     assert_eq!(parent.tags["cerebros.best_trial_id"], "five-t00004");
     assert_eq!(parent.history["accuracy"], [(0, 4.5, BEGAN + 100_000)]);
     let curve: Vec<_> = (0..5).map(|n| (n + 1, n as f64 + 0.5, BEGAN + n * 100 + 50)).collect();
-    assert_eq!(parent.history["best_accuracy"], curve);
+    assert_eq!(parent.history["best/accuracy"], curve);
 
     assert_eq!(runs.len(), 5);
     for number in 0..5_i64 {
@@ -41,6 +55,11 @@ async fn a_search_of_five_trials_is_a_parent_with_five_children() {
         assert_eq!(trial.tags["mlflow.parentRunId"], parent.id);
         assert_eq!(trial.tags["cerebros.trial_id"], format!("five-t{number:05}"));
         assert_eq!(trial.status, "FINISHED");
+        assert_eq!(trial.tags["cerebros.objective"], "accuracy");
+        assert_eq!(
+            (trial.tags["cerebros.direction"].as_str(), &trial.tags["cerebros.experiment"]),
+            ("maximize", &experiment)
+        );
         assert_eq!(
             (trial.start_time, trial.end_time),
             (BEGAN + number * 100, Some(BEGAN + number * 100 + 50))
@@ -89,12 +108,14 @@ async fn every_ending_has_its_honest_status_and_nothing_that_is_no_number_is_a_m
         ["trial-00000", "trial-00001", "trial-00002", "trial-00003"].map(status),
         ["FAILED", "KILLED", "KILLED", "KILLED"]
     );
-    assert_eq!(status("trial-00004"), "RUNNING", "nobody reported its end");
+    let reason = |name: &str| runs[name].tags["cerebros.reason"].as_str();
+    assert_eq!((status("trial-00004"), reason("trial-00004")), ("KILLED", "the run was cancelled: enough"));
+    assert_eq!(reason("trial-00002"), "cancelled before it had ended");
     let failed = &runs["trial-00000"];
     assert_eq!(failed.tags["cerebros.failure.class"], "user_code");
     assert_eq!(failed.tags["cerebros.failure.message"], "division by zero");
-    assert_eq!(failed.tags["cerebros.nonfinite.accuracy"], "NaN");
-    assert_eq!(failed.tags["cerebros.nonfinite.loss"], "inf at step 0");
+    assert_eq!(failed.tags["cerebros.nonfinite.accuracy"], "{\"final\":\"NaN\"}");
+    assert_eq!(failed.tags["cerebros.nonfinite.loss"], "{\"Infinity\":[[0,0]]}");
     assert_eq!(failed.history.keys().collect::<Vec<_>>(), ["spectral_norm_value"]);
     let odd = &runs["trial-00004"];
     let legal = odd.history.keys().next().unwrap();

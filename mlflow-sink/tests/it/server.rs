@@ -14,6 +14,8 @@ pub(crate) struct Run {
     pub(crate) end_time: Option<i64>,
     pub(crate) tags: BTreeMap<String, String>,
     pub(crate) params: BTreeMap<String, String>,
+    /// (name, context) of each data set.
+    pub(crate) datasets: Vec<(String, String)>,
     /// (step, value, timestamp) by name.
     pub(crate) history: BTreeMap<String, Vec<(i64, f64, i64)>>,
 }
@@ -41,6 +43,10 @@ impl Server {
         self.post("experiments/delete", json!({"experiment_id": id})).await;
     }
 
+    pub(crate) async fn delete_run(&self, id: &str) {
+        self.post("runs/delete", json!({"run_id": id})).await;
+    }
+
     pub(crate) async fn create_experiment(&self, name: &str) {
         self.post("experiments/create", json!({"name": name})).await;
     }
@@ -66,6 +72,25 @@ impl Server {
         runs
     }
 
+    /// The runs of an experiment as the server tells them, by their names: without the history of their metrics.
+    pub(crate) async fn raw(&self, experiment: &str) -> BTreeMap<String, Value> {
+        let id = self.experiment(experiment).await;
+        let mut found = self.post("runs/search", json!({"experiment_ids": [id], "max_results": 1000})).await;
+        let runs = found["runs"].as_array_mut().map(std::mem::take).unwrap_or_default();
+        runs.into_iter().map(|run| (run["info"]["run_name"].as_str().unwrap().to_owned(), run)).collect()
+    }
+
+    /// A file among the artefacts of a run; `None` when there is none.
+    pub(crate) async fn artifact(&self, run: &str, experiment: &str, path: &str) -> Option<Vec<u8>> {
+        let id = self.experiment(experiment).await;
+        let url = format!("{}/api/2.0/mlflow-artifacts/artifacts/{id}/{run}/artifacts/{path}", self.url);
+        let answer = self.http.get(url).send().await.unwrap();
+        if !answer.status().is_success() {
+            return None;
+        }
+        Some(answer.bytes().await.unwrap().to_vec())
+    }
+
     async fn read(&self, run: &Value) -> Run {
         let pairs = |kind: &str| {
             let entries = run["data"][kind].as_array().cloned().unwrap_or_default();
@@ -79,7 +104,12 @@ impl Server {
             let points = self.history(&id, &key).await;
             history.insert(key, points);
         }
+        let input = |input: &Value| {
+            let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+            (text(&input["dataset"]["name"]), text(&input["tags"][0]["value"]))
+        };
         Run {
+            datasets: run["inputs"]["dataset_inputs"].as_array().into_iter().flatten().map(input).collect(),
             name: run["info"]["run_name"].as_str().unwrap().to_owned(),
             status: run["info"]["status"].as_str().unwrap().to_owned(),
             start_time: run["info"]["start_time"].as_i64().unwrap(),

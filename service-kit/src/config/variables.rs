@@ -114,6 +114,8 @@ pub const VARIABLES: &[Variable] = &[
         .switch(),
     text("MLFLOW_EXPERIMENT_NAME", "mlflow_experiment_name", "experiment that runs are filed under")
         .flagged("mlflow-experiment"),
+    text("CEREBROS_DASHBOARD_URL", "dashboard_url", "URL of the dashboard that notes in MLflow lead to")
+        .flagged("dashboard-url"),
     text("CEREBROS_ENABLED", "enabled", "first gate of the worker").flagged("enabled").or("false").switch(),
     text("TL_ENABLE_CEREBROS_BRIDGE", "tl_enable_cerebros_bridge", "another name of CEREBROS_ENABLED")
         .flagged("tl-enable-cerebros-bridge")

@@ -9,7 +9,7 @@ fn run() -> RunId {
 }
 
 fn seen(event: impl Into<Event>) -> Seen {
-    Seen { event: event.into(), at: Timestamp::from_micros(9_000_000) }
+    Seen { event: event.into(), at: Timestamp::from_micros(9_000_000), schema: None, sequence: 1 }
 }
 
 fn start(extra: Value) -> MlRunStarted {
@@ -62,7 +62,7 @@ fn a_start_tells_the_settings_and_keeps_the_labels() {
     let extra = json!({"strategy": "ga", "seed": 7, "direction": "minimize", "experiment": "x", "note": {"a": 1},
         "tags": {"team": "vision", "mlflow.parentRunId": "stolen"}});
     let event = start(extra);
-    let writes = started(&event);
+    let writes = started(&event, Some("cerebros:MlRunStarted:3:ab"));
     let param = |name: &str| writes.params.get(name).map(String::as_str);
     assert_eq!(param("search_space.layers"), Some("[1,2]"));
     assert_eq!(param("budget.max_trials"), Some("10"));
@@ -72,6 +72,12 @@ fn a_start_tells_the_settings_and_keeps_the_labels() {
     assert_eq!(writes.tags["team"], "vision");
     assert!(!writes.tags.contains_key("mlflow.parentRunId"));
     assert_eq!(writes.tags["cerebros.correlation_id"], "r");
+    assert_eq!(writes.tags["cerebros.schema_version"], "cerebros:MlRunStarted:3:ab");
+    assert_eq!(writes.tags["cerebros.experiment"], "x");
+    let later = MlRunStarted { timestamp: Timestamp::from_micros(7), ..event.clone() };
+    assert_eq!(started(&later, None).tags[SPEC_TAG], writes.tags[SPEC_TAG], "what was asked for is the same");
+    let other = MlRunStarted { objective: "loss".into(), ..event.clone() };
+    assert_ne!(started(&other, None).tags[SPEC_TAG], writes.tags[SPEC_TAG]);
     assert_eq!(direction_of(&event), Some(Direction::Minimize));
     assert_eq!(direction_of(&start(json!({}))), None);
 }
@@ -130,10 +136,10 @@ fn an_interruption_and_a_trial_end_nothing() {
 
 #[test]
 fn a_parent_begins_when_the_first_thing_known_of_it_began() {
-    assert_eq!(birth(&run(), &seen(start(json!({})))).start_time, 1_000);
+    assert_eq!(birth(&run(), &seen(start(json!({}))), None).start_time, 1_000);
     let mut trial = TrialReported::new(run(), TrialId::from_text("t"), TrialStatus::Failed);
-    assert_eq!(birth(&run(), &seen(trial.clone())).start_time, 9_000);
+    assert_eq!(birth(&run(), &seen(trial.clone()), None).start_time, 9_000);
     trial.started_at = Some(Timestamp::from_micros(2_000_000));
-    let born = birth(&run(), &seen(trial));
+    let born = birth(&run(), &seen(trial), None);
     assert_eq!((born.start_time, born.name.as_str(), born.tags[KIND_TAG].as_str()), (2_000, "r", "run"));
 }

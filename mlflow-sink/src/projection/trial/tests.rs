@@ -12,7 +12,7 @@ fn at(millis: i64) -> Timestamp {
 }
 
 fn seen(event: impl Into<Event>) -> Seen {
-    Seen { event: event.into(), at: at(9_000) }
+    Seen { event: event.into(), at: at(9_000), schema: None, sequence: 1 }
 }
 
 fn report(status: TrialStatus) -> TrialReported {
@@ -90,14 +90,17 @@ fn parameters_are_flat_and_the_rest_are_tags() {
 
 #[test]
 fn what_is_no_number_is_told_and_not_stored() {
-    let (writes, point) = metric(&value(f64::NAN));
-    assert_eq!((writes.tags["cerebros.nonfinite.accuracy"].as_str(), point), ("NaN at step 3", None));
-    let (writes, point) = metric(&value(0.5));
-    assert!(writes.is_empty());
-    assert_eq!(point, Some(Point { key: "accuracy".into(), value: 0.5, timestamp: 1_500, step: 3 }));
+    let Value::Strange(strange) = metric(&value(f64::NAN)) else { panic!("no number") };
+    let (mut known, mut writes) = (BTreeMap::new(), Writes::default());
+    strange.note(&mut known, &mut writes);
+    Strange { step: Some(5), ..strange.clone() }.note(&mut known, &mut writes);
+    assert_eq!(writes.tags["cerebros.nonfinite.accuracy"], "{\"NaN\":[[3,3],[5,5]]}");
+    let point = Point { key: "accuracy".into(), value: 0.5, timestamp: 1_500, step: 3 };
+    assert_eq!(metric(&value(0.5)), Value::Point(Writes::default(), point));
     let mut report = report(TrialStatus::Failed);
     report.metrics.insert("loss".into(), Real(f64::NEG_INFINITY));
     let projected = project(&report);
-    assert_eq!(projected.writes.tags["cerebros.nonfinite.loss"], "-inf");
+    projected.strange[0].note(&mut known, &mut writes);
+    assert_eq!(writes.tags["cerebros.nonfinite.loss"], "{\"final\":\"-Infinity\"}");
     assert!(projected.finals.is_empty());
 }

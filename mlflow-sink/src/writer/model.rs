@@ -1,0 +1,154 @@
+//! The files of the best model, from the broker's object store into MLflow: on its trial and on the run.
+//!
+//! Invariants:
+//! - a file goes through in pieces, whatever its size, and arrives whole and as it was announced, or not at all;
+//! - what cannot be brought over is said in a tag and holds nothing up: the run has ended. Only a server that cannot be
+//!   reached is waited for;
+//! - a file MLflow has already is not sent again.
+
+use async_nats::jetstream::object_store::Object;
+use futures_util::stream::{self, Stream};
+use schemas::event::{ArtifactRef, RunCompleted};
+use schemas::{RunId, TrialId};
+use service_kit::topology::ARTIFACTS_BUCKET;
+use sha2::{Digest as _, Sha256};
+use tokio::io::AsyncReadExt as _;
+
+use super::{Trouble, Writer};
+use crate::client::content::{Standing, Upload};
+use crate::ledger::record::Parent;
+use crate::projection::dataset::hex;
+use crate::projection::model::{Model, NOT_UPLOADED_TAG, model};
+use crate::projection::{Writes, parent, trial};
+
+/// Bytes of one piece.
+const PIECE: usize = 128 << 10;
+
+impl Writer {
+    /// Brings the files of the best model to the run and to its trial.
+    pub(super) async fn keep_models(
+        &self,
+        run: &RunId,
+        known: &Parent,
+        ended: &RunCompleted,
+    ) -> Result<(), Trouble> {
+        if ended.artifact_refs.is_empty() {
+            return Ok(());
+        }
+        let mut runs = vec![known.mlflow_id.clone()];
+        if let Some(best) = &ended.best_trial_id {
+            runs.extend(self.best_trial(run, known, &TrialId::from_text(best)).await?);
+        }
+        for mlflow_id in runs {
+            let standing = self.client.standing(&mlflow_id).await?;
+            for artifact in &ended.artifact_refs {
+                let writes = self.keep_model(&mlflow_id, &standing, artifact).await?;
+                self.client.write(&mlflow_id, writes).await?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn best_trial(
+        &self,
+        run: &RunId,
+        known: &Parent,
+        trial: &TrialId,
+    ) -> Result<Option<String>, Trouble> {
+        if let Some(child) = self.ledger.child(run, trial)? {
+            return Ok(Some(child.mlflow_id));
+        }
+        let tags = [
+            (trial::PARENT_TAG, known.mlflow_id.as_str()),
+            (parent::RUN_TAG, run.as_str()),
+            (trial::TRIAL_TAG, trial.as_str()),
+        ];
+        let (found, _) = self.client.search(std::slice::from_ref(&known.experiment_id), &tags, None).await?;
+        Ok(found.first().map(|found| found.run_id.clone()))
+    }
+
+    /// Brings one file to one run, and gives the tags that say so, or why not.
+    async fn keep_model(
+        &self,
+        mlflow_id: &str,
+        standing: &Standing,
+        artifact: &ArtifactRef,
+    ) -> Result<Writes, Trouble> {
+        let mut writes = Writes::default();
+        let model = match model(artifact) {
+            Ok(model) if model.is_there(&standing.tags) => return Ok(writes),
+            Ok(model) => model,
+            Err(reason) => {
+                writes.tag(NOT_UPLOADED_TAG, reason);
+                return Ok(writes);
+            }
+        };
+        match self.send_model(standing, &model).await? {
+            Ok(()) => model.tell(&mut writes),
+            Err(reason) => {
+                tracing::warn!(
+                    mlflow_run = mlflow_id,
+                    object = model.object,
+                    reason,
+                    "a model is not brought into MLflow"
+                );
+                writes.tag(NOT_UPLOADED_TAG, format!("{}: {reason}", artifact.uri));
+            }
+        }
+        Ok(writes)
+    }
+
+    async fn send_model(&self, standing: &Standing, model: &Model) -> Result<Result<(), String>, Trouble> {
+        let Some(root) = standing.artifacts.as_deref() else {
+            return Ok(Err("the tracking server does not take files for its artefact store".to_owned()));
+        };
+        let Some(broker) = &self.models else { return Ok(Err("no object store is at hand".to_owned())) };
+        let opened = async {
+            let store = broker
+                .jetstream
+                .get_object_store(ARTIFACTS_BUCKET)
+                .await
+                .map_err(|error| error.to_string())?;
+            store.get(&model.object).await.map_err(|error| error.to_string())
+        };
+        let object = match opened.await {
+            Ok(object) => object,
+            Err(error) => return Ok(Err(format!("the object store does not give it: {error}"))),
+        };
+        let place = format!("{root}/{}", model.path);
+        let bytes = object.info().size as u64;
+        let pieces = checked(object, model.sha256.clone());
+        Ok(match self.client.upload(&place, bytes, reqwest::Body::wrap_stream(pieces)).await? {
+            Upload::Done => Ok(()),
+            Upload::NotTaken(reason) => Err(reason),
+        })
+    }
+}
+
+/// The pieces of an object. The last one is held back until the whole is known to be what was announced.
+fn checked(
+    object: Object,
+    wanted: String,
+) -> impl Stream<Item = Result<Vec<u8>, std::io::Error>> + Send + 'static {
+    let begin = Some((object, Sha256::new(), Vec::new()));
+    stream::try_unfold(begin, move |state| {
+        let wanted = wanted.clone();
+        async move {
+            let Some((mut object, mut digest, mut held)) = state else { return Ok(None) };
+            loop {
+                let mut piece = Vec::with_capacity(PIECE);
+                if (&mut object).take(PIECE as u64).read_to_end(&mut piece).await? == 0 {
+                    if hex(&digest.finalize()) != wanted {
+                        return Err(std::io::Error::other("its content is not what was announced"));
+                    }
+                    return Ok((!held.is_empty()).then_some((held, None)));
+                }
+                digest.update(&piece);
+                let before = std::mem::replace(&mut held, piece);
+                if !before.is_empty() {
+                    return Ok(Some((before, Some((object, digest, held)))));
+                }
+            }
+        }
+    })
+}

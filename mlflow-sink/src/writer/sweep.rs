@@ -1,0 +1,232 @@
+//! What is RUNNING in MLflow although it is over: found now and then, and closed.
+//!
+//! The end of a run can be missing from the stream: its worker wrote the run registry and was gone before it could say
+//! so, or the event was refused. Then nothing would ever end the run in MLflow. The registry knows better.
+//!
+//! Invariants:
+//! - a run of which events may still be under way to us is left alone: they say more than the registry does;
+//! - batches do not write while a run is closed here, so that a run that is begun again meanwhile stays begun.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use schemas::RunId;
+use schemas::lifecycle::RunState;
+use schemas::subject::STREAM;
+use service_kit::broker::Broker;
+use service_kit::registry::RunRecord;
+use service_kit::topology::SINK_CONSUMER;
+use tokio::sync::watch;
+
+use super::{Trouble, Writer};
+use crate::client::error::Scope;
+use crate::client::{FoundRun, PAGE_EXPERIMENTS};
+use crate::projection::left::Over;
+use crate::projection::{Closing, RunStatus, Writes, millis, parent, trial};
+
+/// Time between two sweeps.
+const PERIOD: Duration = Duration::from_secs(300);
+
+/// Most runs of a kind that are looked at in one sweep.
+const MAX_SWEPT: usize = 20_000;
+
+/// How far the consumer has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Position {
+    /// Everything up to this sequence is settled.
+    floor: u64,
+    /// Nothing waits and nothing is in hand.
+    is_idle: bool,
+}
+
+impl Position {
+    /// True when no event of the run is still to be written.
+    fn is_behind(self, record: &RunRecord) -> bool {
+        self.is_idle || record.last_sequence <= self.floor
+    }
+}
+
+/// Sweeps at the start and every [`PERIOD`], while it is said that it may: MLflow can be used, and it is ours to write.
+pub(crate) async fn sweep_now_and_then(
+    writer: Arc<Writer>,
+    broker: Broker,
+    mut may_sweep: watch::Receiver<bool>,
+) {
+    loop {
+        if may_sweep.wait_for(|may_sweep| *may_sweep).await.is_err() {
+            // Whoever says it is gone, and with it the sink: whoever awaits us ends with it.
+            return std::future::pending().await;
+        }
+        if let Err(trouble) = writer.sweep(&broker).await {
+            tracing::info!(?trouble, "what is over and still RUNNING in MLflow is looked for later");
+        }
+        tokio::time::sleep(PERIOD).await;
+    }
+}
+
+impl Writer {
+    /// Closes the runs that are over by the run registry, and the trials whose run is over in MLflow.
+    async fn sweep(&self, broker: &Broker) -> Result<(), Trouble> {
+        let experiments = self.client.experiments().await?;
+        for some in experiments.chunks(PAGE_EXPERIMENTS as usize) {
+            for found in self.all_running(some, parent::KIND).await? {
+                self.sweep_run(broker, &found).await?;
+            }
+            let trials = self.all_running(some, trial::KIND).await?;
+            let mut parents = BTreeSet::new();
+            for found in &trials {
+                let parent = found.tags.get(trial::PARENT_TAG);
+                if let Some(parent) = parent.filter(|parent| parents.insert((*parent).clone())) {
+                    self.sweep_trials(broker, parent, found).await?;
+                }
+            }
+        }
+        Ok(self.ledger.flush().await?)
+    }
+
+    /// The first so many that are RUNNING, with nothing but the tags that are looked at here.
+    async fn all_running(&self, experiments: &[String], kind: &str) -> Result<Vec<FoundRun>, Trouble> {
+        let (mut all, mut page) = (Vec::new(), None);
+        loop {
+            let (found, next) =
+                self.client.running(experiments, (parent::KIND_TAG, kind), page.as_deref()).await?;
+            let is_last = found.is_empty();
+            all.extend(found.into_iter().map(|mut found| {
+                found.metrics.clear();
+                found.tags.retain(|tag, _| [parent::RUN_TAG, trial::PARENT_TAG].contains(&tag.as_str()));
+                found
+            }));
+            match next {
+                Some(next) if !is_last && all.len() < MAX_SWEPT => page = Some(next),
+                Some(_) | None => return Ok(all),
+            }
+        }
+    }
+
+    async fn sweep_run(&self, broker: &Broker, found: &FoundRun) -> Result<(), Trouble> {
+        let Some(run) = run_of(found) else { return Ok(()) };
+        let _alone = self.sweeping.write().await;
+        let position = position(broker).await?;
+        let Some(record) = self.registry.get(&run).await?.map(|held| held.record) else { return Ok(()) };
+        let Some((writes, over)) = over(&record).filter(|_| position.is_behind(&record)) else {
+            return Ok(());
+        };
+        tracing::warn!(%run, state = record.state.as_str(), "a run that is over was still RUNNING in MLflow and is closed");
+        self.client.write(&found.run_id, writes).await?;
+        let closing = Closing { status: over.status, end_time: over.end_time, name: None };
+        self.client.close(&found.run_id, &closing).await?;
+        self.close_leftovers(&run, (&found.run_id, &found.experiment_id), &over).await
+    }
+
+    /// Closes the trials of a parent that is over; `found` is one of them.
+    async fn sweep_trials(&self, broker: &Broker, parent: &str, found: &FoundRun) -> Result<(), Trouble> {
+        let Some(run) = run_of(found) else { return Ok(()) };
+        let _alone = self.sweeping.write().await;
+        let position = position(broker).await?;
+        let record = self.registry.get(&run).await?.map(|held| held.record);
+        let is_under_way = record.as_ref().is_some_and(|record| !record.state.is_final());
+        let is_settled = record.as_ref().map_or(position.is_idle, |record| position.is_behind(record));
+        let standing = self.client.standing(parent).await?;
+        let status = match standing.status.as_str() {
+            "FINISHED" => RunStatus::Finished,
+            "KILLED" => RunStatus::Killed,
+            "FAILED" => RunStatus::Failed,
+            _ => return Ok(()),
+        };
+        if is_under_way || !is_settled {
+            return Ok(());
+        }
+        let over = Over {
+            attempt: standing.tags.get(parent::ATTEMPT_TAG).and_then(|attempt| attempt.parse().ok()),
+            status,
+            end_time: standing.end_time.unwrap_or(0),
+            reason: standing.tags.get(parent::REASON_TAG).cloned(),
+        };
+        self.close_leftovers(&run, (parent, &found.experiment_id), &over).await
+    }
+}
+
+fn run_of(found: &FoundRun) -> Option<RunId> {
+    RunId::parse(found.tags.get(parent::RUN_TAG)?).ok()
+}
+
+async fn position(broker: &Broker) -> Result<Position, Trouble> {
+    let looked = async {
+        let consumer: async_nats::jetstream::consumer::PullConsumer = broker
+            .jetstream
+            .get_consumer_from_stream(SINK_CONSUMER, STREAM)
+            .await
+            .map_err(|error| error.to_string())?;
+        consumer.get_info().await.map_err(|error| error.to_string())
+    };
+    let info = looked.await.map_err(|reason| {
+        Trouble::Stopped(super::Stopped { reason, pause: Duration::ZERO, scope: Scope::Lane })
+    })?;
+    let is_idle = info.num_pending == 0 && info.num_ack_pending == 0;
+    Ok(Position { floor: info.ack_floor.stream_sequence, is_idle })
+}
+
+/// What the registry says of the end of a run; `None` while it goes on.
+fn over(record: &RunRecord) -> Option<(Writes, Over)> {
+    let status = match record.state {
+        RunState::Completed => RunStatus::Finished,
+        RunState::Failed => RunStatus::Failed,
+        RunState::Cancelled => RunStatus::Killed,
+        RunState::Requested | RunState::Running | RunState::Interrupted => return None,
+    };
+    let mut writes = Writes::default();
+    writes.tag(parent::STATE_TAG, record.state.as_str());
+    writes.tag(parent::ATTEMPT_TAG, record.attempt.to_string());
+    writes.tag("cerebros.completed_trials", record.completed_trials.to_string());
+    if let Some(failure) = &record.failure {
+        parent::failed(&mut writes, failure);
+    }
+    let reason = record.cancel_requested.clone().filter(|_| status == RunStatus::Killed);
+    writes.tag_some(parent::REASON_TAG, reason.as_ref());
+    let ended_by = record.ended_by.as_ref().filter(|_| status == RunStatus::Finished);
+    writes.tag_some("cerebros.ended_by", ended_by);
+    let end = record.ended_at.or(record.started_at).unwrap_or(record.requested_at);
+    Some((writes, Over { attempt: Some(record.attempt), status, end_time: millis(end), reason }))
+}
+
+#[cfg(test)]
+mod tests {
+    use schemas::{Failure, FailureClass, Stage, Timestamp};
+    use serde_json::json;
+
+    use super::*;
+
+    fn record(state: &str) -> RunRecord {
+        serde_json::from_value(json!({
+            "run_id": "r", "state": state, "attempt": 2, "dataset_id": "d", "objective": "o", "budget": {}, "spec": {},
+            "request_sequence": 1, "first_sequence": 1, "last_sequence": 9, "worker_id": null,
+            "requested_at": Timestamp::from_micros(1_000), "ended_at": Timestamp::from_micros(5_000_000),
+        }))
+        .unwrap()
+    }
+
+    #[test]
+    fn the_registry_decides_how_a_run_that_never_said_its_end_has_ended() {
+        let mut failed = record("failed");
+        failed.failure = Some(Failure::new(FailureClass::Oom, Stage::Execute, "no memory left"));
+        let (writes, told) = over(&failed).unwrap();
+        assert_eq!((told.status, told.end_time, told.attempt), (RunStatus::Failed, 5_000, Some(2)));
+        assert_eq!(writes.tags["cerebros.failure.class"], "oom");
+        let mut cancelled = record("cancelled");
+        cancelled.cancel_requested = Some("enough".into());
+        let (writes, told) = over(&cancelled).unwrap();
+        assert_eq!((told.status, writes.tags["cerebros.reason"].as_str()), (RunStatus::Killed, "enough"));
+        assert_eq!(over(&record("completed")).unwrap().1.status, RunStatus::Finished);
+        for goes_on in ["requested", "running", "interrupted"] {
+            assert_eq!(over(&record(goes_on)), None);
+        }
+    }
+
+    #[test]
+    fn a_run_of_which_events_may_be_under_way_is_left_alone() {
+        let record = record("failed");
+        let is_behind = |floor, is_idle| Position { floor, is_idle }.is_behind(&record);
+        assert_eq!((is_behind(8, false), is_behind(9, false), is_behind(0, true)), (false, true, true));
+    }
+}
