@@ -27,7 +27,7 @@ impl Bare {
     /// Connects and makes the experiment.
     pub(super) async fn new(url: &str) -> Result<Self, CliError> {
         let tracking = Tracking::new(url, Authorization::None)?;
-        let client = Client::new(tracking).map_err(CliError::internal)?;
+        let client = Client::new(tracking)?;
         let experiment = client.create_experiment("bare").await.map_err(CliError::internal)?;
         Ok(Self { client, experiment })
     }
@@ -38,7 +38,8 @@ impl Bare {
         let birth = Birth { name: run.to_owned(), start_time: 0, tags: BTreeMap::new() };
         let parent = self.client.create_run(&self.experiment, &birth).await.map_err(CliError::internal)?;
         let at = Timestamp::from_micros(1_769_860_800_000_000);
-        let events = specimens(&voice, count).into_iter().map(|event| Seen { event, at });
+        let events =
+            specimens(&voice, count).into_iter().map(|event| Seen { event, at, schema: None, sequence: 0 });
         let began = Instant::now();
         stream::iter(events.map(Ok))
             .try_for_each_concurrent(AT_ONCE, |seen| self.trial(&parent, seen))
