@@ -124,9 +124,9 @@ impl Writer {
         let Some(run) = run_of(found) else { return Ok(()) };
         let _alone = self.sweeping.write().await;
         let position = position(broker).await?;
-        let record = self.registry.get(&run).await?.map(|held| held.record);
-        let is_under_way = record.as_ref().is_some_and(|record| !record.state.is_final());
-        let is_settled = record.as_ref().map_or(position.is_idle, |record| position.is_behind(record));
+        // A run the registry does not know may be that of another broker, whose sink is writing it.
+        let Some(record) = self.registry.get(&run).await?.map(|held| held.record) else { return Ok(()) };
+        let (is_under_way, is_settled) = (!record.state.is_final(), position.is_behind(&record));
         let standing = self.client.standing(parent).await?;
         let status = match standing.status.as_str() {
             "FINISHED" => RunStatus::Finished,
