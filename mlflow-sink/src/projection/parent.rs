@@ -143,6 +143,11 @@ fn spec_hash(event: &MlRunStarted) -> String {
         for name in ["run_id", "timestamp", "correlation_id", "pulse_id"] {
             spec.remove(name);
         }
+        // Where it is filed, and what it is labelled with.
+        if let Some(extra) = spec.get_mut("extra").and_then(serde_json::Value::as_object_mut) {
+            extra.remove("experiment");
+            extra.remove("tags");
+        }
     }
     spec.sort_all_objects();
     hex(&Sha256::digest(spec.to_string()))

@@ -68,6 +68,7 @@ async fn state(experiment: &str, name: &str) -> Vec<String> {
             let (id, is_parent) = (std::mem::take(&mut run.id), run.name == name);
             // When the end of the run was published, which its event does not say.
             run.end_time = run.end_time.filter(|_| !is_parent);
+            run.tags.remove("cerebros.birth");
             plain(format!("{run:?}")).replace(&id, "PARENT")
         })
         .collect();
