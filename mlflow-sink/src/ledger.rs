@@ -103,6 +103,12 @@ impl Ledger {
         Ok(())
     }
 
+    /// Forgets everything: somebody else has written since, and the server knows better.
+    pub fn forget_all(&self) -> Result<(), LedgerError> {
+        self.records.clear()?;
+        Ok(())
+    }
+
     /// Waits until everything recorded is on disk.
     pub async fn flush(&self) -> Result<(), LedgerError> {
         self.records.flush_async().await?;

@@ -145,11 +145,11 @@ async fn serve(args: ServeArgs, shutdown: Shutdown) -> Result<(), CliError> {
     let gate = Gate::new(Arc::clone(&client), mlflow_health, numbers.outages.clone());
     let of_the_stack = || endpoints::running(&args.broker.data_dir).and_then(|stack| stack.dashboard);
     let dashboard = args.dashboard_url.or_else(of_the_stack);
-    let writer = Writer::new(client, ledger, registry, births, name.clone(), args.mlflow_experiment)
+    let writer = Writer::new(client, ledger.clone(), registry, births, name.clone(), args.mlflow_experiment)
         .with_dashboard(dashboard)
         .with_models(broker.clone());
     let writer = Arc::new(writer);
-    let leader = serve::leader::Leader::stand(&broker, name).await?;
+    let leader = serve::leader::Leader::stand(&broker, name, ledger).await?;
     let (writes, may_sweep) = watch::channel(false);
     let sink = serve::Sink {
         broker: broker.clone(),

@@ -15,6 +15,7 @@ use tokio::task::JoinHandle;
 use tokio::time::{MissedTickBehavior, interval, timeout};
 
 use crate::lease::{Candidate, Move, Sight};
+use crate::ledger::Ledger;
 
 /// The key of the lease.
 const KEY: &str = "sinks.leader";
@@ -24,9 +25,12 @@ const LOOK_EVERY: Duration = Duration::from_millis(500);
 const PATIENCE: Duration = Duration::from_secs(1);
 
 /// What the key holds.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Default, Serialize, Deserialize)]
 struct Held {
     sink: Option<String>,
+    /// Who had it last, when nobody has it.
+    #[serde(default)]
+    last: Option<String>,
 }
 
 /// This sink's part in who takes events.
@@ -38,7 +42,9 @@ pub(crate) struct Leader {
 
 impl Leader {
     /// Begins to stand for the lease under a name no other living sink has.
-    pub(crate) async fn stand(broker: &Broker, name: String) -> Result<Self, CliError> {
+    ///
+    /// What the ledger remembers is forgotten whenever another sink has written since.
+    pub(crate) async fn stand(broker: &Broker, name: String, ledger: Ledger) -> Result<Self, CliError> {
         let bucket = broker.jetstream.get_key_value(MLFLOW_BUCKET).await.map_err(|error| {
             CliError::new(
                 "bucket-missing",
@@ -50,7 +56,7 @@ impl Leader {
         })?;
         let (until, watched) = watch::channel(None);
         let (stop, stopped) = oneshot::channel();
-        let office = Office { bucket, candidate: Candidate::new(name), until };
+        let office = Office { bucket, candidate: Candidate::new(name), ledger, last: None, until };
         Ok(Self { until: watched, stop, task: tokio::spawn(office.keep(stopped)) })
     }
 
@@ -76,6 +82,9 @@ impl Leader {
 struct Office {
     bucket: kv::Store,
     candidate: Candidate,
+    ledger: Ledger,
+    /// Who wrote last, as of the last look.
+    last: Option<String>,
     until: watch::Sender<Option<Instant>>,
 }
 
@@ -95,6 +104,7 @@ impl Office {
             if before.is_none() != until.is_none() {
                 let sink = self.candidate.name();
                 if until.is_some() {
+                    self.catch_up_ledger();
                     tracing::info!(sink, "this sink takes the events now");
                 } else {
                     tracing::warn!(sink, "another sink takes the events; this one stands by");
@@ -103,16 +113,32 @@ impl Office {
             self.until.send_if_modified(|known| std::mem::replace(known, until) != until);
         }
         if let Some(revision) = self.candidate.revision() {
-            let _ = timeout(PATIENCE, self.bucket.update(KEY, value(None), revision)).await;
+            let nobody = Held { sink: None, last: Some(self.candidate.name().to_owned()) };
+            let _ = timeout(PATIENCE, self.bucket.update(KEY, value(&nobody), revision)).await;
+        }
+    }
+
+    /// Before the first event is taken: what another sink has written is in MLflow, and not in this one's ledger.
+    fn catch_up_ledger(&self) {
+        if self.last.as_deref() == Some(self.candidate.name()) {
+            return;
+        }
+        if let Err(error) = self.ledger.forget_all() {
+            // It is written to before each batch, which fails the same way.
+            tracing::error!(%error, "the ledger cannot be emptied");
         }
     }
 
     async fn look(&mut self) -> Result<(), String> {
         let entry = timeout(PATIENCE, self.bucket.entry(KEY)).await.map_err(text)?.map_err(text)?;
-        let sight = entry.as_ref().map_or(Sight { revision: 0, holder: None }, sight);
+        let held = entry.as_ref().map(held).unwrap_or_default();
+        let revision = entry.as_ref().map_or(0, |entry| entry.revision);
+        self.last = held.sink.clone().or(held.last);
+        let sight = Sight { revision, holder: held.sink };
         let now = Instant::now();
         let Move::Write(revision) = self.candidate.look(&sight, now) else { return Ok(()) };
-        let written = self.bucket.update(KEY, value(Some(self.candidate.name())), revision);
+        let ours = Held { sink: Some(self.candidate.name().to_owned()), last: None };
+        let written = self.bucket.update(KEY, value(&ours), revision);
         match timeout(PATIENCE, written).await.map_err(text)? {
             Ok(revision) => self.candidate.wrote(revision, now),
             Err(error) if error.kind() == kv::UpdateErrorKind::WrongLastRevision => self.candidate.refused(),
@@ -123,14 +149,13 @@ impl Office {
 }
 
 /// What an entry says; one that cannot be read, or was deleted by a person, holds nobody.
-fn sight(entry: &kv::Entry) -> Sight {
+fn held(entry: &kv::Entry) -> Held {
     let is_put = entry.operation == kv::Operation::Put;
-    let held: Option<Held> = is_put.then(|| serde_json::from_slice(&entry.value).ok()).flatten();
-    Sight { revision: entry.revision, holder: held.and_then(|held| held.sink) }
+    is_put.then(|| serde_json::from_slice(&entry.value).ok()).flatten().unwrap_or_default()
 }
 
-fn value(sink: Option<&str>) -> Bytes {
-    serde_json::to_vec(&Held { sink: sink.map(str::to_owned) }).expect("a name is plain data").into()
+fn value(held: &Held) -> Bytes {
+    serde_json::to_vec(held).expect("names are plain data").into()
 }
 
 fn text(error: impl std::fmt::Display) -> String {
