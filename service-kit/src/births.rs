@@ -17,7 +17,6 @@ use serde::{Deserialize, Serialize};
 use crate::broker::Broker;
 use crate::error::CliError;
 use crate::exit::Exit;
-use crate::history::History;
 use crate::topology::MLFLOW_BUCKET;
 
 /// Most births of one run that are noted as having doubts.
@@ -72,17 +71,6 @@ impl Birth {
             Self::Creating { doubts, .. } | Self::Made { doubts, .. } => doubts,
         }
     }
-
-    /// The same without a doubt that is settled.
-    #[must_use]
-    pub fn without_doubt(mut self, nonce: &str) -> Self {
-        match &mut self {
-            Self::Creating { doubts, .. } | Self::Made { doubts, .. } => {
-                doubts.retain(|doubt| doubt.nonce != nonce)
-            }
-        }
-        self
-    }
 }
 
 /// The births could not be read or changed; the broker is to blame.
@@ -93,7 +81,6 @@ pub struct BirthsError(String);
 /// The births of all runs, in the broker.
 #[derive(Debug, Clone)]
 pub struct Births {
-    broker: Broker,
     bucket: kv::Store,
 }
 
@@ -107,9 +94,9 @@ impl Births {
                 format!("the bucket {MLFLOW_BUCKET} is not there"),
             )
             .because(error)
-            .help("start the sink again, or run `cerebros topology apply`, to create it")
+            .help("start the sink again: it creates what is missing")
         })?;
-        Ok(Self { broker: broker.clone(), bucket })
+        Ok(Self { bucket })
     }
 
     /// One birth and the revision it was read at; revision 0 is that of a key that is not there.
@@ -126,24 +113,6 @@ impl Births {
             Err(error) if error.kind() == kv::UpdateErrorKind::WrongLastRevision => Ok(None),
             Err(error) => Err(unavailable(error)),
         }
-    }
-
-    /// The births of a run and its trials, by key.
-    pub async fn of_run(&self, server: &str, run: &RunId) -> Result<Vec<(String, Birth)>, BirthsError> {
-        let prefix = format!("$KV.{MLFLOW_BUCKET}.");
-        let filter = format!("{prefix}{server}.{}.>", part(run.as_str()));
-        // The bucket keeps one value a key, so its stream is the list.
-        let stream = format!("KV_{MLFLOW_BUCKET}");
-        let mut values =
-            History::to_the_present(&self.broker, &stream, &[&filter], 1).await.map_err(unavailable)?;
-        let mut births = Vec::new();
-        while let Some(value) = values.next().await.map_err(unavailable)? {
-            let key = value.subject.strip_prefix(&prefix).unwrap_or(&value.subject).to_owned();
-            if value.headers.get("KV-Operation").is_none() && key != doubts_key(server, run) {
-                births.extend(parse(&key, &value.payload).map(|birth| (key, birth)));
-            }
-        }
-        Ok(births)
     }
 
     /// Notes that a birth of a run has a doubt, so that it is found without a look at all of them. To be done before the

@@ -55,7 +55,7 @@ impl Registry {
         let bucket = broker.jetstream.get_key_value(RUNS_BUCKET).await.map_err(|error| {
             CliError::new("registry-missing", Exit::Unreachable, "the run registry is not there")
                 .because(error)
-                .help("start a worker once, or run `cerebros topology apply`, to create it")
+                .help("start a worker once: it creates what is missing")
         })?;
         Ok(Self { broker: broker.clone(), bucket })
     }

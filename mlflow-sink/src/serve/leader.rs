@@ -52,7 +52,7 @@ impl Leader {
                 format!("the bucket {MLFLOW_BUCKET} is not there"),
             )
             .because(error)
-            .help("start the sink again, or run `cerebros topology apply`, to create it")
+            .help("start the sink again: it creates what is missing")
         })?;
         let (until, watched) = watch::channel(None);
         let (stop, stopped) = oneshot::channel();
