@@ -15,7 +15,7 @@ use schemas::RunId;
 use lane::Lane;
 
 /// Most events in hand: enough for the next batch to be there when one is written.
-pub const MAX_HELD: usize = 4000;
+pub const MAX_HELD: usize = 2000;
 /// Most bytes in hand.
 pub const MAX_HELD_BYTES: usize = 16 << 20;
 /// Most events in hand of a run that cannot be written.

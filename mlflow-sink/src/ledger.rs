@@ -24,7 +24,7 @@ use service_kit::exit::Exit;
 use record::{Child, Parent};
 
 /// Memory for its pages; records are small and read once per batch.
-const CACHE_BYTES: u64 = 16 << 20;
+const CACHE_BYTES: u64 = 4 << 20;
 
 /// The ledger could not be read or written; the disk is to blame, not the event.
 #[derive(Debug, thiserror::Error)]
