@@ -27,7 +27,6 @@ pub struct Cli {
 
 /// What the program can do.
 #[derive(Debug, clap::Subcommand)]
-#[expect(clippy::large_enum_variant, reason = "made once per process")]
 pub enum Command {
     /// The service.
     #[command(flatten)]

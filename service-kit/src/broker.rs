@@ -38,6 +38,8 @@ pub struct Broker {
     /// Schemas of other builds that were met on it.
     pub(crate) schemas: Known,
     url: String,
+    /// Copies of each stream and bucket that is created.
+    pub(crate) replicas: usize,
 }
 
 impl Broker {
@@ -47,7 +49,7 @@ impl Broker {
         let mut delay = Duration::from_millis(50);
         loop {
             let error = match options(target, name)?.connect(target.servers()).await {
-                Ok(client) => return Ok(Self::on(client, &target.url)),
+                Ok(client) => return Ok(Self::on(client, target)),
                 Err(error) => error,
             };
             let is_hopeless = matches!(
@@ -65,14 +67,20 @@ impl Broker {
         }
     }
 
-    fn on(client: async_nats::Client, url: &str) -> Self {
+    fn on(client: async_nats::Client, target: &BrokerTarget) -> Self {
         let jetstream = ContextBuilder::new()
             .timeout(REQUEST_TIMEOUT)
             .ack_timeout(REQUEST_TIMEOUT)
             .max_ack_inflight(MAX_ACKS_IN_FLIGHT)
             .backpressure_on_inflight(true)
             .build(client.clone());
-        Self { client, jetstream, schemas: Known::default(), url: url.to_owned() }
+        Self {
+            client,
+            jetstream,
+            schemas: Known::default(),
+            url: target.url.clone(),
+            replicas: target.replicas.into(),
+        }
     }
 
     /// Where the broker is, without credentials.

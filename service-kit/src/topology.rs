@@ -174,13 +174,16 @@ pub fn buckets() -> Vec<kv::Config> {
 /// Creates what is missing.
 pub async fn ensure(broker: &Broker) -> Result<(), CliError> {
     let jetstream = &broker.jetstream;
+    let replicas = broker.replicas;
     for config in streams() {
         let name = config.name.clone();
+        let config = stream::Config { num_replicas: replicas, ..config };
         stream_exists(jetstream, config).await.map_err(|error| failed(&format!("stream {name}"), &*error))?;
     }
     for config in buckets() {
         let name = config.bucket.clone();
         if jetstream.get_key_value(&name).await.is_err() {
+            let config = kv::Config { num_replicas: replicas, ..config };
             jetstream
                 .create_key_value(config)
                 .await
@@ -188,8 +191,11 @@ pub async fn ensure(broker: &Broker) -> Result<(), CliError> {
         }
     }
     if jetstream.get_object_store(ARTIFACTS_BUCKET).await.is_err() {
-        let config =
-            object_store::Config { bucket: ARTIFACTS_BUCKET.to_owned(), ..object_store::Config::default() };
+        let config = object_store::Config {
+            bucket: ARTIFACTS_BUCKET.to_owned(),
+            num_replicas: replicas,
+            ..object_store::Config::default()
+        };
         jetstream.create_object_store(config).await.map_err(|error| failed("object store", &error))?;
     }
     let stream = jetstream.get_stream_no_info(STREAM).await.map_err(|error| failed("stream", &error))?;

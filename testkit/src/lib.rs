@@ -15,6 +15,7 @@
 //! - Everything ends with the test, and with the test *process*, also when that is killed.
 //! - A failure panics with a sentence: this crate is for tests and for `bench`, and no other program depends on it.
 
+mod cluster;
 mod http_proxy;
 mod javascript;
 mod mlflow;
@@ -27,6 +28,7 @@ mod wait;
 
 pub mod processes;
 
+pub use cluster::Cluster;
 pub use http_proxy::{HttpFault, HttpProxy, Rule, Seen};
 pub use javascript::{Scripts, asyncapi_validator, javascript_examples, node};
 pub use mlflow::{Mlflow, experiment_name};

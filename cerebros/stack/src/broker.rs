@@ -2,7 +2,8 @@
 //!
 //! The configuration is written anew at every start, so nothing of the user's broker configuration leaks in. Ports
 //! are chosen by the server itself and read from its ports file: nobody can take them in between.
-//! One broker, no cluster, no credentials: this is for one machine; what faces a network is deployed, not started here.
+//! No credentials: this is for one machine; what faces a network is deployed, not started here. A cluster on one machine
+//! ([`Member`]) protects nothing; it is for tests of what runs on a real one.
 
 mod config;
 
@@ -36,6 +37,19 @@ pub struct BrokerConfig {
     pub sync_always: bool,
     /// Largest message, in bytes.
     pub max_payload_bytes: u32,
+    /// Its place in a cluster, if it is in one.
+    pub member: Option<Member>,
+}
+
+/// A broker's place in a cluster.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Member {
+    /// Name of the server, of which a cluster has one each.
+    pub name: String,
+    /// Port it listens on for the others.
+    pub port: u16,
+    /// The others' ports.
+    pub others: Vec<u16>,
 }
 
 impl BrokerConfig {
@@ -52,6 +66,7 @@ impl BrokerConfig {
             port: PortChoice::Any,
             sync_always: false,
             max_payload_bytes: MAX_PAYLOAD_BYTES,
+            member: None,
         }
     }
 }

@@ -19,7 +19,7 @@ pub mod ports;
 pub mod process;
 pub mod readiness;
 
-pub use broker::{Broker, BrokerConfig};
+pub use broker::{Broker, BrokerConfig, Member};
 pub use install::Tools;
 pub use mlflow::{Mlflow, MlflowConfig};
 pub use process::{Exit, Launch, Supervised};

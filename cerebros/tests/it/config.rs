@@ -18,6 +18,7 @@ fn value(variable: &Variable, number: u32) -> String {
         (_, "CEREBROS_INVOKER") => ["pool", "subprocess"][number as usize % 2].to_owned(),
         (_, "CEREBROS_FALLBACK") => ["none", "subprocess"][number as usize % 2].to_owned(),
         (_, "CEREBROS_CHILD_MEMORY") => format!("{number}GiB"),
+        (_, "CEREBROS_ALERT_AGE" | "CEREBROS_ALERT_NOTICE") => format!("{number}h"),
         (_, "CEREBROS_CHILD_OPEN_FILES") => (100 + number).to_string(),
         (_, "RUST_LOG") => ["error", "warn", "info"][number as usize % 3].to_owned(),
         (Shape::Text, _) => format!("text-{number}"),

@@ -4,6 +4,7 @@
 
 mod alerts;
 mod capture;
+mod cluster;
 mod corpus;
 mod growth;
 mod hostile;

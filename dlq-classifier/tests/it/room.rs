@@ -12,19 +12,20 @@ use serde_json::Value;
 use service_kit::broker::Broker;
 use service_kit::config::BrokerArgs;
 use service_kit::topology::{self, CLASSIFIER_CONSUMER};
-use testkit::{Nats, Scratch, wait_until};
+use testkit::{Cluster, Nats, Scratch, wait_until};
 use tokio::process::{Child, Command};
 
 /// Longest wait for anything in these tests.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Everything one test needs.
-pub(crate) struct Room {
+pub(crate) struct Room<N = Nats> {
     pub(crate) broker: Broker,
     /// A client of somebody else's.
     pub(crate) stranger: async_nats::Client,
     pub(crate) scratch: Scratch,
-    pub(crate) nats: Nats,
+    pub(crate) nats: N,
+    url: String,
 }
 
 /// A running `serve`; killed on drop.
@@ -35,16 +36,33 @@ pub(crate) struct Serving {
 impl Room {
     pub(crate) async fn new() -> Self {
         let nats = Nats::start().await;
-        let args = BrokerArgs { nats_url: Some(nats.url()), ..BrokerArgs::default() };
+        let url = nats.url();
+        Self::at(nats, url, 1).await
+    }
+}
+
+impl Room<Cluster> {
+    pub(crate) async fn on_three_nodes() -> Self {
+        let cluster = Cluster::start().await;
+        let url = cluster.url();
+        Self::at(cluster, url, 3).await
+    }
+}
+
+impl<N> Room<N> {
+    async fn at(nats: N, url: String, replicas: u8) -> Self {
+        let args = BrokerArgs { nats_url: Some(url.clone()), replicas, ..BrokerArgs::default() };
         let broker = Broker::connect(&args.resolve().unwrap(), "test", PATIENCE).await.unwrap();
-        topology::ensure(&broker).await.unwrap();
-        let stranger = async_nats::connect(nats.url()).await.unwrap();
-        Self { broker, stranger, scratch: Scratch::new(), nats }
+        // A cluster answers before it can store anything.
+        wait_until("the topology is there", PATIENCE, async || topology::ensure(&broker).await.ok()).await;
+        let servers: Vec<&str> = url.split(',').collect();
+        let stranger = async_nats::connect(servers).await.unwrap();
+        Self { broker, stranger, scratch: Scratch::new(), nats, url }
     }
 
     fn program(&self) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_dlq-classifier"));
-        command.env_clear().env("NATS_URL", self.nats.url()).env("CEREBROS_DATA_DIR", self.scratch.path());
+        command.env_clear().env("NATS_URL", &self.url).env("CEREBROS_DATA_DIR", self.scratch.path());
         command.env("USER", "ann").current_dir(self.scratch.path()).stdin(Stdio::null()).kill_on_drop(true);
         command
     }

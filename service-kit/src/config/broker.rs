@@ -56,6 +56,17 @@ pub struct BrokerArgs {
     /// Context of the nats command line tool
     #[arg(long, env = "NATS_CONTEXT", global = true, value_name = "NAME", hide_short_help = true)]
     pub nats_context: Option<String>,
+    /// Copies of each stream and bucket that is created: 1, or 3 or 5 on a cluster
+    #[arg(
+        long,
+        env = "CEREBROS_REPLICAS",
+        global = true,
+        value_name = "N",
+        default_value_t = 1,
+        value_parser = clap::value_parser!(u8).range(1..=5),
+        hide_short_help = true
+    )]
+    pub replicas: u8,
     /// Directory of the local stack and of everything that is written here
     #[arg(
         long,
@@ -81,6 +92,7 @@ impl Default for BrokerArgs {
             nats_cert: None,
             nats_key: None,
             nats_context: None,
+            replicas: 1,
             data_dir: PathBuf::from(DEFAULT_DATA_DIR),
         }
     }
@@ -142,6 +154,7 @@ impl BrokerArgs {
             credentials,
             ca: self.nats_ca.clone().or_else(|| path(&context.ca)),
             client_cert,
+            replicas: self.replicas,
             origin,
         })
     }
@@ -182,6 +195,8 @@ pub struct BrokerTarget {
     pub ca: Option<PathBuf>,
     /// Our certificate and its key.
     pub client_cert: Option<(PathBuf, PathBuf)>,
+    /// Copies of what is created.
+    pub replicas: u8,
     /// Who named the broker, for messages.
     pub origin: &'static str,
 }
@@ -193,7 +208,7 @@ impl BrokerTarget {
     /// When `url` is not a broker's: exit code 2.
     pub fn at(url: &str) -> Result<Self, CliError> {
         let (url, credentials) = url::split(url)?;
-        Ok(Self { url, credentials, ca: None, client_cert: None, origin: "the caller" })
+        Ok(Self { url, credentials, ca: None, client_cert: None, replicas: 1, origin: "the caller" })
     }
 
     /// Every server of the URL, for the client.

@@ -88,6 +88,10 @@ pub const VARIABLES: &[Variable] = &[
     text("NATS_CERT", "nats_cert", "our certificate for the broker (PEM)").flagged("nats-cert"),
     text("NATS_KEY", "nats_key", "key of our certificate (PEM)").flagged("nats-key"),
     text("NATS_CONTEXT", "nats_context", "context of the nats command line tool").flagged("nats-context"),
+    text("CEREBROS_REPLICAS", "replicas", "copies of each stream and bucket that is created")
+        .flagged("replicas")
+        .or("1")
+        .whole(),
     text("MLFLOW_TRACKING_URI", "mlflow_tracking_uri", "URL of MLflow").flagged("mlflow-url").secret(),
     text("MLFLOW_TRACKING_TOKEN", "mlflow_tracking_token", "bearer token for MLflow")
         .flagged("mlflow-token")

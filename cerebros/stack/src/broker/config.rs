@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
-use super::{BrokerConfig, PROGRAM};
+use super::{BrokerConfig, Member, PROGRAM};
 use crate::readiness::StartError;
 
 /// The ports the server really listens on.
@@ -48,16 +48,28 @@ fn render(config: &BrokerConfig, port: Option<u16>, monitoring: Option<u16>) -> 
     // A JSON string is a valid quoted string of the server's configuration language.
     let store = serde_json::Value::from(config.store_dir.to_string_lossy()).to_string();
     let sync = if config.sync_always { "\n  sync_interval: always" } else { "" };
+    let name = config.member.as_ref().map_or("cerebros-local", |member| &member.name);
+    let cluster = config.member.as_ref().map(cluster).unwrap_or_default();
     format!(
         "# Written at every start of the local stack; changes are lost.\n\
-         server_name: cerebros-local\n\
+         server_name: {name}\n\
          listen: \"127.0.0.1:{}\"\n\
          http: \"127.0.0.1:{}\"\n\
          max_payload: {}\n\
-         jetstream {{\n  store_dir: {store}{sync}\n}}\n",
+         jetstream {{\n  store_dir: {store}{sync}\n}}\n{cluster}",
         number(port),
         number(monitoring),
         config.max_payload_bytes,
+    )
+}
+
+fn cluster(member: &Member) -> String {
+    let routes: Vec<String> =
+        member.others.iter().map(|port| format!("\"nats://127.0.0.1:{port}\"")).collect();
+    format!(
+        "cluster {{\n  name: cerebros\n  listen: \"127.0.0.1:{}\"\n  routes: [{}]\n}}\n",
+        member.port,
+        routes.join(", ")
     )
 }
 

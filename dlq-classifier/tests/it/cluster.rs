@@ -1,0 +1,35 @@
+//! The same on three brokers with three copies of everything.
+
+use schemas::subject::{DLQ_STREAM, STREAM};
+
+use crate::room::{Room, text};
+
+const REQUESTED: &str = "cerebros.nas.run.requested";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn poison_is_one_entry_each_on_three_nodes_though_one_of_them_dies() {
+    let room = Room::on_three_nodes().await;
+    for stream in [STREAM, DLQ_STREAM, "KV_cerebros_dlq"] {
+        let stream = room.broker.jetstream.get_stream(stream).await.unwrap();
+        assert_eq!(stream.cached_info().config.num_replicas, 3);
+    }
+    let _serving = room.serve();
+    room.publish(REQUESTED, &[], b"{\"dataset_id\": 1}").await;
+    let first = text(&room.entries(1).await[0], "id").to_owned();
+    room.nats.kill(2).await;
+    room.publish_until_stored(REQUESTED, b"{").await;
+    let entries = room.entries(2).await;
+    assert_eq!(text(&entries[0], "id"), first);
+    let raw = room.dlq(&["show", text(&entries[1], "id"), "--raw"]).await;
+    assert_eq!(raw.stdout, b"{");
+}
+
+impl<N> Room<N> {
+    /// Publishes until the broker has it: the leader of the stream may just have died. The message id makes it one message.
+    async fn publish_until_stored(&self, subject: &str, payload: &[u8]) {
+        testkit::wait_until("the message is stored", crate::room::PATIENCE, async || {
+            self.try_publish(subject, &[("Nats-Msg-Id", "once")], payload).await.ok()
+        })
+        .await;
+    }
+}
