@@ -35,6 +35,7 @@ use service_kit::exit::Exit;
 use service_kit::health::{Health, HealthArgs};
 use service_kit::metrics::Metrics;
 use service_kit::mlflow::ServerArgs;
+use service_kit::mlflow::page::Pages;
 use service_kit::program::{self, Kind};
 use service_kit::registry::Registry;
 use service_kit::shutdown::Shutdown;
@@ -78,6 +79,9 @@ pub struct ServeArgs {
     /// Experiment of runs that name none
     #[arg(long, env = "MLFLOW_EXPERIMENT_NAME", value_name = "NAME", default_value = "cerebros")]
     mlflow_experiment: String,
+    /// URL under which people open MLflow [default: the one events are written to]
+    #[arg(long, env = "CEREBROS_MLFLOW_PUBLIC_URL", value_name = "URL")]
+    mlflow_public_url: Option<String>,
     /// URL of the dashboard the notes of the runs lead to [default: the running local stack's, else none]
     #[arg(long, env = "CEREBROS_DASHBOARD_URL", value_name = "URL")]
     dashboard_url: Option<String>,
@@ -125,6 +129,7 @@ pub async fn run(command: Command, shutdown: Shutdown) -> Result<Exit, CliError>
 
 async fn serve(args: ServeArgs, shutdown: Shutdown) -> Result<(), CliError> {
     let tracking = args.mlflow.tracking(&args.broker.data_dir)?;
+    let pages = Pages::new(args.mlflow_public_url.as_deref().unwrap_or(tracking.url()))?;
     let target = args.broker.resolve()?;
     let dir = args.broker.data_dir.join("mlflow-sink");
     let ledger = Ledger::open(&dir, tracking.url())?;
@@ -147,6 +152,7 @@ async fn serve(args: ServeArgs, shutdown: Shutdown) -> Result<(), CliError> {
     let dashboard = args.dashboard_url.or_else(of_the_stack);
     let writer = Writer::new(client, ledger.clone(), registry, births, name.clone(), args.mlflow_experiment)
         .with_dashboard(dashboard)
+        .with_pages(pages)
         .with_models(broker.clone());
     let writer = Arc::new(writer);
     let leader = serve::leader::Leader::stand(&broker, name, ledger).await?;

@@ -12,6 +12,7 @@ mod birth;
 mod curve;
 mod doubts;
 mod leftovers;
+mod link;
 mod model;
 mod parent;
 pub(crate) mod sweep;
@@ -26,6 +27,7 @@ use futures_util::stream::FuturesUnordered;
 use schemas::{Event, RunId, TrialId};
 use service_kit::births::Births;
 use service_kit::broker::Broker;
+use service_kit::mlflow::page::Pages;
 use service_kit::registry::{Registry, RegistryError};
 use tokio::sync::RwLock;
 
@@ -82,6 +84,8 @@ pub struct Writer {
     experiment: String,
     /// URL of the dashboard the notes lead to.
     dashboard: Option<String>,
+    /// Where people look at MLflow.
+    pages: Option<Pages>,
     /// Where the files of models are fetched.
     models: Option<Broker>,
     /// Held by batches to read and by a sweep to write: a sweep closes a run while nothing else is written.
@@ -109,6 +113,7 @@ impl Writer {
             doubts: std::sync::Mutex::default(),
             experiment,
             dashboard: None,
+            pages: None,
             models: None,
             sweeping: RwLock::default(),
         }
@@ -118,6 +123,12 @@ impl Writer {
     #[must_use]
     pub fn with_dashboard(self, url: Option<String>) -> Self {
         Self { dashboard: url, ..self }
+    }
+
+    /// The same, telling the run registry on which page of MLflow a run is.
+    #[must_use]
+    pub fn with_pages(self, pages: Pages) -> Self {
+        Self { pages: Some(pages), ..self }
     }
 
     /// The same, with the files of models from the object store of a broker.
@@ -251,29 +262,6 @@ impl Writer {
             fates.extend(outcome?);
         }
         Ok(fates)
-    }
-
-    /// Tells the run registry which MLflow run it is. Not knowing it hurts nobody, so a failure is tried again with the
-    /// next batch and never stops one.
-    async fn link(&self, run: &RunId, parent: &mut Parent) {
-        if parent.is_linked {
-            return;
-        }
-        let id = parent.mlflow_id.clone();
-        let changed = self.registry.change(run, |record| {
-            let next = record.filter(|record| record.mlflow_run_id.as_ref() != Some(&id)).cloned();
-            (
-                next.map(|record| service_kit::registry::RunRecord {
-                    mlflow_run_id: Some(id.clone()),
-                    ..record
-                }),
-                (),
-            )
-        });
-        match changed.await {
-            Ok(_) => parent.is_linked = true,
-            Err(error) => tracing::warn!(%run, %error, "the run registry does not know the MLflow run yet"),
-        }
     }
 
     /// Makes sure that it is known what a metric has, asking the server where the ledger does not know.

@@ -8,6 +8,7 @@
 //!
 //! What to do is decided in [`procedure`], without a broker and without MLflow.
 
+pub mod of_run;
 pub mod procedure;
 
 use async_nats::jetstream::kv;

@@ -1,6 +1,7 @@
 //! Which MLflow, and who we are there: the flags of every command that speaks to it.
 
 pub mod http;
+pub mod page;
 pub mod tls;
 pub mod tracking;
 

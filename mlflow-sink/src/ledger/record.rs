@@ -52,10 +52,20 @@ pub struct Parent {
     /// True when it was announced before it was made, so that no trial of it is unknown to the broker.
     #[serde(default)]
     pub is_from_birth: bool,
-    /// True when the run registry knows `mlflow_id`.
-    pub is_linked: bool,
+    /// What the run registry was told of it.
+    #[serde(default)]
+    pub linked: Option<Link>,
     /// A write was begun and not finished.
     pub is_open: bool,
+}
+
+/// The way from the run registry to a run in MLflow.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Link {
+    /// MLflow's id.
+    pub mlflow_id: String,
+    /// Its page for people, where that is known.
+    pub url: Option<String>,
 }
 
 impl Parent {
@@ -75,7 +85,7 @@ impl Parent {
             taken_back: None,
             opened_at: None,
             is_from_birth: false,
-            is_linked: false,
+            linked: None,
             is_open: false,
         }
     }

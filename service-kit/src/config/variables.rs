@@ -114,6 +114,12 @@ pub const VARIABLES: &[Variable] = &[
         .switch(),
     text("MLFLOW_EXPERIMENT_NAME", "mlflow_experiment_name", "experiment that runs are filed under")
         .flagged("mlflow-experiment"),
+    text(
+        "CEREBROS_MLFLOW_PUBLIC_URL",
+        "mlflow_public_url",
+        "URL under which people open MLflow, where it is not the one the sink writes to",
+    )
+    .flagged("mlflow-public-url"),
     text("CEREBROS_DASHBOARD_URL", "dashboard_url", "URL of the dashboard that notes in MLflow lead to")
         .flagged("dashboard-url"),
     text("CEREBROS_ENABLED", "enabled", "first gate of the worker").flagged("enabled").or("false").switch(),
