@@ -12,6 +12,7 @@ pub mod content;
 pub mod error;
 mod halves;
 mod identity;
+pub mod models;
 mod transport;
 mod wire;
 

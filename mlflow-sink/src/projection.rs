@@ -20,6 +20,7 @@ pub mod curve;
 pub mod dataset;
 pub mod flatten;
 pub mod left;
+pub mod logged_model;
 pub mod mapping;
 pub mod model;
 pub mod names;

@@ -13,6 +13,7 @@ mod curve;
 mod doubts;
 mod leftovers;
 mod link;
+mod logged_model;
 mod model;
 mod parent;
 pub(crate) mod sweep;

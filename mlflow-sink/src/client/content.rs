@@ -77,7 +77,7 @@ struct StandingTag {
 }
 
 /// The place behind the server's own artefact interface; `None` when the artefacts lie elsewhere.
-fn proxied(uri: &str) -> Option<String> {
+pub(super) fn proxied(uri: &str) -> Option<String> {
     let rest = uri.strip_prefix("mlflow-artifacts:")?;
     let path = match rest.strip_prefix("//") {
         Some(with_host) => with_host.split_once('/')?.1,

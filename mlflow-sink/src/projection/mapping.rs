@@ -25,6 +25,8 @@ pub enum Kind {
     Input,
     /// A file.
     Artifact,
+    /// A logged model.
+    Model,
 }
 
 impl Kind {
@@ -37,6 +39,7 @@ impl Kind {
             Self::Metric => "metric",
             Self::Input => "input",
             Self::Artifact => "artefact",
+            Self::Model => "logged model",
         }
     }
 }
@@ -70,7 +73,7 @@ pub fn is_listed(on: On, kind: Kind, name: &str) -> bool {
     let is_free = match kind {
         Kind::Param | Kind::Metric => true,
         Kind::Tag => !name.starts_with("cerebros.") && !name.starts_with("mlflow."),
-        Kind::Field | Kind::Input | Kind::Artifact => false,
+        Kind::Field | Kind::Input | Kind::Artifact | Kind::Model => false,
     };
     is_free || ROWS.iter().any(|row| row.on == on && row.kind == kind && row.is_about(name))
 }
@@ -83,7 +86,7 @@ const fn trial(kind: Kind, name: &'static str, says: &'static str) -> Row {
     Row { on: On::Trial, kind, name, says }
 }
 
-use Kind::{Artifact, Field, Input, Metric, Param, Tag};
+use Kind::{Artifact, Field, Input, Metric, Model, Param, Tag};
 
 /// The list, in the order people read it.
 pub const ROWS: &[Row] = &[
@@ -170,6 +173,13 @@ pub const ROWS: &[Row] = &[
         "model/*",
         "the files of the best trial, `artifact_refs` of RunCompleted, from the object store",
     ),
+    run(
+        Model,
+        "<run id>",
+        "the best model with these files, where MLflow has logged models (version 3): an output of the run and of its \
+         trial, with a file `MLmodel`, flavour `cerebros`, and the first 100 parameters of the trial",
+    ),
+    run(Tag, "cerebros.logged_model", "id of that logged model"),
     run(Tag, "cerebros.model.sha256.*", "of each of these files"),
     run(Tag, "cerebros.model.not_uploaded", "why one of them is not there"),
     run(Tag, "cerebros.returncode", "exit code of the user's script"),
@@ -250,6 +260,8 @@ pub const ROWS: &[Row] = &[
     trial(Tag, "cerebros.spectral_norm", "of ml.run.trial"),
     trial(Tag, "cerebros.artifact_uri", "where its model lies"),
     trial(Artifact, "model/*", "its files, when it is the best of a completed run"),
+    trial(Model, "<run id>", "that of the run, when this trial trained it"),
+    trial(Tag, "cerebros.logged_model", "id of that logged model"),
     trial(Tag, "cerebros.model.sha256.*", "of each of these files"),
     trial(Tag, "cerebros.model.not_uploaded", "why one of them is not there"),
     trial(Tag, "cerebros.warnings", "of ml.run.trial, one a line"),

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use schemas::{Event, RunId};
 use service_kit::births::procedure::{Heard, Next, Procedure};
-use service_kit::births::{Announcement, BIRTH_TAG, Birth, BirthsError};
+use service_kit::births::{Announcement, BIRTH_TAG, Birth, BirthsError, is_model_key};
 use sha2::{Digest as _, Sha256};
 
 use super::doubts::Doubts;
@@ -17,7 +17,7 @@ use crate::client::error::{ClientError, Scope};
 use crate::projection::{self, Seen};
 
 /// Steps of one procedure; each of them that leads nowhere means that somebody else made progress.
-const MAX_STEPS: usize = 64;
+pub(super) const MAX_STEPS: usize = 64;
 
 /// A run that may be used.
 pub(super) struct Run {
@@ -64,13 +64,7 @@ impl Writer {
                     found = self.client.run(&id).await?;
                     Heard::Found(place(found.as_ref()))
                 }
-                Next::Put(birth, over) => {
-                    if !birth.doubts().is_empty() {
-                        self.births.note_doubt(&self.server().await?, run, key).await?;
-                        self.doubts().note(run, Instant::now());
-                    }
-                    Heard::Put(self.births.put(key, &birth, over).await?)
-                }
+                Next::Put(birth, over) => Heard::Put(self.put_birth(run, key, &birth, over).await?),
                 Next::Create(announced) => {
                     let mut birth = birth.clone();
                     birth.tags.insert(BIRTH_TAG.to_owned(), announced.nonce);
@@ -141,6 +135,10 @@ impl Writer {
             let Some(birth) = self.births.get(&key).await?.0 else { continue };
             let Birth::Made { id: used, .. } = &birth else { continue };
             for doubt in birth.doubts() {
+                if is_model_key(&key) {
+                    self.sweep_model(&key, used, doubt).await?;
+                    continue;
+                }
                 for found in self.announced(doubt).await? {
                     if found.run_id != *used {
                         tracing::warn!(%run, key, id = found.run_id, "a second run of a late create is deleted");
@@ -152,7 +150,15 @@ impl Writer {
         Ok(())
     }
 
-    fn doubts(&self) -> MutexGuard<'_, Doubts> {
+    async fn sweep_model(&self, key: &str, used: &str, doubt: &Announcement) -> Result<(), Trouble> {
+        for found in self.announced_models(doubt).await?.into_iter().filter(|found| found.id != used) {
+            tracing::warn!(key, id = found.id, "a second logged model of a late create is deleted");
+            self.client.delete_logged_model(&found.id).await?;
+        }
+        Ok(())
+    }
+
+    pub(super) fn doubts(&self) -> MutexGuard<'_, Doubts> {
         self.doubts.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

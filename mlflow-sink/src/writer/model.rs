@@ -19,7 +19,7 @@ use crate::client::content::{Standing, Upload};
 use crate::ledger::record::Parent;
 use crate::projection::dataset::hex;
 use crate::projection::model::{Model, NOT_UPLOADED_TAG, model};
-use crate::projection::{Writes, parent, trial};
+use crate::projection::{Seen, Writes, parent, trial};
 
 /// Bytes of one piece.
 const PIECE: usize = 128 << 10;
@@ -31,20 +31,28 @@ impl Writer {
         run: &RunId,
         known: &Parent,
         ended: &RunCompleted,
+        seen: &Seen,
     ) -> Result<(), Trouble> {
         if ended.artifact_refs.is_empty() {
             return Ok(());
         }
-        let mut runs = vec![known.mlflow_id.clone()];
-        if let Some(best) = &ended.best_trial_id {
-            runs.extend(self.best_trial(run, known, &TrialId::from_text(best)).await?);
-        }
-        for mlflow_id in runs {
-            let standing = self.client.standing(&mlflow_id).await?;
+        let best = match &ended.best_trial_id {
+            Some(best) => self.best_trial(run, known, &TrialId::from_text(best)).await?,
+            None => None,
+        };
+        let (mut kept, mut is_whole) = (Vec::new(), true);
+        for mlflow_id in [Some(&known.mlflow_id), best.as_ref()].into_iter().flatten() {
+            let standing = self.client.standing(mlflow_id).await?;
+            kept.clear();
             for artifact in &ended.artifact_refs {
-                let writes = self.keep_model(&mlflow_id, &standing, artifact).await?;
-                self.client.write(&mlflow_id, writes).await?;
+                let (writes, there) = self.keep_model(mlflow_id, &standing, artifact).await?;
+                self.client.write(mlflow_id, writes).await?;
+                is_whole &= there.is_some();
+                kept.extend(there);
             }
+        }
+        if is_whole {
+            self.keep_logged_model(known, best.as_deref(), (ended, seen), &kept).await?;
         }
         Ok(())
     }
@@ -67,24 +75,27 @@ impl Writer {
         Ok(found.first().map(|found| found.run_id.clone()))
     }
 
-    /// Brings one file to one run, and gives the tags that say so, or why not.
+    /// Brings one file to one run, and gives the tags that say so, or why not, and the file when it is there.
     async fn keep_model(
         &self,
         mlflow_id: &str,
         standing: &Standing,
         artifact: &ArtifactRef,
-    ) -> Result<Writes, Trouble> {
+    ) -> Result<(Writes, Option<Model>), Trouble> {
         let mut writes = Writes::default();
         let model = match model(artifact) {
-            Ok(model) if model.is_there(&standing.tags) => return Ok(writes),
+            Ok(model) if model.is_there(&standing.tags) => return Ok((writes, Some(model))),
             Ok(model) => model,
             Err(reason) => {
                 writes.tag(NOT_UPLOADED_TAG, reason);
-                return Ok(writes);
+                return Ok((writes, None));
             }
         };
-        match self.send_model(standing, &model).await? {
-            Ok(()) => model.tell(&mut writes),
+        Ok(match self.send_model(standing.artifacts.as_deref(), &model).await? {
+            Ok(()) => {
+                model.tell(&mut writes);
+                (writes, Some(model))
+            }
             Err(reason) => {
                 tracing::warn!(
                     mlflow_run = mlflow_id,
@@ -93,13 +104,18 @@ impl Writer {
                     "a model is not brought into MLflow"
                 );
                 writes.tag(NOT_UPLOADED_TAG, format!("{}: {reason}", artifact.uri));
+                (writes, None)
             }
-        }
-        Ok(writes)
+        })
     }
 
-    async fn send_model(&self, standing: &Standing, model: &Model) -> Result<Result<(), String>, Trouble> {
-        let Some(root) = standing.artifacts.as_deref() else {
+    /// Sends a file to its place below a root of the server's own artefact store.
+    pub(super) async fn send_model(
+        &self,
+        root: Option<&str>,
+        model: &Model,
+    ) -> Result<Result<(), String>, Trouble> {
+        let Some(root) = root else {
             return Ok(Err("the tracking server does not take files for its artefact store".to_owned()));
         };
         let Some(broker) = &self.models else { return Ok(Err("no object store is at hand".to_owned())) };

@@ -219,7 +219,7 @@ impl Writer {
             self.client.close(&known.mlflow_id, &ending.closing).await?;
         }
         if let Event::RunCompleted(ended) = &seen.event {
-            match settled(self.keep_models(run, known, ended).await)? {
+            match settled(self.keep_models(run, known, ended, seen).await)? {
                 Fate::Written => {}
                 Fate::Refused(words) => tracing::warn!(%run, words, "MLflow refused what is said of a model"),
             }

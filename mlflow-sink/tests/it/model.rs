@@ -3,9 +3,10 @@
 use async_nats::jetstream::object_store::ObjectMetadata;
 use schemas::event::{ArtifactRef, RunCompleted};
 use schemas::{Event, RunId};
+use serde_json::{Value, json};
 use service_kit::topology::ARTIFACTS_BUCKET;
 use sha2::{Digest as _, Sha256};
-use testkit::{Mlflow, experiment_name};
+use testkit::{HttpFault, HttpProxy, Mlflow, Rule, experiment_name};
 
 use crate::events::{run, search};
 use crate::pipeline::Pipeline;
@@ -84,6 +85,97 @@ async fn a_file_that_is_not_what_was_announced_or_not_there_is_said_and_the_run_
         assert_eq!(parent.status, "FINISHED");
         assert!(parent.tags["cerebros.model.not_uploaded"].contains(reason), "{:?}", parent.tags);
         assert_eq!(server.artifact(&parent.id, experiment, "model/weights.bin").await, None);
+    }
+    assert_eq!(pipeline.dead_letters().await, Vec::<String>::new());
+}
+
+/// The one logged model of an experiment, whole: its file, its description, and the runs that made it.
+async fn the_logged_model(server: &Server, experiment: &str, content: &[u8]) -> Value {
+    let mut models = server.models(experiment).await;
+    assert_eq!(models.len(), 1, "{models:?}");
+    let info = models.remove(0)["info"].take();
+    assert_eq!(info["status"], "LOGGED_MODEL_READY", "{info}");
+    let (id, root) = (info["model_id"].as_str().unwrap(), info["artifact_uri"].as_str().unwrap());
+    let root = root.strip_prefix("mlflow-artifacts:/").unwrap();
+    let file = server.kept(&format!("{root}/model/weights.bin")).await;
+    assert!(file.is_some_and(|file| file == content));
+    let description = server.kept(&format!("{root}/MLmodel")).await.unwrap();
+    let description: Value = serde_json::from_slice(&description).unwrap();
+    assert_eq!(description["model_id"], id);
+    let runs = server.raw(experiment).await;
+    for (name, run) in &runs {
+        let outputs = run["outputs"]["model_outputs"].as_array().cloned().unwrap_or_default();
+        let made_it = ["logged", "trial-00001"].contains(&name.as_str());
+        assert_eq!(outputs, if made_it { vec![json!({"model_id": id, "step": 0})] } else { Vec::new() });
+        assert_eq!(run["data"]["tags"].to_string().contains(id), made_it, "{name}");
+    }
+    assert_eq!(info["source_run_id"], runs["trial-00001"]["info"]["run_id"]);
+    info
+}
+
+#[tokio::test]
+async fn the_best_model_is_one_logged_model_also_when_everything_is_told_again() {
+    let (pipeline, mlflow) = (Pipeline::start().await, Mlflow::shared().await);
+    let (experiment, run) = (experiment_name("logged"), run("logged"));
+    let file = kept(&pipeline, "logged/logged-t00001/weights.bin", b"weights").await;
+    pipeline.publish(&run, &with_files(&run, &experiment, vec![file])).await;
+    let sink = pipeline.sink(&mlflow.url(), "unused");
+    pipeline.caught_up().await;
+    sink.stop().await;
+    let server = Server::at(&mlflow.url());
+    let before = the_logged_model(&server, &experiment, b"weights").await;
+    assert_eq!((&before["name"], &before["model_type"]), (&"logged".into(), &"cerebros".into()));
+
+    pipeline.forget_the_position().await;
+    pipeline.delete_the_ledger();
+    let sink = pipeline.sink(&mlflow.url(), "unused");
+    pipeline.caught_up().await;
+    sink.stop().await;
+    assert_eq!(the_logged_model(&server, &experiment, b"weights").await, before);
+    assert_eq!(pipeline.dead_letters().await, Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn a_logged_model_whose_making_is_disturbed_at_every_step_is_one_and_whole() {
+    let (pipeline, mlflow) = (Pipeline::start().await, Mlflow::shared().await);
+    let (experiment, run) = (experiment_name("disturbed"), run("logged"));
+    let file = kept(&pipeline, "disturbed/x/weights.bin", b"weights").await;
+    pipeline.publish(&run, &with_files(&run, &experiment, vec![file])).await;
+    let proxy = HttpProxy::start(&mlflow.url()).await;
+    let lost = |path| Rule::on(path, HttpFault::SaysAfterwards(503)).times(1);
+    // The question whether there are any goes through, and the creation is carried out without an answer.
+    proxy.set([
+        lost("mlflow/logged-models").after(1),
+        Rule::on("/artifacts/model/weights.bin", HttpFault::says(503, "")).after(2).times(1),
+        lost("runs/outputs"),
+        lost("logged-models/m-").after(4),
+    ]);
+    let sink = pipeline.sink(&proxy.url(), "unused");
+    pipeline.caught_up().await;
+    sink.stop().await;
+    let faulty: Vec<String> =
+        proxy.seen().into_iter().filter(|seen| seen.is_faulty).map(|seen| seen.path).collect();
+    assert_eq!(faulty.len(), 4, "{faulty:?}");
+    the_logged_model(&Server::at(&mlflow.url()), &experiment, b"weights").await;
+    assert_eq!(pipeline.dead_letters().await, Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn a_server_without_logged_models_has_the_files_all_the_same() {
+    let (pipeline, mlflow) = (Pipeline::start().await, Mlflow::shared_2().await);
+    let (experiment, run) = (experiment_name("version-2"), run("version-2"));
+    let file = kept(&pipeline, "version-2/x/weights.bin", b"weights").await;
+    pipeline.publish(&run, &with_files(&run, &experiment, vec![file])).await;
+    let sink = pipeline.sink(&mlflow.url(), "unused");
+    pipeline.caught_up().await;
+    sink.stop().await;
+    let server = Server::at(&mlflow.url());
+    let runs = server.runs(&experiment).await;
+    for name in ["version-2", "trial-00001"] {
+        let found = server.artifact(&runs[name].id, &experiment, "model/weights.bin").await;
+        assert_eq!(found.as_deref(), Some(&b"weights"[..]), "{name}");
+        assert_eq!(runs[name].status, "FINISHED");
+        assert!(!runs[name].tags.contains_key("cerebros.logged_model"));
     }
     assert_eq!(pipeline.dead_letters().await, Vec::<String>::new());
 }

@@ -80,10 +80,22 @@ impl Server {
         runs.into_iter().map(|run| (run["info"]["run_name"].as_str().unwrap().to_owned(), run)).collect()
     }
 
+    /// The logged models of an experiment, as the server tells them.
+    pub(crate) async fn models(&self, experiment: &str) -> Vec<Value> {
+        let id = self.experiment(experiment).await;
+        let found = self.post("logged-models/search", json!({"experiment_ids": [id]})).await;
+        found["models"].as_array().cloned().unwrap_or_default()
+    }
+
     /// A file among the artefacts of a run; `None` when there is none.
     pub(crate) async fn artifact(&self, run: &str, experiment: &str, path: &str) -> Option<Vec<u8>> {
         let id = self.experiment(experiment).await;
-        let url = format!("{}/api/2.0/mlflow-artifacts/artifacts/{id}/{run}/artifacts/{path}", self.url);
+        self.kept(&format!("{id}/{run}/artifacts/{path}")).await
+    }
+
+    /// A file of the server's own artefact store.
+    pub(crate) async fn kept(&self, place: &str) -> Option<Vec<u8>> {
+        let url = format!("{}/api/2.0/mlflow-artifacts/artifacts/{place}", self.url);
         let answer = self.http.get(url).send().await.unwrap();
         if !answer.status().is_success() {
             return None;
