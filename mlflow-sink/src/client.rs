@@ -10,6 +10,7 @@
 pub mod breaker;
 pub mod content;
 pub mod error;
+pub mod files;
 mod halves;
 mod identity;
 pub mod models;

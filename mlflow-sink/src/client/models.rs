@@ -6,8 +6,8 @@ use reqwest::Method;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::content::proxied;
 use super::error::{Call, ClientError};
+use super::files::Store;
 use super::wire::{self, pairs};
 use super::{CALL_TIMEOUT, Client, READ_PATIENCE};
 use crate::projection::logged_model::LoggedModel;
@@ -26,8 +26,8 @@ pub struct FoundModel {
     pub experiment_id: String,
     /// Everything of it is there.
     pub is_ready: bool,
-    /// Where the server keeps its files, when it takes them itself.
-    pub artifacts: Option<String>,
+    /// Where its files lie.
+    pub store: Store,
 }
 
 #[derive(Deserialize)]
@@ -63,7 +63,7 @@ impl From<WireModel> for FoundModel {
             id: info.model_id,
             experiment_id: info.experiment_id,
             is_ready: info.status == READY,
-            artifacts: proxied(&info.artifact_uri),
+            store: Store::of(&info.artifact_uri),
         }
     }
 }

@@ -15,8 +15,8 @@ use service_kit::births::{Announcement, BIRTH_TAG, Birth, model_key};
 
 use super::birth::MAX_STEPS;
 use super::{Stopped, Trouble, Writer};
-use crate::client::content::Upload;
 use crate::client::error::{ClientError, Scope};
+use crate::client::files::{Store, Upload};
 use crate::client::models::FoundModel;
 use crate::ledger::record::Parent;
 use crate::projection::logged_model::{DESCRIPTION, LOGGED_MODEL_TAG, LoggedModel, logged_model};
@@ -65,11 +65,12 @@ impl Writer {
         model: &LoggedModel,
         files: &[Model],
     ) -> Result<Result<(), String>, Trouble> {
-        let Some(root) = found.artifacts.as_deref() else {
+        // A server brings only the files of runs elsewhere.
+        let Store::Kept(root) = &found.store else {
             return Ok(Err("its files lie outside the server".to_owned()));
         };
         for file in files {
-            if let Err(reason) = self.send_model(Some(root), file).await? {
+            if let Err(reason) = self.send_model(source, &found.store, file).await? {
                 return Ok(Err(reason));
             }
         }

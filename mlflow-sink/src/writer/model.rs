@@ -15,7 +15,8 @@ use sha2::{Digest as _, Sha256};
 use tokio::io::AsyncReadExt as _;
 
 use super::{Trouble, Writer};
-use crate::client::content::{Standing, Upload};
+use crate::client::content::Standing;
+use crate::client::files::{Store, Upload};
 use crate::ledger::record::Parent;
 use crate::projection::dataset::hex;
 use crate::projection::model::{Model, NOT_UPLOADED_TAG, model};
@@ -43,6 +44,7 @@ impl Writer {
         let (mut kept, mut is_whole) = (Vec::new(), true);
         for mlflow_id in [Some(&known.mlflow_id), best.as_ref()].into_iter().flatten() {
             let standing = self.client.standing(mlflow_id).await?;
+            is_whole &= matches!(standing.store, Store::Kept(_));
             kept.clear();
             for artifact in &ended.artifact_refs {
                 let (writes, there) = self.keep_model(mlflow_id, &standing, artifact).await?;
@@ -91,7 +93,7 @@ impl Writer {
                 return Ok((writes, None));
             }
         };
-        Ok(match self.send_model(standing.artifacts.as_deref(), &model).await? {
+        Ok(match self.send_model(mlflow_id, &standing.store, &model).await? {
             Ok(()) => {
                 model.tell(&mut writes);
                 (writes, Some(model))
@@ -109,15 +111,13 @@ impl Writer {
         })
     }
 
-    /// Sends a file to its place below a root of the server's own artefact store.
+    /// Sends a file to its place among those of a run, or of a logged model of it.
     pub(super) async fn send_model(
         &self,
-        root: Option<&str>,
+        mlflow_id: &str,
+        store: &Store,
         model: &Model,
     ) -> Result<Result<(), String>, Trouble> {
-        let Some(root) = root else {
-            return Ok(Err("the tracking server does not take files for its artefact store".to_owned()));
-        };
         let Some(broker) = &self.models else { return Ok(Err("no object store is at hand".to_owned())) };
         let opened = async {
             let store = broker
@@ -131,10 +131,10 @@ impl Writer {
             Ok(object) => object,
             Err(error) => return Ok(Err(format!("the object store does not give it: {error}"))),
         };
-        let place = format!("{root}/{}", model.path);
         let bytes = object.info().size as u64;
         let pieces = checked(object, model.sha256.clone());
-        Ok(match self.client.upload(&place, bytes, reqwest::Body::wrap_stream(pieces)).await? {
+        let body = reqwest::Body::wrap_stream(pieces);
+        Ok(match self.client.send_file(mlflow_id, store, &model.path, bytes, body).await? {
             Upload::Done => Ok(()),
             Upload::NotTaken(reason) => Err(reason),
         })

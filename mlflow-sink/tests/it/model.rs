@@ -180,6 +180,32 @@ async fn a_server_without_logged_models_has_the_files_all_the_same() {
     assert_eq!(pipeline.dead_letters().await, Vec::<String>::new());
 }
 
+#[tokio::test]
+async fn a_file_whose_place_lies_outside_the_server_is_brought_there_by_it_unless_it_is_too_large() {
+    for mlflow in [Mlflow::shared().await, Mlflow::shared_2().await] {
+        let (pipeline, server) = (Pipeline::start().await, Server::at(&mlflow.url()));
+        let (experiment, run, outside) =
+            (experiment_name("outside"), run("outside"), testkit::Scratch::new());
+        server.create_experiment_at(&experiment, &format!("file://{}", outside.path().display())).await;
+        let small = kept(&pipeline, "outside/x/small.bin", b"weights").await;
+        let large = kept(&pipeline, "outside/x/large.bin", &vec![7; (10 << 20) + 1]).await;
+        pipeline.publish(&run, &with_files(&run, &experiment, vec![small, large])).await;
+        let sink = pipeline.sink(&mlflow.url(), "unused");
+        pipeline.caught_up().await;
+        sink.stop().await;
+        let runs = server.runs(&experiment).await;
+        for name in ["outside", "trial-00001"] {
+            let run = &runs[name];
+            let file = outside.join(&run.id).join("artifacts/model/small.bin");
+            assert_eq!(std::fs::read(file).unwrap(), b"weights", "{name}");
+            assert!(run.tags.contains_key("cerebros.model.sha256.small.bin"), "{:?}", run.tags);
+            let reason = &run.tags["cerebros.model.not_uploaded"];
+            assert!(reason.contains("large.bin") && reason.contains("10485760 bytes"), "{reason}");
+        }
+        assert_eq!(pipeline.dead_letters().await, Vec::<String>::new());
+    }
+}
+
 /// A server that was told to take no files, although its runs say that it keeps them.
 struct TakesNoFiles {
     process: tokio::process::Child,

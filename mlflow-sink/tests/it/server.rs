@@ -51,6 +51,10 @@ impl Server {
         self.post("experiments/create", json!({"name": name})).await;
     }
 
+    pub(crate) async fn create_experiment_at(&self, name: &str, artifacts: &str) {
+        self.post("experiments/create", json!({"name": name, "artifact_location": artifacts})).await;
+    }
+
     /// The runs of an experiment that holds one search, by their names.
     pub(crate) async fn runs(&self, experiment: &str) -> BTreeMap<String, Run> {
         let all = self.run_set(experiment).await;
