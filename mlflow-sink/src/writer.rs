@@ -15,6 +15,7 @@ mod leftovers;
 mod link;
 mod logged_model;
 mod model;
+mod originals;
 mod parent;
 pub(crate) mod sweep;
 mod trial;

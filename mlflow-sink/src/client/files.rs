@@ -11,7 +11,7 @@ use schemas::failure::bounded_head;
 use serde::Deserialize;
 
 use super::Client;
-use super::error::ClientError;
+use super::error::{ClientError, Scope};
 
 /// Deadline of a file: the largest there can be, over a slow line.
 const FILE_TIMEOUT: Duration = Duration::from_secs(180);
@@ -99,7 +99,8 @@ impl Client {
         send("mlflow-artifacts", request, bytes, body).await
     }
 
-    /// A file in a folder of a run; `None` when there is none, or it is larger than so many bytes.
+    /// A file in a folder of a run; `None` when there is none, or it is larger than so many bytes. It is looked for first:
+    /// version 2 answers with HTTP 500 when it is not there.
     pub async fn file(
         &self,
         run: &str,
@@ -112,7 +113,10 @@ impl Client {
         match listed {
             Ok(listed) if listed.files.iter().any(|file| file.path == path) => {}
             Ok(_) => return Ok(Ok(None)),
-            Err(error @ ClientError::Outage { .. }) => return Err(error),
+            Err(error @ (ClientError::Outage { scope: Scope::All, .. } | ClientError::Missing { .. })) => {
+                return Err(error);
+            }
+            // A server that keeps no files, but was told that it does, answers with HTTP 500.
             Err(error) => return Ok(Err(error.to_string())),
         }
         let call = "get-artifact";

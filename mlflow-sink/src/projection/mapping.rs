@@ -200,6 +200,16 @@ pub const ROWS: &[Row] = &[
         "cerebros.cut.*",
         "`sha256:.. chars:.. sequence:..` of the whole of a value that was cut: what it was, and where it is in the stream",
     ),
+    run(
+        Artifact,
+        "cerebros/originals.json",
+        "`names` and `values` as they were: all that MLflow does not take as it is",
+    ),
+    run(
+        Tag,
+        "cerebros.originals",
+        "that place; without a store for files, that they are in the stream only, and why",
+    ),
     run(Tag, "cerebros.tag.*", "a tag of the request with a reserved name"),
     run(Tag, "mlflow.note.content", "a link to the run: of the dashboard, else the command that shows it"),
     run(Tag, "mlflow.source.*", "`cerebros`, a JOB"),
@@ -277,6 +287,16 @@ pub const ROWS: &[Row] = &[
         "cerebros.cut.*",
         "`sha256:.. chars:.. sequence:..` of the whole of a value that was cut: what it was, and where it is in the stream",
     ),
+    trial(
+        Artifact,
+        "cerebros/originals.json",
+        "`names` and `values` as they were: all that MLflow does not take as it is",
+    ),
+    trial(
+        Tag,
+        "cerebros.originals",
+        "that place; without a store for files, that they are in the stream only, and why",
+    ),
 ];
 
 const HEAD: &str = "<!-- Written by `cerebros schemas export --format mlflow-mapping`; changes here are overwritten. -->
@@ -285,7 +305,7 @@ const HEAD: &str = "<!-- Written by `cerebros schemas export --format mlflow-map
 
 A search is a parent run, each of its trials a nested run under it. Everything follows from the events alone: writing an
 event twice writes the same. Names MLflow does not take are changed to legal ones that end in a hash of the original;
-values over its limits are cut. [events.md](events.md) describes the events.
+values over its limits are cut; both lie whole in a file of their run. [events.md](events.md) describes the events.
 ";
 
 /// The list as a page to be read.

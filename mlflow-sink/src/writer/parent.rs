@@ -12,6 +12,7 @@ use crate::client::{FoundRun, PAGE_EXPERIMENTS};
 use crate::ledger::record::Parent;
 use crate::projection::curve::Curve;
 use crate::projection::left::Over;
+use crate::projection::originals::Told;
 use crate::projection::{Seen, Writes, dataset, millis, parent, trial};
 
 impl Writer {
@@ -104,12 +105,12 @@ impl Writer {
         if known.has(&event) || (is_old && known.objective.is_some()) {
             return Ok(());
         }
-        let refused = match self.client.write(&known.mlflow_id, told()).await.map_err(Trouble::from) {
+        let refused = match self.put(&known.mlflow_id, &mut known.originals, told()).await {
             Err(Trouble::Refused(words)) => Some(words),
             written => written.map(|()| None)?,
         };
         if let Some(words) = &refused {
-            self.write_without_values(&known.mlflow_id, told(), words).await?;
+            self.write_without_values(&known.mlflow_id, &mut known.originals, told(), words).await?;
         }
         if known.opened_at.is_some_and(|opened| at > opened) {
             let kept = refused.iter().map(|_| parent::REFUSED_TAG.to_owned()).collect();
@@ -150,12 +151,13 @@ impl Writer {
     pub(super) async fn write_without_values(
         &self,
         mlflow_id: &str,
+        originals: &mut Told,
         writes: Writes,
         words: &str,
     ) -> Result<(), Trouble> {
-        let mut left = Writes { tags: writes.tags, ..Writes::default() };
+        let mut left = Writes { tags: writes.tags, originals: writes.originals, ..Writes::default() };
         left.tag(parent::REFUSED_TAG, words);
-        match self.client.write(mlflow_id, left).await.map_err(Trouble::from) {
+        match self.put(mlflow_id, originals, left).await {
             Err(Trouble::Refused(words)) => {
                 tracing::warn!(
                     mlflow_run = mlflow_id,
@@ -213,7 +215,8 @@ impl Writer {
             end_time: ending.closing.end_time,
             reason: ending.writes.tags.get(parent::REASON_TAG).cloned(),
         };
-        self.client.write(&known.mlflow_id, std::mem::take(&mut ending.writes).traced(seen.sequence)).await?;
+        let told = std::mem::take(&mut ending.writes).traced(seen.sequence);
+        self.put(&known.mlflow_id, &mut known.originals, told).await?;
         // The run's own last word decides over its machine-learning record, whichever comes first.
         if ending.attempt.is_some() || known.ended_attempt.is_none() {
             self.client.close(&known.mlflow_id, &ending.closing).await?;
@@ -235,8 +238,8 @@ impl Writer {
     }
 
     /// Writes to the parent, which is remembered as written.
-    pub(super) async fn write_parent(&self, known: &Parent, writes: Writes) -> Result<(), Trouble> {
-        Ok(self.client.write(&known.mlflow_id, writes).await?)
+    pub(super) async fn write_parent(&self, known: &mut Parent, writes: Writes) -> Result<(), Trouble> {
+        self.put(&known.mlflow_id, &mut known.originals, writes).await
     }
 }
 

@@ -109,7 +109,7 @@ impl Writer {
         let writes = writes.traced(seen.sequence);
         let mut kept: BTreeSet<String> = writes.tags.keys().cloned().collect();
         kept.insert(parent::REFUSED_TAG.to_owned());
-        self.write_without_values(&child.mlflow_id, writes, words).await?;
+        self.write_without_values(&child.mlflow_id, &mut child.originals, writes, words).await?;
         let closed = async {
             if child.has_old_tags {
                 self.client.remove_tags(&child.mlflow_id, &trial::ENDING_TAGS, &kept).await?;
@@ -184,7 +184,7 @@ impl Writer {
         let mut writes = Writes::default();
         for seen in events {
             if let Event::MetricReported(metric) = &seen.event {
-                self.add_value(&mut next, &mut writes, metric).await?;
+                self.add_value(&mut next, &mut writes, metric, seen.sequence).await?;
             }
         }
         let mut closing: Option<Closing> = None;
@@ -200,7 +200,7 @@ impl Writer {
         let keys: BTreeSet<String> = writes.points.iter().map(|point| point.key.clone()).collect();
         writes.points.extend(keys.iter().filter_map(|key| next.steps.overtaken(key)));
         let tags: BTreeSet<String> = writes.tags.keys().cloned().collect();
-        self.client.write(&next.mlflow_id, writes).await?;
+        self.put(&next.mlflow_id, &mut next.originals, writes).await?;
         if let Some(closing) = closing {
             if std::mem::take(&mut next.has_old_tags) {
                 self.client.remove_tags(&next.mlflow_id, &trial::ENDING_TAGS, &tags).await?;
@@ -216,6 +216,7 @@ impl Writer {
         child: &mut Child,
         writes: &mut Writes,
         metric: &MetricReported,
+        sequence: u64,
     ) -> Result<(), Trouble> {
         let is_old = metric.attempt.zip(child.again_in).is_some_and(|(says, again_in)| says < again_in);
         if is_old {
@@ -226,7 +227,7 @@ impl Writer {
                 self.know(&child.mlflow_id, &mut child.steps, &point.key, child.ended_at).await?;
                 if child.steps.insert(&point) {
                     writes.points.push(point);
-                    writes.extend(tags);
+                    writes.extend(tags.traced(sequence));
                 }
             }
             // What an older attempt than that of the report met is history.

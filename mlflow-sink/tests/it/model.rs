@@ -207,14 +207,14 @@ async fn a_file_whose_place_lies_outside_the_server_is_brought_there_by_it_unles
 }
 
 /// A server that was told to take no files, although its runs say that it keeps them.
-struct TakesNoFiles {
+pub(crate) struct TakesNoFiles {
     process: tokio::process::Child,
-    url: String,
+    pub(crate) url: String,
     _dir: testkit::Scratch,
 }
 
 impl TakesNoFiles {
-    async fn start() -> Self {
+    pub(crate) async fn start() -> Self {
         let dir = testkit::Scratch::new();
         let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
         let process = tokio::process::Command::new(testkit::mlflow_python().await)
@@ -230,8 +230,10 @@ impl TakesNoFiles {
             .spawn()
             .unwrap();
         let server = Self { process, url: format!("http://127.0.0.1:{port}"), _dir: dir };
+        let http = service_kit::mlflow::http::bare().no_proxy().build().unwrap();
         testkit::wait_until("the server answers", crate::pipeline::CAUGHT_UP, async || {
-            reqwest::get(format!("{}/health", server.url)).await.ok()?.status().is_success().then_some(())
+            let asked = http.get(format!("{}/health", server.url)).send().await;
+            asked.ok()?.status().is_success().then_some(())
         })
         .await;
         server
