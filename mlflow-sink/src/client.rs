@@ -80,6 +80,11 @@ impl Client {
         self.wire.url()
     }
 
+    /// The workspace of the server, where one is named.
+    pub fn workspace(&self) -> Option<&str> {
+        self.wire.workspace()
+    }
+
     /// When the server may be called; none of a client that is not guarded.
     pub fn breaker(&self) -> Option<&watch::Sender<Breaker>> {
         self.wire.breaker()

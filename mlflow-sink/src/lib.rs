@@ -47,9 +47,12 @@ use gate::Gate;
 use ledger::Ledger;
 use numbers::Numbers;
 use writer::Writer;
+use writer::experiment::Filing;
 
 /// Port of the health pages when none is asked for.
 const HEALTH_PORT: u16 = 8001;
+/// Experiment of runs nobody files anywhere.
+const EXPERIMENT: &str = "cerebros";
 /// How long the broker is waited for at the start.
 const BROKER_PATIENCE: Duration = Duration::from_secs(30);
 
@@ -76,9 +79,12 @@ pub enum Command {
 pub struct ServeArgs {
     #[command(flatten)]
     mlflow: ServerArgs,
-    /// Experiment of runs that name none
-    #[arg(long, env = "MLFLOW_EXPERIMENT_NAME", value_name = "NAME", default_value = "cerebros")]
-    mlflow_experiment: String,
+    /// Experiment of runs that name none [default: that of --mlflow-experiment-id, else cerebros]
+    #[arg(long, env = "MLFLOW_EXPERIMENT_NAME", value_name = "NAME")]
+    mlflow_experiment: Option<String>,
+    /// The same by its id; together with a name it has to be that of the name
+    #[arg(long, env = "MLFLOW_EXPERIMENT_ID", value_name = "ID", hide_short_help = true)]
+    mlflow_experiment_id: Option<String>,
     /// URL under which people open MLflow [default: the one events are written to]
     #[arg(long, env = "CEREBROS_MLFLOW_PUBLIC_URL", value_name = "URL")]
     mlflow_public_url: Option<String>,
@@ -129,7 +135,7 @@ pub async fn run(command: Command, shutdown: Shutdown) -> Result<Exit, CliError>
 
 async fn serve(args: ServeArgs, shutdown: Shutdown) -> Result<(), CliError> {
     let tracking = args.mlflow.tracking(&args.broker.data_dir)?;
-    let pages = Pages::new(args.mlflow_public_url.as_deref().unwrap_or(tracking.url()))?;
+    let pages = Pages::of(&tracking, args.mlflow_public_url.as_deref())?;
     let target = args.broker.resolve()?;
     let dir = args.broker.data_dir.join("mlflow-sink");
     let ledger = Ledger::open(&dir, tracking.url())?;
@@ -150,7 +156,8 @@ async fn serve(args: ServeArgs, shutdown: Shutdown) -> Result<(), CliError> {
     let gate = Gate::new(Arc::clone(&client), mlflow_health, numbers.outages.clone());
     let of_the_stack = || endpoints::running(&args.broker.data_dir).and_then(|stack| stack.dashboard);
     let dashboard = args.dashboard_url.or_else(of_the_stack);
-    let writer = Writer::new(client, ledger.clone(), registry, births, name.clone(), args.mlflow_experiment)
+    let filing = Filing::new(args.mlflow_experiment, args.mlflow_experiment_id, EXPERIMENT);
+    let writer = Writer::new(client, ledger.clone(), registry, births, name.clone(), filing)
         .with_dashboard(dashboard)
         .with_pages(pages)
         .with_models(broker.clone());

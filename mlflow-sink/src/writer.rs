@@ -11,6 +11,7 @@
 mod birth;
 mod curve;
 mod doubts;
+pub mod experiment;
 mod leftovers;
 mod link;
 mod logged_model;
@@ -39,6 +40,7 @@ use crate::ledger::record::Parent;
 use crate::ledger::{Ledger, LedgerError};
 use crate::projection::steps::Steps;
 use crate::projection::{Point, Seen};
+use experiment::Filing;
 
 /// What became of one event.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -82,8 +84,8 @@ pub struct Writer {
     doubts: std::sync::Mutex<doubts::Doubts>,
     /// Which server it is, once it was asked.
     server: tokio::sync::Mutex<Option<String>>,
-    /// Experiment of runs that name none.
-    experiment: String,
+    /// Where runs are filed that name no experiment.
+    filing: Filing,
     /// URL of the dashboard the notes lead to.
     dashboard: Option<String>,
     /// Where people look at MLflow.
@@ -95,7 +97,7 @@ pub struct Writer {
 }
 
 impl Writer {
-    /// A writer of everything that comes; runs that name no experiment go into `experiment`.
+    /// A writer of everything that comes; runs that name no experiment are filed where `filing` says.
     /// `sink` is the name of this sink in the births it announces.
     pub fn new(
         client: Arc<Client>,
@@ -103,7 +105,7 @@ impl Writer {
         registry: Registry,
         births: Births,
         sink: String,
-        experiment: String,
+        filing: impl Into<Filing>,
     ) -> Self {
         Self {
             client,
@@ -113,7 +115,7 @@ impl Writer {
             sink,
             server: tokio::sync::Mutex::default(),
             doubts: std::sync::Mutex::default(),
-            experiment,
+            filing: filing.into(),
             dashboard: None,
             pages: None,
             models: None,

@@ -169,7 +169,10 @@ impl Writer {
             return Ok(server.clone());
         }
         let made = self.client.identity().await?;
-        let text = if made > 0 { made.to_string() } else { self.client.url().to_owned() };
+        let mut text = if made > 0 { made.to_string() } else { self.client.url().to_owned() };
+        if let Some(workspace) = self.client.workspace() {
+            text.push_str(&format!(" {workspace}"));
+        }
         let server: String = Sha256::digest(text).iter().take(4).map(|byte| format!("{byte:02x}")).collect();
         *known = Some(server.clone());
         Ok(server)

@@ -7,7 +7,6 @@ use schemas::{Event, RunId};
 use service_kit::births::run_key;
 
 use super::{Fate, Trouble, Writer, settled};
-use crate::client::error::ClientError;
 use crate::client::{FoundRun, PAGE_EXPERIMENTS};
 use crate::ledger::record::Parent;
 use crate::projection::curve::Curve;
@@ -54,41 +53,6 @@ impl Writer {
             }
         }
         Ok(found.into_iter().next())
-    }
-
-    /// Id of the experiment a run belongs to, created if need be. The start of the run names it; a run that never
-    /// started (rejected, cancelled while queued) has only its request, which the run registry keeps.
-    async fn experiment_of(&self, run: &RunId, started: Option<&MlRunStarted>) -> Result<String, Trouble> {
-        let spec = match started {
-            Some(_) => None,
-            None => self.registry.get(run).await?.map(|held| held.record.spec.0),
-        };
-        let name = parent::experiment(started, spec.as_ref()).unwrap_or_else(|| self.experiment.clone());
-        if let Some(id) = self.active_experiment(&name).await? {
-            return Ok(id);
-        }
-        match self.client.create_experiment(&name).await {
-            Ok(id) => Ok(id),
-            // Somebody else was faster.
-            Err(ClientError::Exists { words }) => {
-                self.active_experiment(&name).await?.ok_or(Trouble::Refused(words))
-            }
-            Err(error) => Err(error.into()),
-        }
-    }
-
-    /// A deleted experiment was deleted by a person; only a person restores it.
-    async fn active_experiment(&self, name: &str) -> Result<Option<String>, Trouble> {
-        match self.client.experiment(name).await? {
-            Some(found) if found.lifecycle_stage == "deleted" => {
-                let id = found.id;
-                Err(Trouble::Refused(format!(
-                    "the experiment \"{name}\" must be in the 'active' state, current state is deleted: restore it with \
-                     `mlflow experiments restore -x {id}`, then replay; or name another experiment"
-                )))
-            }
-            found => Ok(found.map(|experiment| experiment.id)),
-        }
     }
 
     /// Writes what the start of the run says.

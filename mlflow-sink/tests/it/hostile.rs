@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use testkit::{Mlflow, experiment_name};
 
 use crate::events::{ended, reported, run, started, value};
-use crate::model::TakesNoFiles;
+use crate::own::Own;
 use crate::pipeline::Pipeline;
 use crate::server::Server;
 
@@ -182,7 +182,7 @@ async fn originals_are_the_same_bytes_however_often_they_are_told_and_grow_from_
 
 #[tokio::test]
 async fn originals_are_brought_outside_the_server_and_without_any_store_the_stream_has_them() {
-    let (mlflow, bare) = (Mlflow::shared().await, TakesNoFiles::start().await);
+    let (mlflow, bare) = (Mlflow::shared().await, Own::that_takes_no_files().await);
     let (experiment, run, outside) = (experiment_name("outside"), run("outside"), testkit::Scratch::new());
     let server = Server::at(&mlflow.url());
     server.create_experiment_at(&experiment, &format!("file://{}", outside.path().display())).await;

@@ -9,11 +9,12 @@ use sha2::{Digest as _, Sha256};
 use testkit::{HttpFault, HttpProxy, Mlflow, Rule, experiment_name};
 
 use crate::events::{run, search};
+use crate::own::Own;
 use crate::pipeline::Pipeline;
 use crate::server::Server;
 
 /// Puts a file into the object store and gives the reference to it.
-async fn kept(pipeline: &Pipeline, object: &str, content: &[u8]) -> ArtifactRef {
+pub(crate) async fn kept(pipeline: &Pipeline, object: &str, content: &[u8]) -> ArtifactRef {
     let store = pipeline.broker.jetstream.get_object_store(ARTIFACTS_BUCKET).await.unwrap();
     let metadata = ObjectMetadata { name: object.to_owned(), ..ObjectMetadata::default() };
     store.put(metadata, &mut &content[..]).await.unwrap();
@@ -26,7 +27,7 @@ async fn kept(pipeline: &Pipeline, object: &str, content: &[u8]) -> ArtifactRef 
     }
 }
 
-fn with_files(run: &RunId, experiment: &str, files: Vec<ArtifactRef>) -> Vec<Event> {
+pub(crate) fn with_files(run: &RunId, experiment: &str, files: Vec<ArtifactRef>) -> Vec<Event> {
     let mut events = search(run, experiment, 2);
     let Some(Event::RunCompleted(completed)) = events.pop() else { panic!("an end") };
     events.push(RunCompleted { artifact_refs: files, ..completed }.into());
@@ -206,53 +207,9 @@ async fn a_file_whose_place_lies_outside_the_server_is_brought_there_by_it_unles
     }
 }
 
-/// A server that was told to take no files, although its runs say that it keeps them.
-pub(crate) struct TakesNoFiles {
-    process: tokio::process::Child,
-    pub(crate) url: String,
-    _dir: testkit::Scratch,
-}
-
-impl TakesNoFiles {
-    pub(crate) async fn start() -> Self {
-        let dir = testkit::Scratch::new();
-        let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        let process = tokio::process::Command::new(testkit::mlflow_python().await)
-            .args(["-m", "mlflow", "server", "--host", "127.0.0.1", "--workers", "1", "--no-serve-artifacts"])
-            .args(["--default-artifact-root", "mlflow-artifacts:/", "--port", &port.to_string()])
-            .args(["--backend-store-uri", &format!("sqlite:///{}", dir.join("mlflow.db").display())])
-            .env("MLFLOW_DISABLE_TELEMETRY", "true")
-            .env("MLFLOW_SERVER_ENABLE_JOB_EXECUTION", "false")
-            .current_dir(dir.path())
-            .stdout(std::process::Stdio::null())
-            .stderr(std::process::Stdio::null())
-            .process_group(0)
-            .spawn()
-            .unwrap();
-        let server = Self { process, url: format!("http://127.0.0.1:{port}"), _dir: dir };
-        let http = service_kit::mlflow::http::bare().no_proxy().build().unwrap();
-        testkit::wait_until("the server answers", crate::pipeline::CAUGHT_UP, async || {
-            let asked = http.get(format!("{}/health", server.url)).send().await;
-            asked.ok()?.status().is_success().then_some(())
-        })
-        .await;
-        server
-    }
-}
-
-impl Drop for TakesNoFiles {
-    fn drop(&mut self) {
-        // The server proper is a child of it.
-        if let Some(group) = self.process.id() {
-            let killed = std::process::Command::new("kill").args(["-9", "--", &format!("-{group}")]).status();
-            assert!(killed.is_ok_and(|status| status.success()), "the server is ended");
-        }
-    }
-}
-
 #[tokio::test]
 async fn a_server_that_takes_no_files_is_no_outage() {
-    let (pipeline, mlflow) = (Pipeline::start().await, TakesNoFiles::start().await);
+    let (pipeline, mlflow) = (Pipeline::start().await, Own::that_takes_no_files().await);
     let (experiment, run) = (experiment_name("no-files"), run("no-files"));
     let file = kept(&pipeline, "no-files/x/weights.bin", b"weights").await;
     pipeline.publish(&run, &with_files(&run, &experiment, vec![file])).await;

@@ -30,6 +30,16 @@ impl Server {
         Self { url: url.to_owned(), http: service_kit::mlflow::http::bare().no_proxy().build().unwrap() }
     }
 
+    /// What it has in a workspace of its, which is made.
+    pub(crate) async fn in_new_workspace(url: &str, name: &str) -> Self {
+        let header = [("x-mlflow-workspace".parse().unwrap(), name.parse().unwrap())];
+        let client =
+            service_kit::mlflow::http::bare().no_proxy().default_headers(header.into_iter().collect());
+        let made = Self::at(url).http.post(format!("{url}/api/3.0/mlflow/workspaces"));
+        made.json(&json!({"name": name})).send().await.unwrap().error_for_status().unwrap();
+        Self { url: url.to_owned(), http: client.build().unwrap() }
+    }
+
     pub(crate) async fn experiment(&self, name: &str) -> String {
         let path = "experiments/get-by-name";
         let request =

@@ -112,8 +112,12 @@ pub const VARIABLES: &[Variable] = &[
         .flagged("mlflow-insecure-tls")
         .or("false")
         .switch(),
+    text("MLFLOW_WORKSPACE", "mlflow_workspace", "workspace of MLflow, of version 3.17 and later")
+        .flagged("mlflow-workspace"),
     text("MLFLOW_EXPERIMENT_NAME", "mlflow_experiment_name", "experiment that runs are filed under")
         .flagged("mlflow-experiment"),
+    text("MLFLOW_EXPERIMENT_ID", "mlflow_experiment_id", "the same by its id, where no name is given")
+        .flagged("mlflow-experiment-id"),
     text(
         "CEREBROS_MLFLOW_PUBLIC_URL",
         "mlflow_public_url",

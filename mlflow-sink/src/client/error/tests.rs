@@ -150,3 +150,20 @@ fn an_answer_that_is_not_mlflow_s_is_waited_for() {
     assert_eq!(error.disposition(), Disposition::Wait(Duration::ZERO, Scope::All));
     assert!(error.to_string().contains("MLFLOW_TRACKING_URI"), "{error}");
 }
+
+#[test]
+fn a_workspace_the_server_does_not_have_is_nobody_s_fault_and_said() {
+    for (status, code, words) in [
+        (
+            500,
+            "FEATURE_DISABLED",
+            "Workspace APIs are not available: workspaces are not enabled on this server",
+        ),
+        (404, "RESOURCE_DOES_NOT_EXIST", "Workspace 'team' not found"),
+        (400, "INVALID_PARAMETER_VALUE", "Workspace name 'a b' must match the pattern"),
+    ] {
+        let error = answered(status, &json(code, words));
+        assert_eq!(error.disposition(), Disposition::Wait(Duration::ZERO, Scope::All), "{error}");
+        assert!(error.to_string().contains("MLFLOW_WORKSPACE"), "{error}");
+    }
+}
