@@ -42,6 +42,9 @@ use crate::projection::steps::Steps;
 use crate::projection::{Point, Seen};
 use experiment::Filing;
 
+/// Times something is written over which others race with us.
+const MAX_TRIES: u32 = 3;
+
 /// What became of one event.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Fate {
@@ -68,6 +71,8 @@ enum Trouble {
     Stopped(Stopped),
     /// What the ledger remembers is not there any more.
     Vanished(String),
+    /// Somebody else wrote the same at the same moment.
+    Raced(String),
     Refused(String),
 }
 
@@ -147,6 +152,7 @@ impl Writer {
         let words = match self.write_batch(run, events).await {
             Ok(fates) => return Ok(fates),
             Err(Trouble::Stopped(stopped)) => return Err(stopped),
+            Err(Trouble::Raced(words)) => return Err(raced(words)),
             Err(Trouble::Refused(words)) => words,
             Err(Trouble::Vanished(words)) => {
                 tracing::warn!(
@@ -162,6 +168,7 @@ impl Writer {
                 match self.write_batch(run, events).await {
                     Ok(fates) => return Ok(fates),
                     Err(Trouble::Stopped(stopped)) => return Err(stopped),
+                    Err(Trouble::Raced(words)) => return Err(raced(words)),
                     Err(Trouble::Vanished(words) | Trouble::Refused(words)) => words,
                 }
             }
@@ -188,22 +195,30 @@ impl Writer {
         Ok(fates)
     }
 
-    /// Writes what the run itself says.
+    /// Writes what the run itself says. Whoever races with others is refused after the last try.
     async fn write_word(&self, run: &RunId, parent: &mut Parent, seen: &Seen) -> Result<Fate, Trouble> {
-        settled(match &seen.event {
-            Event::MlRunStarted(started) => self.write_start(parent, started, seen).await,
-            Event::RunCompleted(_)
-            | Event::RunFailed(_)
-            | Event::RunCancelled(_)
-            | Event::MlRunFinalized(_)
-            | Event::RunRequested(_)
-            | Event::RunCancelRequested(_)
-            | Event::RunStarted(_)
-            | Event::RunInterrupted(_)
-            | Event::TrialReported(_)
-            | Event::MetricReported(_)
-            | Event::RunException(_) => self.write_end(run, parent, seen).await,
-        })
+        let mut tries_left = MAX_TRIES;
+        loop {
+            tries_left -= 1;
+            let written = match &seen.event {
+                Event::MlRunStarted(started) => self.write_start(parent, started, seen).await,
+                Event::RunCompleted(_)
+                | Event::RunFailed(_)
+                | Event::RunCancelled(_)
+                | Event::MlRunFinalized(_)
+                | Event::RunRequested(_)
+                | Event::RunCancelRequested(_)
+                | Event::RunStarted(_)
+                | Event::RunInterrupted(_)
+                | Event::TrialReported(_)
+                | Event::MetricReported(_)
+                | Event::RunException(_) => self.write_end(run, parent, seen).await,
+            };
+            match again(written, tries_left) {
+                Some(written) => return settled(written),
+                None => parent.steps.forget(),
+            }
+        }
     }
 
     /// Writes what trials say, and what it does to the curve.
@@ -217,7 +232,15 @@ impl Writer {
         for (index, fate) in self.write_trials(run, parent, events).await? {
             fates[index] = fate;
         }
-        let drawn = self.draw_curve(parent, events.iter().zip(&fates)).await;
+        let mut tries_left = MAX_TRIES;
+        let drawn = loop {
+            tries_left -= 1;
+            let drawn = self.draw_curve(parent, events.iter().zip(&fates)).await;
+            match again(drawn, tries_left) {
+                Some(drawn) => break drawn,
+                None => parent.steps.forget(),
+            }
+        };
         if let Fate::Refused(words) = settled(drawn)? {
             // The trials themselves are written: none of them is to blame.
             tracing::warn!(%run, words, "MLflow refused the curve of the best so far");
@@ -347,6 +370,18 @@ fn trial_of(event: &Event) -> Option<&TrialId> {
     }
 }
 
+/// What came of a write, unless somebody else was faster and it is to be tried again. The last time that is a refusal.
+fn again<T>(written: Result<T, Trouble>, tries_left: u32) -> Option<Result<T, Trouble>> {
+    match written {
+        Err(Trouble::Raced(words)) if tries_left > 0 => {
+            tracing::info!(words, tries_left, "somebody else was faster; what is there now is looked up");
+            None
+        }
+        Err(Trouble::Raced(words)) => Some(Err(Trouble::Refused(words))),
+        other => Some(other),
+    }
+}
+
 /// A refusal is the end of one event; anything else is the batch's.
 fn settled(written: Result<(), Trouble>) -> Result<Fate, Trouble> {
     match written {
@@ -363,6 +398,7 @@ impl From<ClientError> for Trouble {
                 Self::Stopped(Stopped { reason: error.to_string(), pause, scope })
             }
             Disposition::LookUp => Self::Vanished(error.to_string()),
+            Disposition::Again => Self::Raced(error.to_string()),
             Disposition::Refuse => Self::Refused(error.to_string()),
         }
     }
@@ -378,6 +414,11 @@ impl From<RegistryError> for Trouble {
     fn from(error: RegistryError) -> Self {
         Self::Stopped(Stopped { reason: error.to_string(), pause: Duration::ZERO, scope: Scope::Lane })
     }
+}
+
+/// A race over what no single event is: the batch is tried again.
+fn raced(reason: String) -> Stopped {
+    Stopped { reason, pause: Duration::ZERO, scope: Scope::Lane }
 }
 
 fn stopped_by_disk(error: LedgerError) -> Stopped {

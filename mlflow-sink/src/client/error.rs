@@ -121,6 +121,8 @@ pub enum Disposition {
     Wait(Duration, Scope),
     /// What we remember is wrong: look it up again.
     LookUp,
+    /// Somebody else was faster: look up what there is now, and do it again, a few times.
+    Again,
     /// Give this write up.
     Refuse,
 }
@@ -149,7 +151,8 @@ impl ClientError {
                 Disposition::Wait(retry_after.unwrap_or_default(), *scope)
             }
             Self::Misconfigured { scope, .. } => Disposition::Wait(Duration::ZERO, *scope),
-            Self::Missing { .. } | Self::Conflict { .. } => Disposition::LookUp,
+            Self::Missing { .. } => Disposition::LookUp,
+            Self::Conflict { .. } => Disposition::Again,
             Self::Exists { .. }
             | Self::Deleted { .. }
             | Self::TooLarge { .. }

@@ -107,7 +107,7 @@ impl Transport {
             Err(error) => {
                 let asked = match error.disposition() {
                     Disposition::Wait(asked, _) => asked,
-                    Disposition::LookUp | Disposition::Refuse => Duration::ZERO,
+                    Disposition::LookUp | Disposition::Again | Disposition::Refuse => Duration::ZERO,
                 };
                 self.tell(|breaker| breaker.probe_failed(&error.to_string(), asked, now, luck()));
             }

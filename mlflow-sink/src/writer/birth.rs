@@ -122,7 +122,7 @@ impl Writer {
             match self.sweep_doubts(&run).await {
                 Ok(()) => {}
                 Err(Trouble::Stopped(stopped)) => return Err(stopped),
-                Err(Trouble::Vanished(words) | Trouble::Refused(words)) => {
+                Err(Trouble::Vanished(words) | Trouble::Raced(words) | Trouble::Refused(words)) => {
                     tracing::warn!(%run, words, "MLflow keeps a second run of a late create");
                 }
             }

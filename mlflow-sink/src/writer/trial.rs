@@ -6,7 +6,7 @@ use schemas::event::{MetricReported, TrialReported};
 use schemas::{Event, RunId, TrialId};
 use service_kit::births::trial_key;
 
-use super::{Fate, Trouble, Writer, settled};
+use super::{Fate, MAX_TRIES, Trouble, Writer, again, settled};
 use crate::client::FoundRun;
 use crate::ledger::record::{Child, Parent, ReportMark, fingerprint};
 use crate::projection::{Closing, Seen, Writes, parent, trial};
@@ -166,14 +166,19 @@ impl Writer {
 
     /// Writes events of a trial together. After a failure nothing is known about its metrics any more.
     async fn write_events(&self, known: &Parent, child: &mut Child, events: &[&Seen]) -> Result<(), Trouble> {
-        match self.try_events(known, child, events).await {
-            Ok(written) => {
-                *child = written;
-                Ok(())
-            }
-            Err(trouble) => {
-                child.steps.forget();
-                Err(trouble)
+        let mut tries_left = MAX_TRIES;
+        loop {
+            tries_left -= 1;
+            match again(self.try_events(known, child, events).await, tries_left) {
+                Some(Ok(written)) => {
+                    *child = written;
+                    return Ok(());
+                }
+                Some(Err(trouble)) => {
+                    child.steps.forget();
+                    return Err(trouble);
+                }
+                None => child.steps.forget(),
             }
         }
     }

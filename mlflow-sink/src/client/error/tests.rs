@@ -110,7 +110,7 @@ fn a_race_of_two_writers_is_looked_up_again_and_refused_by_nobody() {
     for words in races {
         let error = answered(400, &json("BAD_REQUEST", words));
         assert!(matches!(error, ClientError::Conflict { .. }), "{error}");
-        assert_eq!(error.disposition(), Disposition::LookUp);
+        assert_eq!(error.disposition(), Disposition::Again);
     }
     let other = answered(400, &json("BAD_REQUEST", "(sqlite3.DataError) too long"));
     assert!(matches!(other, ClientError::Refused { .. }), "{other}");
