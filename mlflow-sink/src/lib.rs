@@ -142,7 +142,7 @@ async fn serve(args: ServeArgs, shutdown: Shutdown) -> Result<(), CliError> {
     let name = ledger::name_of_this_sink(&dir)?;
     let (health, metrics) = (Health::new("mlflow-sink"), Metrics::new());
     let (broker_health, mlflow_health) = (health.component("broker"), health.component("mlflow"));
-    let lag = health.number("lag_events");
+    let lag = serve::lag::Page::of(&health);
     args.health.serve(HEALTH_PORT, health, metrics.clone(), shutdown.clone()).await?;
     let broker = tokio::select! {
         broker = Broker::connect(&target, "mlflow-sink", BROKER_PATIENCE) => broker?,
@@ -170,12 +170,11 @@ async fn serve(args: ServeArgs, shutdown: Shutdown) -> Result<(), CliError> {
         gate,
         numbers,
         broker_health,
-        lag,
         writes,
     };
     let sweeping = writer::sweep::sweep_now_and_then(writer, broker.clone(), may_sweep);
     tokio::select! {
-        ended = serve::run(sink, leader, shutdown) => ended?,
+        ended = serve::run(sink, leader, lag, shutdown) => ended?,
         () = sweeping => {}
         error = broker.gone() => return Err(error),
     }

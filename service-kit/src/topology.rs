@@ -6,7 +6,7 @@
 
 use std::time::Duration;
 
-use async_nats::jetstream::consumer::{AckPolicy, DeliverPolicy, pull};
+use async_nats::jetstream::consumer::{AckPolicy, DeliverPolicy, FromConsumer as _, pull};
 use async_nats::jetstream::stream::Stream;
 use async_nats::jetstream::{self, kv, object_store, stream};
 use schemas::subject::{ADVISORY_STREAM, DLQ_STREAM, DLQ_SUBJECTS, EVENT_SUBJECTS, STREAM, STREAM_SUBJECTS};
@@ -211,17 +211,30 @@ async fn stream_exists(jetstream: &jetstream::Context, ours: stream::Config) -> 
     Ok(())
 }
 
-/// Creates a consumer, or gives it the filters it lacks altogether.
+/// Creates a consumer, or gives it the filters it lacks altogether, and room for as many messages in hand as it needs.
 async fn consumer_exists(stream: &Stream<()>, ours: pull::Config) -> Result<(), AnyError> {
     let name = ours.durable_name.clone().unwrap_or_default();
     let known = stream.get_or_create_consumer(&name, ours.clone()).await?;
     let known = &known.cached_info().config;
     let is_unfiltered = known.filter_subject.is_empty() && known.filter_subjects.is_empty();
-    if is_unfiltered && !ours.filter_subjects.is_empty() {
-        let filtered =
-            pull::Config { ack_wait: known.ack_wait, max_ack_pending: known.max_ack_pending, ..ours };
-        stream.update_consumer(filtered).await?;
+    let is_narrow = known.max_ack_pending > 0 && known.max_ack_pending < ours.max_ack_pending;
+    if !(is_unfiltered && !ours.filter_subjects.is_empty() || is_narrow) {
+        return Ok(());
     }
+    // What an operator has set otherwise stays.
+    let mut wider = pull::Config::try_from_consumer_config(known.clone())?;
+    if is_unfiltered {
+        wider.filter_subjects = ours.filter_subjects;
+    }
+    if is_narrow {
+        tracing::info!(
+            consumer = name,
+            messages = ours.max_ack_pending,
+            "consumer may have more in hand now"
+        );
+        wider.max_ack_pending = ours.max_ack_pending;
+    }
+    stream.update_consumer(wider).await?;
     Ok(())
 }
 

@@ -249,9 +249,17 @@ async fn the_health_page_says_how_many_events_mlflow_does_not_have() {
         .await;
     };
     lag(search.events).await;
+    let oldest = async |is_right: fn(i64) -> bool| {
+        wait_until("the health page says how old the oldest is", CAUGHT_UP, async || {
+            is_right(pages.health().await?["numbers"]["oldest_event_seconds"].as_i64()?).then_some(())
+        })
+        .await;
+    };
+    oldest(|seconds| seconds >= 5).await;
     search.proxy.set([]);
     search.is_like_undisturbed().await;
     lag(0).await;
+    oldest(|seconds| seconds == 0).await;
     sink.stop().await;
 }
 
