@@ -138,7 +138,7 @@ async fn serve(args: ServeArgs, shutdown: Shutdown) -> Result<(), CliError> {
     let pages = Pages::of(&tracking, args.mlflow_public_url.as_deref())?;
     let target = args.broker.resolve()?;
     let dir = args.broker.data_dir.join("mlflow-sink");
-    let ledger = Ledger::open(&dir, tracking.url())?;
+    let ledger = Ledger::open(&dir)?;
     let name = ledger::name_of_this_sink(&dir)?;
     let (health, metrics) = (Health::new("mlflow-sink"), Metrics::new());
     let (broker_health, mlflow_health) = (health.component("broker"), health.component("mlflow"));

@@ -12,6 +12,7 @@ mod birth;
 mod curve;
 mod doubts;
 pub mod experiment;
+mod forgotten;
 mod leftovers;
 mod link;
 mod logged_model;
@@ -23,7 +24,7 @@ mod trial;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
@@ -97,6 +98,8 @@ pub struct Writer {
     pages: Option<Pages>,
     /// Where the files of models are fetched.
     models: Option<Broker>,
+    /// When the stream was read last for runs nobody knows.
+    stream_read_at: tokio::sync::Mutex<Option<Instant>>,
     /// Held by batches to read and by a sweep to write: a sweep closes a run while nothing else is written.
     sweeping: RwLock<()>,
 }
@@ -124,6 +127,7 @@ impl Writer {
             dashboard: None,
             pages: None,
             models: None,
+            stream_read_at: tokio::sync::Mutex::default(),
             sweeping: RwLock::default(),
         }
     }
@@ -178,6 +182,7 @@ impl Writer {
 
     async fn write_batch(&self, run: &RunId, events: &[Seen]) -> Result<Vec<Fate>, Trouble> {
         let Some(first) = events.first() else { return Ok(Vec::new()) };
+        self.server().await?;
         let mut parent = self.parent(run, first, events).await?;
         self.open(run, &mut parent, events).await?;
         let mut fates = Vec::with_capacity(events.len());

@@ -46,6 +46,9 @@ const DLQ_AGE: Duration = Duration::from_secs(30 * 24 * 3600);
 /// How long the registry remembers a run after its last change: longer than its events are kept, so that a request that
 /// comes again finds that the run is over. Schemas are kept for ever (zero means no limit to the broker).
 const REGISTRY_AGE: Duration = Duration::from_secs(90 * 24 * 3600);
+/// How long it is remembered which MLflow run is whose: longer than the registry remembers a run, so that one it has
+/// dropped is known to be ours when nothing ends it any more.
+const MLFLOW_AGE: Duration = Duration::from_secs(180 * 24 * 3600);
 /// Window in which the broker drops a second message with the same id.
 const DUPLICATE_WINDOW: Duration = Duration::from_secs(120);
 /// A delivery that is neither settled nor extended comes back after this long.
@@ -152,7 +155,7 @@ pub fn buckets() -> Vec<kv::Config> {
     };
     vec![
         bucket(RUNS_BUCKET, "run registry", REGISTRY_AGE),
-        bucket(MLFLOW_BUCKET, "the MLflow sinks: who takes events, which MLflow run is whose", REGISTRY_AGE),
+        bucket(MLFLOW_BUCKET, "the MLflow sinks: who takes events, which MLflow run is whose", MLFLOW_AGE),
         bucket(SCHEMAS_BUCKET, "schemas by fingerprint and by record", Duration::ZERO),
     ]
 }

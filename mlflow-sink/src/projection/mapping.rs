@@ -187,7 +187,8 @@ pub const ROWS: &[Row] = &[
     run(
         Tag,
         "cerebros.failure.*",
-        "`failure` of RunFailed: class, stage, message, fingerprint, exit_code, signal, traceback",
+        "`failure` of RunFailed: class, stage, message, fingerprint, exit_code, signal, traceback; class `unknown` of a run that \
+         was RUNNING when neither the run registry nor the stream knew it any more",
     ),
     run(
         Tag,

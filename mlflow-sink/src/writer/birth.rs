@@ -162,7 +162,7 @@ impl Writer {
         self.doubts.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Which server it is, as part of a key.
+    /// Which server it is, as part of a key. Whoever has asked has the ledger of that server.
     pub(super) async fn server(&self) -> Result<String, Trouble> {
         let mut known = self.server.lock().await;
         if let Some(server) = &*known {
@@ -174,6 +174,7 @@ impl Writer {
             text.push_str(&format!(" {workspace}"));
         }
         let server: String = Sha256::digest(text).iter().take(4).map(|byte| format!("{byte:02x}")).collect();
+        self.ledger.turn_to(&server)?;
         *known = Some(server.clone());
         Ok(server)
     }
