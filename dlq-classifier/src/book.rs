@@ -6,7 +6,7 @@
 
 use std::collections::HashMap;
 
-use schemas::subject::DLQ_OPERATION_PREFIX;
+use schemas::subject::{DLQ_ALERT_PREFIX, DLQ_OPERATION_PREFIX};
 use service_kit::history::Kept;
 
 use crate::entry::{Entry, State};
@@ -18,7 +18,7 @@ pub struct Book {
     entries: Vec<Entry>,
     by_id: HashMap<String, usize>,
     operations: HashMap<usize, Vec<Mark>>,
-    /// Messages that are neither a dead letter nor a record of an operation.
+    /// Messages that are neither a dead letter nor a record of an operation nor an alert.
     pub strangers: u64,
 }
 
@@ -65,6 +65,9 @@ impl Book {
             }
             return;
         }
+        if kept.subject.starts_with(DLQ_ALERT_PREFIX) {
+            return;
+        }
         match Entry::read(kept) {
             Some(entry) if self.by_id.contains_key(&entry.id) => {}
             Some(entry) => {
@@ -76,13 +79,16 @@ impl Book {
     }
 
     fn apply(&mut self, operation: &Operation) {
+        let state = match operation.operation {
+            Kind::Replayed => State::Replayed,
+            Kind::Discarded => State::Discarded,
+            // They speak of no entries.
+            Kind::Resumed | Kind::Expired => return,
+        };
         for id in &operation.ids {
             // An entry that has aged out of the stream while the record of it is still there.
             let Some(&index) = self.by_id.get(id) else { continue };
-            self.entries[index].state = match operation.operation {
-                Kind::Replayed => State::Replayed,
-                Kind::Discarded => State::Discarded,
-            };
+            self.entries[index].state = state;
             self.operations.entry(index).or_default().push(Mark {
                 operation: operation.operation,
                 actor: operation.actor.clone(),

@@ -3,16 +3,12 @@
 //! Pure. An entry does not hold its payload: a queue of gigabytes is listed in a few megabytes, and the bytes are
 //! fetched by [`Entry::kept_at`] when somebody wants them.
 
-use schemas::cloudevents::{Headers, header};
-use schemas::dead_letter::{Verdict, original_headers};
-use schemas::{FailureClass, RunId, Stage, Timestamp, codec};
+use schemas::dead_letter::{MAX_REPLAYS, Place, Verdict, original_headers};
+use schemas::{FailureClass, Stage, Timestamp};
 use serde::Serialize;
+use service_kit::dead_letter;
 use service_kit::history::Kept;
 use service_kit::output::Row;
-
-/// Replays after which an entry is quarantined. A message that died again three times, with a person looking on each
-/// time, is not cured by a fourth; bulk replays leave it alone from then on.
-pub const MAX_REPLAYS: u32 = 3;
 
 /// What became of an entry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, clap::ValueEnum)]
@@ -86,10 +82,11 @@ impl Entry {
     /// Reads a dead letter; `None` for a message that bears no verdict.
     pub fn read(kept: &Kept) -> Option<Self> {
         let verdict = Verdict::read(&kept.headers)?;
+        let place = verdict.place();
         let state = if verdict.replays >= MAX_REPLAYS { State::Quarantined } else { State::Open };
         Some(Self {
             state,
-            run_id: run_of(&verdict, kept),
+            run_id: verdict.run.or_else(|| run_of(kept, &place)),
             bytes: kept.payload.len(),
             kept_at: kept.sequence,
             id: verdict.id,
@@ -109,33 +106,10 @@ impl Entry {
     }
 }
 
-/// The run a dead message belongs to: what it says itself if it can be read, what its headers say, what its JSON says.
-/// A valid request that names no run belongs to the run every reader derives from its place.
-fn run_of(verdict: &Verdict, kept: &Kept) -> Option<String> {
+/// The run of a letter that does not name it: earlier builds left that to the reader.
+fn run_of(kept: &Kept, place: &Place) -> Option<String> {
     let headers = original_headers(&kept.headers);
-    if let Ok(decoded) = codec::decode_with(&verdict.subject, &headers, &kept.payload, kept.schema.as_deref())
-    {
-        let millis = u64::try_from(verdict.first_seen.millis()).unwrap_or(0);
-        let derived = || RunId::derive(&verdict.stream, verdict.sequence, millis);
-        return Some(decoded.event.run_id().cloned().unwrap_or_else(derived).to_string());
-    }
-    let legal = |text: &str| RunId::parse(text).ok().map(|run| run.to_string());
-    from_headers(&headers).and_then(legal).or_else(|| from_json(&kept.payload).as_deref().and_then(legal))
-}
-
-fn from_headers(headers: &Headers) -> Option<&str> {
-    headers.get(header::RUN_ID).or_else(|| headers.get("ce-subject"))
-}
-
-fn from_json(payload: &[u8]) -> Option<String> {
-    if payload.len() > codec::MAX_EVENT_BYTES {
-        return None;
-    }
-    #[derive(serde::Deserialize)]
-    struct Named {
-        run_id: String,
-    }
-    serde_json::from_slice::<Named>(payload).ok().map(|named| named.run_id)
+    dead_letter::run_of(place, &headers, &kept.payload, kept.schema.as_deref())
 }
 
 impl Row for Entry {

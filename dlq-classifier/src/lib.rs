@@ -7,13 +7,14 @@
 //!
 //! Invariants:
 //! - the dead-letter stream is the only truth: the state of an entry follows from it ([`book`]);
-//! - `serve` never reads the dead-letter stream, so a dead letter cannot breed another;
+//! - `serve` reads the dead-letter stream for counting only ([`tally`]), so a dead letter cannot breed another;
 //! - publish, confirm, then mark: a replay is recorded when the broker has the message, not before ([`replay`]);
 //! - nothing invalid is published by a replay: what goes back has passed the same decoder that refused it;
 //! - a bulk action without a filter or `--all` is refused before the broker is asked.
 //!
 //! Deliberately not here: permanent failures in execution (the consumer that saw them dead-letters them itself).
 
+pub mod alert;
 pub mod book;
 mod cli;
 mod discard;
@@ -26,5 +27,6 @@ pub mod replay;
 mod selection;
 pub mod serve;
 mod show;
+pub mod tally;
 
 pub use cli::{Cli, Command, Operator, Service, run};

@@ -1,5 +1,5 @@
-//! What people did with dead letters, kept beside them: one message per action on
-//! `cerebros.dlq.operation.<replayed|discarded>`.
+//! What was done about dead letters, kept beside them: one message per action on
+//! `cerebros.dlq.operation.<replayed|discarded|resumed|expired>`.
 //!
 //! Pure. A record is written after the action was confirmed, so that its existence proves the effect. One record
 //! covers at most [`MAX_IDS`] entries; a larger action writes several.
@@ -22,6 +22,10 @@ pub enum Kind {
     Replayed,
     /// The entries were declared not needed.
     Discarded,
+    /// A classifier that had stopped at its storm limit was told to go on.
+    Resumed,
+    /// Notice of messages that leave the stream by its limits before they were handled.
+    Expired,
 }
 
 impl Kind {
@@ -30,6 +34,8 @@ impl Kind {
         match self {
             Self::Replayed => "replayed",
             Self::Discarded => "discarded",
+            Self::Resumed => "resumed",
+            Self::Expired => "expired",
         }
     }
 }
@@ -66,9 +72,18 @@ pub struct Operation {
     /// What the entries were picked by, as it was typed; absent when they were named.
     #[serde(default)]
     pub filter: Option<String>,
-    /// Where each went; empty for a discard.
+    /// Where each went; empty unless they were replayed.
     #[serde(default)]
     pub replays: Vec<Replay>,
+    /// The jq expression or patch the payloads were changed by.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub edit: Option<String>,
+    /// The task it was part of.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub task: Option<String>,
+    /// First and last sequence of the messages it speaks of, where it names no entries.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub range: Option<(u64, u64)>,
 }
 
 /// Who acts, why, and on what grounds: the part of a record all its pieces share.
@@ -104,6 +119,9 @@ impl Operation {
             reason: act.reason.as_ref().map(bounded),
             filter: act.filter.as_ref().map(bounded),
             replays: Vec::new(),
+            edit: None,
+            task: None,
+            range: None,
         }
     }
 

@@ -1,18 +1,19 @@
 //! `serve`: reads every event of the event stream once and dead-letters what no reader could use.
 //!
-//! Three loops, each on its own task, each ending at the drain:
+//! Four loops, each on its own task, each ending at the drain:
 //! - [`events`]: decode, validate, ack or reject. An ack is not confirmed: deciding again about a message whose ack was
 //!   lost costs microseconds and changes nothing. A rejection is confirmed before the ack, and its message id makes a
 //!   second one a duplicate;
 //! - [`advisory`]: what the broker gave up delivering to any consumer of the event stream;
-//! - [`unreadable`]: messages whose headers break the protocol, which no client can receive.
-//!
-//! The dead-letter stream is never read here.
+//! - [`unreadable`]: messages whose headers break the protocol, which no client can receive;
+//! - [`watch`]: the numbers and the alerts of the queue. It alone reads the dead-letter stream, and only to count.
 
 mod advisory;
+mod alert_args;
 mod events;
 mod measures;
 mod unreadable;
+mod watch;
 
 use std::time::Duration;
 
@@ -26,6 +27,8 @@ use service_kit::shutdown::Shutdown;
 use service_kit::topology;
 use tokio::task::{JoinError, JoinSet};
 
+use crate::alert::Bounds;
+pub use alert_args::AlertArgs;
 pub use measures::Measures;
 
 /// How long the service waits for its broker at the start; an orchestrator restarts it after that.
@@ -42,6 +45,8 @@ pub struct ServeArgs {
     broker: BrokerArgs,
     #[command(flatten)]
     health: HealthArgs,
+    #[command(flatten)]
+    alerts: AlertArgs,
 }
 
 /// Runs the service until the drain is over.
@@ -51,7 +56,7 @@ pub async fn run(args: ServeArgs, shutdown: Shutdown) -> Result<Exit, CliError> 
     let component = health.component("broker");
     let measures = Measures::new(&metrics);
     args.health.serve(DEFAULT_HTTP_PORT, health, metrics, shutdown.clone()).await?;
-    let target = args.broker.resolve()?;
+    let (target, bounds) = (args.broker.resolve()?, args.alerts.bounds());
     while !shutdown.is_draining() {
         let connect = Broker::connect(&target, "dlq-classifier", CONNECT_PATIENCE);
         let broker = tokio::select! {
@@ -59,7 +64,7 @@ pub async fn run(args: ServeArgs, shutdown: Shutdown) -> Result<Exit, CliError> 
             () = shutdown.drain() => break,
         };
         topology::ensure(&broker).await?;
-        match classify(&broker, &measures, &component, &shutdown).await {
+        match classify(&broker, &measures, &bounds, &component, &shutdown).await {
             Ended::Drained => broker.flush().await,
             Ended::ClientGone => tracing::warn!("the broker's client ended, connecting anew"),
             Ended::Broken => {
@@ -87,6 +92,7 @@ pub enum Ended {
 pub async fn classify(
     broker: &Broker,
     measures: &Measures,
+    bounds: &Bounds,
     component: &ComponentHandle,
     shutdown: &Shutdown,
 ) -> Ended {
@@ -100,6 +106,7 @@ pub async fn classify(
     running.spawn(advisory::run(broker.clone(), measures.clone(), loops.clone()));
     running.spawn(unreadable::run(broker.clone(), measures.clone(), loops.clone()));
     running.spawn(events::run(broker.clone(), measures.clone(), loops.clone()));
+    running.spawn(watch::run(broker.clone(), measures.clone(), bounds.clone(), loops.clone()));
     let ended = tokio::select! {
         ended = watch_connection(broker, component, shutdown) => ended,
         Some(broken) = running.join_next() => broke_down(broken, component),

@@ -14,8 +14,8 @@ use schemas::RunId;
 
 use lane::Lane;
 
-/// Most events in hand: half of what the broker lets the consumer have unacked.
-pub const MAX_HELD: usize = 1000;
+/// Most events in hand: enough for the next batch to be there when one is written.
+pub const MAX_HELD: usize = 2000;
 /// Most bytes in hand.
 pub const MAX_HELD_BYTES: usize = 16 << 20;
 /// Most events in hand of a run that cannot be written.
@@ -24,9 +24,9 @@ pub const MAX_STUCK: usize = 250;
 pub const MAX_STUCK_BYTES: usize = 4 << 20;
 /// Failures in a row after which a run counts as one that cannot be written.
 const STUCK_AFTER: u32 = 3;
-/// Most events written together: small enough that an interruption loses little, large enough that the requests
-/// common to a batch (parent, curve) hardly count.
-pub const MAX_BATCH: usize = 128;
+/// Most weight written together ([`Load::weight`]): small enough that an interruption has little to do again, large
+/// enough that what is common to a batch (ledger, curve) hardly counts. MLflow takes a thousand values in one request.
+pub const MAX_BATCH: usize = 1000;
 /// Most bytes written together, unless one event alone has more.
 pub const MAX_BATCH_BYTES: usize = 2 << 20;
 /// First pause of a lane whose batch could not be written.
@@ -40,6 +40,10 @@ pub trait Load {
     fn bytes(&self) -> usize;
     /// Its place in the stream.
     fn sequence(&self) -> u64;
+    /// What it costs MLflow, in values of a metric.
+    fn weight(&self) -> usize {
+        1
+    }
 }
 
 /// Everything in hand.

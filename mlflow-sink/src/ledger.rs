@@ -29,7 +29,7 @@ use service_kit::exit::Exit;
 use record::{Child, Parent};
 
 /// Memory for its pages; records are small and read once per batch.
-const CACHE_BYTES: u64 = 16 << 20;
+const CACHE_BYTES: u64 = 4 << 20;
 
 /// Beginning of the name of a server's tree.
 const SERVER: &str = "server/";

@@ -42,7 +42,7 @@ use leader::Leader;
 /// Runs written at once; the connections to MLflow are shared by all of them.
 const MAX_BATCHES: usize = 4;
 /// Messages on the way from the broker at once.
-const INTAKE: usize = 200;
+const INTAKE: usize = 1000;
 /// Least room in bytes to ask for messages: one of the largest size must fit.
 const LEAST_ROOM: usize = 2 * MAX_MESSAGE_BYTES as usize;
 /// Pause after the consumer could not be set back.

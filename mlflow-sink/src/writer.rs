@@ -37,7 +37,7 @@ use tokio::sync::RwLock;
 
 use crate::client::error::{ClientError, Disposition, Scope};
 use crate::client::{Client, MAX_CONNECTIONS};
-use crate::ledger::record::Parent;
+use crate::ledger::record::{Child, Parent};
 use crate::ledger::{Ledger, LedgerError};
 use crate::projection::steps::Steps;
 use crate::projection::{Point, Seen};
@@ -184,7 +184,7 @@ impl Writer {
         let Some(first) = events.first() else { return Ok(Vec::new()) };
         self.server().await?;
         let mut parent = self.parent(run, first, events).await?;
-        self.open(run, &mut parent, events).await?;
+        self.open(run, &parent).await?;
         let mut fates = Vec::with_capacity(events.len());
         for part in in_order(events) {
             match part {
@@ -253,17 +253,30 @@ impl Writer {
         Ok(fates)
     }
 
-    /// Marks what is about to be written, so that a crash in the middle is noticed.
-    async fn open(&self, run: &RunId, parent: &mut Parent, events: &[Seen]) -> Result<(), Trouble> {
+    /// Marks a run as about to be written, so that a crash in the middle is noticed.
+    async fn open(&self, run: &RunId, parent: &Parent) -> Result<(), Trouble> {
         self.ledger.put_parent(run, &Parent { is_open: true, ..parent.clone() })?;
-        for trial in by_trial(events).keys() {
-            if let Some(mut child) = self.ledger.child(run, trial)? {
-                child.is_open = true;
-                self.ledger.put_child(run, trial, &child)?;
-            }
-        }
         self.ledger.flush().await?;
         Ok(())
+    }
+
+    /// The same for the trials the ledger knows; gives them as they were before, with all that is known of their metrics.
+    async fn open_trials<'a>(
+        &self,
+        run: &RunId,
+        trials: impl Iterator<Item = &'a TrialId>,
+    ) -> Result<BTreeMap<&'a TrialId, Child>, Trouble> {
+        let mut known = BTreeMap::new();
+        for trial in trials {
+            if let Some(child) = self.ledger.child(run, trial)? {
+                self.ledger.put_child(run, trial, &Child { is_open: true, ..child.clone() })?;
+                known.insert(trial, child);
+            }
+        }
+        if !known.is_empty() {
+            self.ledger.flush().await?;
+        }
+        Ok(known)
     }
 
     /// Writes the trials of a batch, as many at once as MLflow serves.
@@ -273,9 +286,11 @@ impl Writer {
         parent: &Parent,
         events: &[Seen],
     ) -> Result<Vec<(usize, Fate)>, Trouble> {
+        let by_trial = by_trial(events);
+        let mut remembered = self.open_trials(run, by_trial.keys().copied()).await?;
         let mut trials = Vec::new();
-        for (trial, events) in by_trial(events) {
-            trials.push(self.write_trial(run, parent, trial, events));
+        for (trial, events) in by_trial {
+            trials.push(self.write_trial(run, parent, trial, remembered.remove(trial), events));
         }
         // After an outage nothing more is begun, but what is under way is awaited: a dropped request may still arrive.
         let (mut waiting, mut going, mut outcomes) =

@@ -17,6 +17,9 @@ const ORIGINAL_PREFIX: &str = "Cerebros-Original-";
 const MAX_REASON_BYTES: usize = 1024;
 /// Header that counts how often the message has been replayed already.
 pub const REPLAYS: &str = "Cerebros-Dlq-Replays";
+/// Replays after which a message that dies again is a replay loop. One that died three times more, with a person looking
+/// on each time, is not cured by a fourth; bulk replays leave it alone from then on.
+pub const MAX_REPLAYS: u32 = 3;
 /// Header of a replayed message that names the dead letter it came from.
 pub const REPLAY_OF: &str = "Cerebros-Replay-Of";
 
@@ -49,6 +52,10 @@ pub struct Verdict {
     pub seen: Timestamp,
     /// How often it had been replayed before.
     pub replays: u32,
+    /// Class of the fault itself, when [`Verdict::class`] says that it is a replay loop.
+    pub cause: Option<FailureClass>,
+    /// Run the message belongs to, as far as whoever gave it up could tell; letters of earlier builds do not say.
+    pub run: Option<String>,
 }
 
 /// Where a message stood when it was given up.
@@ -69,7 +76,7 @@ pub struct Place {
 }
 
 impl Place {
-    /// The entry's id: the sequence, and four digits that tell consumers and streams apart. The same place gives the
+    /// The entry's id: the sequence, and eight digits that tell consumers and streams apart. The same place gives the
     /// same id whoever asks.
     pub fn entry_id(&self) -> String {
         let digest = Sha256::new()
@@ -78,7 +85,8 @@ impl Place {
             .chain_update(&self.consumer)
             .chain_update(self.first_seen.micros().to_be_bytes())
             .finalize();
-        format!("{}-{:02x}{:02x}", self.sequence, digest[0], digest[1])
+        let digits: String = digest.iter().take(4).map(|byte| format!("{byte:02x}")).collect();
+        format!("{}-{digits}", self.sequence)
     }
 
     /// The message id that makes a second dead letter of one cause a duplicate.
@@ -90,10 +98,13 @@ impl Place {
 impl Verdict {
     /// The verdict on a message at a place.
     pub fn new(place: &Place, failure: &crate::Failure, seen: Timestamp, original: &Headers) -> Self {
-        let replays = original.get(REPLAYS).and_then(|text| text.parse().ok()).unwrap_or(0);
+        // Only a replay of ours names what it came from; whoever else sets the counter is not believed.
+        let replays = original.get(REPLAYS).filter(|_| original.get(REPLAY_OF).is_some());
+        let replays = replays.and_then(|text| text.parse().ok()).unwrap_or(0);
+        let is_loop = replays >= MAX_REPLAYS;
         Self {
             id: place.entry_id(),
-            class: failure.class,
+            class: if is_loop { FailureClass::ReplayLoop } else { failure.class },
             stage: failure.stage,
             reason: failure.message.clone(),
             fingerprint: failure.fingerprint.clone(),
@@ -105,10 +116,30 @@ impl Verdict {
             first_seen: place.first_seen,
             seen,
             replays,
+            cause: is_loop.then_some(failure.class),
+            run: None,
         }
     }
 
-    /// Subject the dead letter is kept on. A foreign subject is made legal by leaving out what is not.
+    /// The same, with the run the message belongs to.
+    #[must_use]
+    pub fn of_run(self, run: Option<String>) -> Self {
+        Self { run, ..self }
+    }
+
+    /// Where the message stood when it was given up.
+    pub fn place(&self) -> Place {
+        Place {
+            stream: self.stream.clone(),
+            sequence: self.sequence,
+            consumer: self.consumer.clone(),
+            subject: self.subject.clone(),
+            deliveries: self.deliveries,
+            first_seen: self.first_seen,
+        }
+    }
+
+    /// Subject the dead letter is kept on.
     pub fn kept_on(&self) -> String {
         subject::dead_letter(self.class, &self.subject)
     }
@@ -130,7 +161,7 @@ impl Verdict {
         put("Id", self.id.clone());
         put("Class", self.class.to_string());
         put("Stage", self.stage.to_string());
-        put("Reason", one_line(&self.reason));
+        put("Reason", one_line(&self.reason, MAX_REASON_BYTES));
         put("Fingerprint", self.fingerprint.clone());
         put("Stream", self.stream.clone());
         put("Sequence", self.sequence.to_string());
@@ -140,6 +171,12 @@ impl Verdict {
         put("First-Seen", self.first_seen.to_string());
         put("Seen", self.seen.to_string());
         put("Replays", self.replays.to_string());
+        if let Some(cause) = self.cause {
+            put("Cause", cause.to_string());
+        }
+        if let Some(run) = &self.run {
+            put("Run", one_line(run, MAX_REASON_BYTES));
+        }
         headers
     }
 
@@ -163,6 +200,8 @@ impl Verdict {
             first_seen: Timestamp::parse(get("First-Seen")?).ok()?,
             seen: Timestamp::parse(get("Seen")?).ok()?,
             replays: get("Replays")?.parse().ok()?,
+            cause: get("Cause").and_then(FailureClass::parse),
+            run: get("Run").map(str::to_owned),
         })
     }
 }
@@ -181,10 +220,10 @@ pub fn original_message_id(headers: &Headers) -> Option<&str> {
     headers.get(&format!("{ORIGINAL_PREFIX}{}", header::MESSAGE_ID))
 }
 
-/// A header value is one line of bounded length.
-fn one_line(text: &str) -> String {
+/// A text as a header value: one line of so many bytes at most.
+pub fn one_line(text: &str, bytes: usize) -> String {
     let flat: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
-    bounded_head(flat.trim(), MAX_REASON_BYTES)
+    bounded_head(flat.trim(), bytes)
 }
 
 #[cfg(test)]
@@ -210,6 +249,7 @@ mod tests {
             ("nats-expected-last-sequence".into(), "7".into()),
             ("X-Mine".into(), "kept".into()),
             (REPLAYS.into(), "2".into()),
+            (REPLAY_OF.into(), "7-abcd".into()),
         ]);
         let failure = Failure::new(FailureClass::Decode, Stage::Decode, "line one\r\nline two");
         let verdict =
@@ -222,6 +262,23 @@ mod tests {
         assert_eq!(headers.get("Nats-Msg-Id"), Some("dlq:CEREBROS:42:dlq-classifier"));
         assert_eq!(original_message_id(&headers), Some("mine"));
         assert_eq!(headers.get("nats-expected-last-sequence"), None);
-        assert_eq!(original_headers(&headers).0, vec![("X-Mine".to_owned(), "kept".to_owned())]);
+        let kept = [("X-Mine", "kept"), (REPLAY_OF, "7-abcd")];
+        let kept: Vec<_> =
+            kept.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+        assert_eq!(original_headers(&headers).0, kept);
+    }
+
+    #[test]
+    fn a_message_that_dies_after_its_last_replay_is_a_loop_and_a_counter_of_somebody_else_is_not_believed() {
+        let failure = Failure::new(FailureClass::Decode, Stage::Decode, "no JSON");
+        let seen = Timestamp::from_micros(1_700_000_001_000_000);
+        let mut original = Headers(vec![(REPLAYS.into(), MAX_REPLAYS.to_string())]);
+        let stranger = Verdict::new(&place(), &failure, seen, &original);
+        assert_eq!((stranger.class, stranger.replays, stranger.cause), (FailureClass::Decode, 0, None));
+        original.push(REPLAY_OF, "7-abcd".to_owned());
+        let ours = Verdict::new(&place(), &failure, seen, &original);
+        assert_eq!((ours.class, ours.cause), (FailureClass::ReplayLoop, Some(FailureClass::Decode)));
+        assert_eq!(ours.fingerprint, failure.fingerprint, "loops are grouped by their cause");
+        assert_eq!(Verdict::read(&ours.headers(&original, "m")), Some(ours));
     }
 }

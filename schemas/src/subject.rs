@@ -23,6 +23,9 @@ pub const DLQ_PREFIX: &str = "cerebros.dlq.";
 /// `operation` is no failure class, so no dead letter can have such a subject.
 pub const DLQ_OPERATION_PREFIX: &str = "cerebros.dlq.operation.";
 
+/// Subjects of the alerts about the dead-letter queue (`cerebros.dlq.alert.<kind>`); no failure class either.
+pub const DLQ_ALERT_PREFIX: &str = "cerebros.dlq.alert.";
+
 /// Where the dead letter of a message that came on `original` is kept.
 pub fn dead_letter(class: FailureClass, original: &str) -> String {
     format!("{DLQ_PREFIX}{class}.{original}")

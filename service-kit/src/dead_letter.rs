@@ -3,9 +3,10 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use schemas::Failure;
-use schemas::cloudevents::Headers;
+use schemas::cloudevents::{Headers, header};
+use schemas::codec::{self, Foreign};
 use schemas::dead_letter::{Place, Verdict};
+use schemas::{Failure, RunId};
 
 use crate::broker::Broker;
 use crate::clock;
@@ -23,11 +24,39 @@ pub async fn publish(
     headers: &Headers,
     payload: Bytes,
 ) -> Result<Published, PublishFailure> {
-    let verdict = Verdict::new(place, failure, clock::now(), headers);
+    let run = run_of(place, headers, &payload, None);
+    let verdict = Verdict::new(place, failure, clock::now(), headers).of_run(run);
     let message = Outgoing {
         subject: verdict.kept_on(),
         headers: publish::to_header_map(&verdict.headers(headers, &place.message_id())),
         payload,
     };
     publish::send(broker, &message, PATIENCE).await
+}
+
+/// The run a dead message belongs to: what it says itself if it can be read, what its headers say, what its JSON says.
+/// A valid request that names no run belongs to the run every reader derives from its place.
+pub fn run_of(place: &Place, headers: &Headers, payload: &[u8], schema: Option<&Foreign>) -> Option<String> {
+    if let Ok(decoded) = codec::decode_with(&place.subject, headers, payload, schema) {
+        let millis = u64::try_from(place.first_seen.millis()).unwrap_or(0);
+        let derived = || RunId::derive(&place.stream, place.sequence, millis);
+        return Some(decoded.event.run_id().cloned().unwrap_or_else(derived).to_string());
+    }
+    let legal = |text: &str| RunId::parse(text).ok().map(|run| run.to_string());
+    from_headers(headers).and_then(legal).or_else(|| from_json(payload).as_deref().and_then(legal))
+}
+
+fn from_headers(headers: &Headers) -> Option<&str> {
+    headers.get(header::RUN_ID).or_else(|| headers.get("ce-subject"))
+}
+
+fn from_json(payload: &[u8]) -> Option<String> {
+    if payload.len() > codec::MAX_EVENT_BYTES {
+        return None;
+    }
+    #[derive(serde::Deserialize)]
+    struct Named {
+        run_id: String,
+    }
+    serde_json::from_slice::<Named>(payload).ok().map(|named| named.run_id)
 }

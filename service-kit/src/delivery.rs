@@ -10,7 +10,7 @@ use async_nats::jetstream::{self, AckKind};
 use bytes::Bytes;
 use schemas::cloudevents::Headers;
 use schemas::codec::{DecodeError, Decoded, Foreign};
-use schemas::dead_letter::Place;
+use schemas::dead_letter::{Place, one_line};
 use schemas::{Failure, RunId, Timestamp};
 
 use crate::broker::Broker;
@@ -20,6 +20,8 @@ use crate::schema_registry::{self, Unavailable};
 
 /// Least time between two extensions of a lease, however short an operator made the ack wait.
 const LEAST_PERIOD: Duration = Duration::from_millis(20);
+/// Bytes of a reason that go into the broker's advisory; the dead letter has all of it.
+const MAX_TERM_REASON_BYTES: usize = 256;
 
 /// Why a delivery could not be settled. Whether the broker has it is unknown; a redelivery settles it again.
 #[derive(Debug, thiserror::Error)]
@@ -127,7 +129,7 @@ impl Delivery {
 
     /// Done: waits until the broker confirmed the ack.
     pub async fn ack(mut self) -> Result<(), SettleError> {
-        self.settle("ack", AckKind::Ack).await
+        self.settle("ack", AckKind::Ack.into()).await
     }
 
     /// Done, without waiting for the broker: for consumers whose work is idempotent and cheap to repeat.
@@ -140,14 +142,16 @@ impl Delivery {
 
     /// Not now: the broker hands it over again after `delay`.
     pub async fn retry(mut self, delay: Duration) -> Result<(), SettleError> {
-        self.settle("retry", AckKind::Nak(Some(delay))).await
+        self.settle("retry", AckKind::Nak(Some(delay)).into()).await
     }
 
-    /// Never: publishes the dead letter, waits for its confirmation, and only then acks.
+    /// Never: publishes the dead letter, waits for its confirmation, and only then terminates the delivery with the
+    /// reason, which the broker repeats in its advisory.
     pub async fn reject(mut self, broker: &Broker, failure: &Failure) -> Result<(), SettleError> {
         dead_letter::publish(broker, &self.place, failure, &self.headers, self.message.payload.clone())
             .await?;
-        self.settle("reject", AckKind::Ack).await
+        let reason = one_line(&failure.message, MAX_TERM_REASON_BYTES);
+        self.settle("reject", format!("+TERM {}: {reason}", failure.class).into()).await
     }
 
     /// Somebody else has it by now: nothing is said about it.
@@ -155,13 +159,15 @@ impl Delivery {
         self.is_settled = true;
     }
 
-    async fn settle(&mut self, kind: &'static str, ack: AckKind) -> Result<(), SettleError> {
+    /// Says a word about the delivery and waits until the broker has it.
+    async fn settle(&mut self, kind: &'static str, word: Bytes) -> Result<(), SettleError> {
         self.is_settled = true;
-        self.message.double_ack_with(ack).await.map_err(|error| SettleError::Unconfirmed {
-            kind,
-            sequence: self.place.sequence,
-            reason: error.to_string(),
-        })
+        let unconfirmed =
+            |reason: String| SettleError::Unconfirmed { kind, sequence: self.place.sequence, reason };
+        let reply =
+            self.message.reply.clone().ok_or_else(|| unconfirmed("it has no reply subject".to_owned()))?;
+        let answer = self.message.context.client().request(reply, word).await;
+        answer.map(drop).map_err(|error| unconfirmed(error.to_string()))
     }
 }
 

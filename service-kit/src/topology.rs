@@ -22,6 +22,8 @@ pub const RUNS_BUCKET: &str = "cerebros_runs";
 pub const SCHEMAS_BUCKET: &str = "cerebros_schemas";
 /// Bucket of the MLflow sinks: which of them takes events, and which MLflow run belongs to which run and trial.
 pub const MLFLOW_BUCKET: &str = "cerebros_mlflow";
+/// Bucket of the dead-letter queue: what the classifiers remember, replays that are under way.
+pub const DLQ_BUCKET: &str = "cerebros_dlq";
 /// Bucket of the files trials leave behind.
 pub const ARTIFACTS_BUCKET: &str = "cerebros_artifacts";
 
@@ -51,6 +53,8 @@ const REGISTRY_AGE: Duration = Duration::from_secs(90 * 24 * 3600);
 const MLFLOW_AGE: Duration = Duration::from_secs(180 * 24 * 3600);
 /// Window in which the broker drops a second message with the same id.
 const DUPLICATE_WINDOW: Duration = Duration::from_secs(120);
+/// The same for dead letters: as long as whoever publishes one may be down between the letter and the end of the delivery.
+const DLQ_DUPLICATE_WINDOW: Duration = Duration::from_secs(24 * 3600);
 /// A delivery that is neither settled nor extended comes back after this long.
 pub const ACK_WAIT: Duration = Duration::from_secs(30);
 
@@ -73,7 +77,9 @@ pub fn streams() -> Vec<stream::Config> {
         subjects: vec![DLQ_SUBJECTS.to_owned()],
         max_age: DLQ_AGE,
         max_bytes: 4 << 30,
-        duplicate_window: DUPLICATE_WINDOW,
+        // A full queue refuses letters, so that the originals stay where they are; it does not drop those nobody has seen.
+        discard: stream::DiscardPolicy::New,
+        duplicate_window: DLQ_DUPLICATE_WINDOW,
         allow_direct: true,
         ..stream::Config::default()
     };
@@ -128,17 +134,20 @@ pub fn consumers() -> Vec<pull::Config> {
     ]
 }
 
-/// The durable consumer of the advisory stream: only deliveries that ran out, only on the event stream. Whoever
-/// terminates a message has published its dead letter before.
+/// The durable consumer of the advisory stream: deliveries that ran out or were terminated, only on the event stream.
 pub fn advisory_consumer() -> pull::Config {
     pull::Config {
         durable_name: Some(ADVISORY_CONSUMER.to_owned()),
-        description: Some("deliveries that ran out, on their way into the dead-letter stream".to_owned()),
+        description: Some(
+            "deliveries that came to nothing, on their way into the dead-letter stream".to_owned(),
+        ),
         deliver_policy: DeliverPolicy::All,
         ack_policy: AckPolicy::Explicit,
         ack_wait: ACK_WAIT,
         max_deliver: -1,
-        filter_subject: format!("$JS.EVENT.ADVISORY.CONSUMER.MAX_DELIVERIES.{STREAM}.>"),
+        filter_subjects: ["MAX_DELIVERIES", "MSG_TERMINATED"]
+            .map(|kind| format!("$JS.EVENT.ADVISORY.CONSUMER.{kind}.{STREAM}.>"))
+            .to_vec(),
         max_ack_pending: 1000,
         ..pull::Config::default()
     }
@@ -156,6 +165,11 @@ pub fn buckets() -> Vec<kv::Config> {
     vec![
         bucket(RUNS_BUCKET, "run registry", REGISTRY_AGE),
         bucket(MLFLOW_BUCKET, "the MLflow sinks: who takes events, which MLflow run is whose", MLFLOW_AGE),
+        bucket(
+            DLQ_BUCKET,
+            "the dead-letter queue: what its classifiers remember, its replays",
+            Duration::ZERO,
+        ),
         bucket(SCHEMAS_BUCKET, "schemas by fingerprint and by record", Duration::ZERO),
     ]
 }

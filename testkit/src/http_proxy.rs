@@ -36,6 +36,8 @@ pub enum HttpFault {
     Hangs,
     /// The server does what is asked, and no answer comes as long as the rules are these.
     HangsAfterwards,
+    /// The server hears it only when the rules change, whether or not anybody still waits for the answer.
+    Late,
 }
 
 impl HttpFault {
@@ -121,7 +123,7 @@ impl HttpProxy {
         format!("http://{}", self.address)
     }
 
-    /// Changes what goes wrong, at once; calls that hang end without an answer.
+    /// Changes what goes wrong, at once; calls that hang end without an answer, those that are late are passed on.
     pub fn set(&self, rules: impl IntoIterator<Item = Rule>) {
         locked(&self.state).rules = rules.into_iter().map(|rule| (rule, 0)).collect();
         self.changes.send_modify(|version| *version += 1);
@@ -188,6 +190,10 @@ async fn connection(
     };
     let answer = match fault {
         None => request.forward(&host).await,
+        Some(HttpFault::Late) => {
+            let _ = changed.changed().await;
+            request.forward(&host).await
+        }
         Some(HttpFault::Says { status, headers, body }) => Some(Answer::of(status, &headers, &body)),
         Some(HttpFault::SaysAfterwards(status)) => {
             let _ = request.forward(&host).await;

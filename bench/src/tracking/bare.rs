@@ -6,7 +6,7 @@ use std::time::Duration;
 use futures_util::{TryStreamExt as _, stream};
 use mlflow_sink::client::Client;
 use mlflow_sink::client::error::ClientError;
-use mlflow_sink::projection::{Birth, Point, Seen, trial};
+use mlflow_sink::projection::{Birth, Point, Seen, Writes, trial};
 use schemas::{Event, Timestamp};
 use service_kit::error::CliError;
 use service_kit::mlflow::tracking::{Authorization, Tracking};
@@ -14,6 +14,10 @@ use tokio::time::Instant;
 
 use crate::contracts::{trials as specimens, voice};
 
+/// Reports the sink writes together, before it draws the curve of the best so far.
+const BATCH: usize = 250;
+/// What is drawn on the parent for each trial.
+const CURVE: [&str; 4] = ["best/accuracy", "trials_finished", "trials_failed", "trials_pruned"];
 /// Calls at once, as many as the sink's client has connections.
 const AT_ONCE: usize = 4;
 
@@ -38,14 +42,38 @@ impl Bare {
         let birth = Birth { name: run.to_owned(), start_time: 0, tags: BTreeMap::new() };
         let parent = self.client.create_run(&self.experiment, &birth).await.map_err(CliError::internal)?;
         let at = Timestamp::from_micros(1_769_860_800_000_000);
-        let events =
+        let mut events =
             specimens(&voice, count).into_iter().map(|event| Seen { event, at, schema: None, sequence: 0 });
         let began = Instant::now();
-        stream::iter(events.map(Ok))
-            .try_for_each_concurrent(AT_ONCE, |seen| self.trial(&parent, seen))
-            .await
-            .map_err(CliError::internal)?;
-        Ok(began.elapsed())
+        let mut written = 0;
+        loop {
+            let batch: Vec<Seen> = events.by_ref().take(BATCH).collect();
+            if batch.is_empty() {
+                return Ok(began.elapsed());
+            }
+            let (from, size) = (written, batch.len());
+            stream::iter(batch.into_iter().map(Ok))
+                .try_for_each_concurrent(AT_ONCE, |seen| self.trial(&parent, seen))
+                .await
+                .map_err(CliError::internal)?;
+            self.curve(&parent, from, size).await.map_err(CliError::internal)?;
+            written += size;
+        }
+    }
+
+    /// A point a trial of each metric the sink draws on the parent.
+    async fn curve(&self, parent: &str, from: usize, count: usize) -> Result<(), ClientError> {
+        let mut writes = Writes::default();
+        for trial in from..from + count {
+            let step = i64::try_from(trial).unwrap_or(i64::MAX);
+            writes.points.extend(CURVE.map(|key| Point {
+                key: key.to_owned(),
+                value: 0.5,
+                timestamp: 1_769_860_800_000,
+                step,
+            }));
+        }
+        self.client.write(parent, writes).await
     }
 
     async fn trial(&self, parent: &str, seen: Seen) -> Result<(), ClientError> {

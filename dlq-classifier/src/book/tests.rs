@@ -1,9 +1,8 @@
 use schemas::cloudevents::Headers;
-use schemas::dead_letter::{Place, REPLAYS, Verdict};
+use schemas::dead_letter::{MAX_REPLAYS, Place, REPLAY_OF, REPLAYS, Verdict};
 use schemas::{Failure, FailureClass, Stage, Timestamp};
 
 use super::*;
-use crate::entry::MAX_REPLAYS;
 use crate::operation::Act;
 
 fn moment(micros: i64) -> Timestamp {
@@ -19,7 +18,7 @@ fn letter(sequence: u64, kept_at: u64, replays: u32) -> Kept {
         deliveries: 1,
         first_seen: moment(0),
     };
-    let original = Headers(vec![(REPLAYS.into(), replays.to_string())]);
+    let original = Headers(vec![(REPLAYS.into(), replays.to_string()), (REPLAY_OF.into(), "1-aaaa".into())]);
     let failure = Failure::new(FailureClass::Decode, Stage::Decode, "not JSON");
     let verdict = Verdict::new(&place, &failure, moment(1), &original);
     Kept {
@@ -81,7 +80,7 @@ fn the_state_follows_from_the_stream_alone() {
 fn a_message_that_died_again_after_its_last_replay_is_quarantined() {
     let book = book(&[letter(7, 1, MAX_REPLAYS - 1), letter(8, 2, MAX_REPLAYS)]);
     assert_eq!(states(&book), [State::Open, State::Quarantined]);
-    assert_eq!(book.entries()[1].class, FailureClass::Decode, "the class stays");
+    assert_eq!(book.entries()[1].class, FailureClass::ReplayLoop, "it says what it is");
 }
 
 #[test]

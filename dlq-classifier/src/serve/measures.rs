@@ -1,10 +1,13 @@
 //! What the service counts.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use schemas::FailureClass;
-use service_kit::metrics::{Counter, CounterBy, Metrics};
+use service_kit::metrics::{Counter, CounterBy, Gauge, GaugeBy, Metrics, RealGauge};
+
+use crate::alert::{Kind, State};
 
 /// The counters of the service.
 #[derive(Debug, Clone)]
@@ -15,11 +18,20 @@ pub struct Measures {
     dead: CounterBy,
     gone: Counter,
     all_dead: Arc<AtomicU64>,
+    open: Gauge,
+    oldest: RealGauge,
+    rate: Gauge,
+    room: RealGauge,
+    expiring: Gauge,
+    alerts: GaugeBy,
 }
 
 impl Measures {
     /// Registers the counters.
     pub fn new(metrics: &Metrics) -> Self {
+        let alerts = metrics.gauge_by("dlq_alert", "1 while the bound of an alert is crossed", "alert");
+        // A rule should find them all from the start.
+        Kind::ALL.iter().for_each(|kind| alerts.set(kind.as_str(), 0));
         Self {
             seen: metrics.counter("classifier_seen", "Events looked at"),
             valid: metrics.counter("classifier_valid", "Events that every reader can use"),
@@ -31,6 +43,14 @@ impl Measures {
                 "Messages that ran out of deliveries and were gone when looked for",
             ),
             all_dead: Arc::default(),
+            open: metrics.gauge("dlq_open", "Dead letters nobody has dealt with"),
+            oldest: metrics
+                .real_gauge("dlq_oldest_seconds", "Age of the oldest dead letter nobody has dealt with"),
+            rate: metrics.gauge("dlq_last_minute", "Messages that died within the last minute"),
+            room: metrics
+                .real_gauge("dlq_room_ratio", "Part of the room of the dead-letter stream that is taken"),
+            expiring: metrics.gauge("dlq_expiring", "Open dead letters the stream drops soon"),
+            alerts,
         }
     }
 
@@ -54,6 +74,24 @@ impl Measures {
 
     pub(super) fn gone(&self) {
         self.gone.inc();
+    }
+
+    /// The numbers of the queue.
+    pub(super) fn queue(&self, values: &BTreeMap<Kind, f64>) {
+        for (kind, &value) in values {
+            match kind {
+                Kind::Depth => drop(self.open.set(value as i64)),
+                Kind::Age => drop(self.oldest.set(value)),
+                Kind::Rate => drop(self.rate.set(value as i64)),
+                Kind::Room => drop(self.room.set(value)),
+                Kind::Expiring => drop(self.expiring.set(value as i64)),
+            }
+        }
+    }
+
+    /// The state of an alert.
+    pub(super) fn alert(&self, kind: Kind, state: State) {
+        self.alerts.set(kind.as_str(), i64::from(state == State::Crossed));
     }
 
     /// Events looked at so far.

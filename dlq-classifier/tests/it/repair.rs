@@ -149,11 +149,11 @@ async fn a_message_that_dies_after_each_replay_is_quarantined() {
         let message = room.json(&["show", text(&died, "id")]).await;
         assert_eq!(message["replays"].as_u64(), Some(round - 1));
         let replays = round.to_string();
-        room.publish(REQUESTED, &[(REPLAYS, &replays)], b"{").await;
+        room.publish(REQUESTED, &[(REPLAYS, &replays), (REPLAY_OF, text(&died, "id"))], b"{").await;
         let count = usize::try_from(round).unwrap() + 1;
         died = room.entries(count).await[count - 1].clone();
     }
-    assert_eq!((text(&died, "state"), text(&died, "class")), ("quarantined", "decode"));
+    assert_eq!((text(&died, "state"), text(&died, "class")), ("quarantined", "replay_loop"));
     let bulk = room.json(&["replay", "--state", "quarantined", "--edit", "{dataset_id: \"digits\"}"]).await;
     assert_eq!(text(&bulk[0], "outcome"), "skipped");
     let named = room.json(&["replay", text(&died, "id"), "--edit", "{dataset_id: \"digits\"}"]).await;

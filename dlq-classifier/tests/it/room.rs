@@ -50,8 +50,13 @@ impl Room {
     }
 
     pub(crate) fn serve(&self) -> Serving {
+        self.serve_with(&["--http", "127.0.0.1:0"])
+    }
+
+    /// The service with flags of the test's own.
+    pub(crate) fn serve_with(&self, flags: &[&str]) -> Serving {
         let mut command = self.program();
-        command.args(["serve", "--http", "127.0.0.1:0", "--log", "warn"]).stdout(Stdio::null());
+        command.args(["serve", "--log", "warn"]).args(flags).stdout(Stdio::null());
         Serving { child: command.spawn().unwrap() }
     }
 

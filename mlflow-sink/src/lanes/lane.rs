@@ -93,12 +93,13 @@ impl<T: Load> Lane<T> {
 
     /// The next batch.
     pub(super) fn take(&mut self) -> Vec<T> {
-        let mut bytes = 0;
+        let (mut bytes, mut weight) = (0, 0);
         let fits = |event: &&T| {
             bytes += event.bytes();
-            bytes <= MAX_BATCH_BYTES
+            weight += event.weight();
+            bytes <= MAX_BATCH_BYTES && weight <= MAX_BATCH
         };
-        let count = self.queue.iter().take(MAX_BATCH).take_while(fits).count().max(1).min(self.queue.len());
+        let count = self.queue.iter().take_while(fits).count().max(1).min(self.queue.len());
         let events: Vec<T> = self.queue.drain(..count).collect();
         self.taken = (count, events.iter().map(Load::bytes).sum());
         self.bytes -= self.taken.1;

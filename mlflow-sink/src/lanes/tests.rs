@@ -47,6 +47,33 @@ fn a_run_has_one_batch_at_a_time_and_its_events_stay_in_order() {
 }
 
 #[test]
+fn a_batch_holds_fewer_of_what_costs_more() {
+    #[derive(Debug)]
+    struct Costly(u64);
+    impl Load for Costly {
+        fn bytes(&self) -> usize {
+            1
+        }
+
+        fn sequence(&self) -> u64 {
+            self.0
+        }
+
+        fn weight(&self) -> usize {
+            MAX_BATCH / 3
+        }
+    }
+    let (mut lanes, now) = (Lanes::default(), Instant::now());
+    for event in 0..7 {
+        lanes.push(&run("a"), Costly(event), now).unwrap();
+    }
+    for expected in [3, 3, 1] {
+        assert_eq!(lanes.take(now).unwrap().1.len(), expected);
+        lanes.settle(&run("a"));
+    }
+}
+
+#[test]
 fn runs_take_turns() {
     let (mut lanes, now) = (Lanes::default(), Instant::now());
     for event in 0..MAX_BATCH * 2 {

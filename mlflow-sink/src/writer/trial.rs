@@ -19,10 +19,15 @@ impl Writer {
         run: &RunId,
         known: &Parent,
         trial: &TrialId,
+        remembered: Option<Child>,
         events: Vec<(usize, &Seen)>,
     ) -> Result<Vec<(usize, Fate)>, Trouble> {
         let all: Vec<&Seen> = events.iter().map(|(_, seen)| *seen).collect();
-        let mut child = match self.child(run, known, trial, &all).await {
+        let child = match remembered {
+            Some(child) => Ok(child),
+            None => self.child(run, known, trial, &all).await,
+        };
+        let mut child = match child {
             Ok(child) => child,
             Err(Trouble::Refused(words)) => {
                 return Ok(all_refused(events.iter().map(|(place, _)| *place), &words));
@@ -129,7 +134,7 @@ impl Writer {
         Ok(())
     }
 
-    /// The nested run of a trial: remembered, else found by its tags, else created.
+    /// The nested run of a trial the ledger does not know: found by its tags, else created.
     async fn child(
         &self,
         run: &RunId,
@@ -137,9 +142,6 @@ impl Writer {
         trial: &TrialId,
         events: &[&Seen],
     ) -> Result<Child, Trouble> {
-        if let Some(child) = self.ledger.child(run, trial)? {
-            return Ok(child);
-        }
         let key = trial_key(&self.server().await?, run, trial);
         let birth = trial::birth(run, trial, &known.mlflow_id, events);
         // Below a run from birth there is none that the broker does not know.

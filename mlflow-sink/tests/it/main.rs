@@ -4,6 +4,7 @@
 
 mod access;
 mod births;
+mod economy;
 mod endings;
 mod events;
 mod faults;

@@ -126,6 +126,24 @@ pub const VARIABLES: &[Variable] = &[
     .flagged("mlflow-public-url"),
     text("CEREBROS_DASHBOARD_URL", "dashboard_url", "URL of the dashboard that notes in MLflow lead to")
         .flagged("dashboard-url"),
+    text("CEREBROS_ALERT_DEPTH", "alert_depth", "open dead letters that are too many")
+        .flagged("alert-depth")
+        .or("100")
+        .whole(),
+    text("CEREBROS_ALERT_AGE", "alert_age", "age of an open dead letter that is too old")
+        .flagged("alert-age")
+        .or("24h"),
+    text("CEREBROS_ALERT_RATE", "alert_rate", "messages that die within a minute that are too many")
+        .flagged("alert-rate")
+        .or("60")
+        .whole(),
+    text(
+        "CEREBROS_ALERT_NOTICE",
+        "alert_notice",
+        "how long before an open dead letter is dropped that is said",
+    )
+    .flagged("alert-notice")
+    .or("3days"),
     text("CEREBROS_ENABLED", "enabled", "first gate of the worker").flagged("enabled").or("false").switch(),
     text("TL_ENABLE_CEREBROS_BRIDGE", "tl_enable_cerebros_bridge", "another name of CEREBROS_ENABLED")
         .flagged("tl-enable-cerebros-bridge")

@@ -69,3 +69,21 @@ async fn a_call_that_hangs_ends_without_an_answer_when_the_rules_change() {
     assert_eq!(answer, "");
     assert!(ask(&proxy, "/b").await.ends_with("/b 1"));
 }
+
+#[tokio::test]
+async fn a_late_call_reaches_the_server_when_the_rules_change_though_its_client_has_gone() {
+    let proxy = HttpProxy::start(&counting_server().await).await;
+    proxy.set([Rule::on("/a", HttpFault::Late)]);
+    let mut client = TcpStream::connect(proxy.address).await.unwrap();
+    client.write_all(b"POST /a HTTP/1.1\r\ncontent-length: 0\r\n\r\n").await.unwrap();
+    crate::wait_until("the call came", SOON, async || (proxy.seen().len() == 1).then_some(())).await;
+    assert!(ask(&proxy, "/b").await.ends_with("/b 1"), "the server has not heard of it");
+    drop(client);
+    proxy.set([]);
+    let mut asked = 1;
+    crate::wait_until("it was passed on", SOON, async || {
+        asked += 1;
+        ask(&proxy, "/c").await.ends_with(&format!("/c {}", asked + 1)).then_some(())
+    })
+    .await;
+}

@@ -1,0 +1,215 @@
+//! Watches the dead-letter queue: its numbers for Prometheus, and its alerts.
+//!
+//! The queue is read for counting only; nothing is done about what is read. Each change of an alert is decided on its
+//! state in the broker by compare-and-set, and its event is named by that revision: several classifiers make one, and
+//! whoever died between the two is followed by the next one to look.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use schemas::cloudevents::{Headers, header};
+use schemas::dead_letter::Verdict;
+use schemas::subject::{DLQ_OPERATION_PREFIX, DLQ_PREFIX, DLQ_STREAM};
+use schemas::{FailureClass, Timestamp};
+use service_kit::broker::Broker;
+use service_kit::clock;
+use service_kit::history::{History, Kept};
+use service_kit::notes::Notes;
+use service_kit::publish::{self, Outgoing};
+use service_kit::shutdown::Shutdown;
+use service_kit::topology::DLQ_BUCKET;
+use tokio::time::{MissedTickBehavior, interval};
+
+use super::Measures;
+use crate::alert::{Alert, Bounds, Kind, State, judge};
+use crate::operation::{self, Operation};
+use crate::tally::Tally;
+
+/// How often the queue is looked at.
+const EVERY: Duration = Duration::from_secs(5);
+/// Pause after the queue could not be read.
+const PAUSE: Duration = Duration::from_secs(5);
+/// How long an event is repeated while the broker does not confirm it.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// A change older than this is not said again: the broker may have forgotten the message id by then.
+const SAID_AGAIN: Duration = Duration::from_secs(12 * 3600);
+
+pub(super) async fn run(broker: Broker, measures: Measures, bounds: Bounds, shutdown: Shutdown) {
+    loop {
+        let reason = tokio::select! {
+            reason = watch(&broker, &measures, &bounds) => reason,
+            () = shutdown.drain() => return,
+        };
+        tracing::warn!(reason, "the dead-letter queue cannot be watched; trying again");
+        tokio::select! {
+            () = tokio::time::sleep(PAUSE) => {}
+            () = shutdown.drain() => return,
+        }
+    }
+}
+
+/// Counts until something fails; says what.
+async fn watch(broker: &Broker, measures: &Measures, bounds: &Bounds) -> String {
+    let Err(reason) = try_watch(broker, measures, bounds).await;
+    reason
+}
+
+async fn try_watch(
+    broker: &Broker,
+    measures: &Measures,
+    bounds: &Bounds,
+) -> Result<std::convert::Infallible, String> {
+    let mut tally = Tally::default();
+    // All there is, before anything is judged.
+    let mut letters = Reading::open(broker, letter_subjects(), &mut tally).await?;
+    let mut records = Reading::open(broker, vec![format!("{DLQ_OPERATION_PREFIX}>")], &mut tally).await?;
+    let mut speaker = Speaker::open(broker, bounds).await?;
+    let mut look = interval(EVERY);
+    look.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            kept = letters.next() => take(&mut tally, &kept?),
+            kept = records.next() => take(&mut tally, &kept?),
+            _ = look.tick() => {
+                let values = measure(broker, &mut tally, bounds).await?;
+                measures.queue(&values);
+                for (kind, value) in values {
+                    let state = speaker.tell(kind, value).await?;
+                    measures.alert(kind, state);
+                }
+            }
+        }
+    }
+}
+
+/// The subjects of all dead letters: everything but records and alerts.
+fn letter_subjects() -> Vec<String> {
+    FailureClass::ALL.iter().map(|class| format!("{DLQ_PREFIX}{class}.>")).collect()
+}
+
+/// Some subjects of the queue, from the beginning and for ever.
+struct Reading {
+    coming: History,
+}
+
+impl Reading {
+    /// Reads to the present; what comes after is [`Reading::next`].
+    async fn open(broker: &Broker, subjects: Vec<String>, tally: &mut Tally) -> Result<Self, String> {
+        let filters: Vec<&str> = subjects.iter().map(String::as_str).collect();
+        let mut past = History::to_the_present(broker, DLQ_STREAM, &filters, 1).await.map_err(text)?;
+        let mut last = 0;
+        while let Some(kept) = past.next().await.map_err(text)? {
+            last = kept.sequence;
+            take(tally, &kept);
+        }
+        let coming = History::following(broker, DLQ_STREAM, &filters, last + 1).await.map_err(text)?;
+        Ok(Self { coming })
+    }
+
+    async fn next(&mut self) -> Result<Kept, String> {
+        self.coming.next().await.map_err(text)?.ok_or_else(|| "the reading ended".to_owned())
+    }
+}
+
+fn take(tally: &mut Tally, kept: &Kept) {
+    if kept.subject.starts_with(DLQ_OPERATION_PREFIX) {
+        let Some(record) = Operation::read(&kept.subject, &kept.payload) else { return };
+        match record.operation {
+            operation::Kind::Replayed | operation::Kind::Discarded => {
+                record.ids.iter().for_each(|id| tally.handled(id, kept.sequence));
+            }
+            operation::Kind::Resumed | operation::Kind::Expired => {}
+        }
+    } else if let Some(verdict) = Verdict::read(&kept.headers) {
+        tally.letter(kept.sequence, &verdict.id, kept.time);
+    }
+}
+
+/// The numbers, and what the stream has dropped.
+async fn measure(broker: &Broker, tally: &mut Tally, bounds: &Bounds) -> Result<BTreeMap<Kind, f64>, String> {
+    let stream = broker.jetstream.get_stream(DLQ_STREAM).await.map_err(text)?;
+    let info = stream.cached_info();
+    tally.forget_before(info.state.first_sequence);
+    let now = clock::now();
+    let room = match info.config.max_bytes {
+        limit @ 1.. => info.state.bytes as f64 / limit as f64,
+        _ => 0.0,
+    };
+    let expiring = tally.expiring(now, info.config.max_age, bounds.notice);
+    Ok(BTreeMap::from([
+        (Kind::Depth, tally.open() as f64),
+        (Kind::Age, tally.oldest(now).as_secs_f64()),
+        (Kind::Rate, f64::from(tally.rate(now))),
+        (Kind::Room, room),
+        (Kind::Expiring, expiring as f64),
+    ]))
+}
+
+/// Says changes, once.
+struct Speaker<'a> {
+    broker: &'a Broker,
+    bounds: &'a Bounds,
+    notes: Notes,
+    /// Revisions whose event the broker has.
+    said: BTreeMap<Kind, u64>,
+}
+
+impl<'a> Speaker<'a> {
+    async fn open(broker: &'a Broker, bounds: &'a Bounds) -> Result<Self, String> {
+        let notes = Notes::open(broker, DLQ_BUCKET).await.map_err(text)?;
+        Ok(Self { broker, bounds, notes, said: BTreeMap::new() })
+    }
+
+    /// Says what has become of an alert, if it has changed, and gives its state.
+    async fn tell(&mut self, kind: Kind, value: f64) -> Result<State, String> {
+        let (known, revision) = self.notes.get::<Alert>(&kind.key()).await.map_err(text)?;
+        let said = known.as_ref().map_or(State::Cleared, |known| known.state);
+        let now = clock::now();
+        let (alert, revision) = match (judge(kind, said, value, self.bounds, now), known) {
+            (Some(alert), _) => {
+                match self.notes.put(&kind.key(), &alert, revision).await.map_err(text)? {
+                    Some(revision) => (alert, revision),
+                    // Another classifier was faster, and says it.
+                    None => return Ok(said),
+                }
+            }
+            (None, Some(known)) => (known, revision),
+            (None, None) => return Ok(said),
+        };
+        if self.said.get(&kind) != Some(&revision) {
+            if is_recent(alert.at, now) {
+                self.publish(&alert, revision).await?;
+            }
+            self.said.insert(kind, revision);
+        }
+        Ok(alert.state)
+    }
+
+    async fn publish(&self, alert: &Alert, revision: u64) -> Result<(), String> {
+        let mut headers = Headers::default();
+        headers.push(header::MESSAGE_ID, format!("dlq-alert:{}:{revision}", alert.alert.as_str()));
+        headers.push(header::CONTENT_TYPE, "application/json");
+        let message = Outgoing {
+            subject: alert.alert.subject(),
+            headers: publish::to_header_map(&headers),
+            payload: serde_json::to_vec(alert).expect("an alert is plain data").into(),
+        };
+        let published = publish::send(self.broker, &message, PATIENCE).await.map_err(text)?;
+        if !published.is_duplicate {
+            match alert.state {
+                State::Crossed => tracing::warn!(alert = alert.alert.as_str(), "{}", alert.message),
+                State::Cleared => tracing::info!(alert = alert.alert.as_str(), "{}", alert.message),
+            }
+        }
+        Ok(())
+    }
+}
+
+fn is_recent(at: Timestamp, now: Timestamp) -> bool {
+    let age = Duration::from_micros(u64::try_from(now.micros() - at.micros()).unwrap_or(0));
+    age < SAID_AGAIN
+}
+
+fn text(error: impl std::fmt::Display) -> String {
+    error.to_string()
+}
