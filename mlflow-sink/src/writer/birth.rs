@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use schemas::{Event, RunId};
 use service_kit::births::procedure::{Heard, Next, Procedure};
-use service_kit::births::{Announcement, BIRTH_TAG, Birth, BirthsError, is_model_key};
+use service_kit::births::{Announcement, BIRTH_TAG, Birth, is_model_key};
 use sha2::{Digest as _, Sha256};
 
 use super::doubts::Doubts;
@@ -196,11 +196,5 @@ fn is_end(event: &Event) -> bool {
         | Event::TrialReported(_)
         | Event::MetricReported(_)
         | Event::RunException(_) => false,
-    }
-}
-
-impl From<BirthsError> for Trouble {
-    fn from(error: BirthsError) -> Self {
-        Self::Stopped(Stopped { reason: error.to_string(), pause: Duration::ZERO, scope: Scope::Lane })
     }
 }
