@@ -1,4 +1,5 @@
-//! Births of MLflow runs: which MLflow run belongs to which run and trial, so that two sinks cannot make two.
+//! Births of MLflow runs: which MLflow run belongs to which run and trial, so that two sinks cannot make two. The same
+//! holds for the logged models of runs.
 //!
 //! MLflow takes no id and no idempotency key with a create, so the broker decides: a birth is one key, changed by
 //! compare-and-set only. Who wants to create a run announces it with a nonce first, tags the run with the nonce, and

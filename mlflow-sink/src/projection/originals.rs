@@ -13,8 +13,8 @@ pub const FOLDER: &str = "cerebros";
 pub const PATH: &str = "cerebros/originals.json";
 /// Tag of a run with where its originals are.
 pub const ORIGINALS_TAG: &str = "cerebros.originals";
-/// Largest file; below what a server brings to a store outside of it.
-pub const MAX_BYTES: usize = 8 << 20;
+/// Largest file: below what a server brings to a store outside of it, and several of them are in memory at once.
+pub const MAX_BYTES: usize = 2 << 20;
 /// Originals of one run that are remembered; what is beyond is compared with the file again.
 const MAX_TOLD: usize = 20_000;
 

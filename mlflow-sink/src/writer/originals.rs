@@ -53,7 +53,7 @@ impl Writer {
         }
         let file = all.file();
         if file.len() > MAX_BYTES {
-            return Ok(Err(format!("they have more than {MAX_BYTES} bytes")));
+            return Ok(Err(format!("{PATH} is full, it has at most {MAX_BYTES} bytes")));
         }
         let standing = match self.client.standing(mlflow_id).await {
             Ok(standing) => standing,
