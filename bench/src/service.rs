@@ -22,7 +22,7 @@ const POLL: Duration = Duration::from_millis(1);
 /// How long a service may take to drain.
 const STOP_GRACE: Duration = Duration::from_secs(10);
 /// Variables of the caller that would change what is measured.
-const FOREIGN: [&str; 18] = [
+const FOREIGN: [&str; 20] = [
     "NATS_CREDS",
     "NATS_NKEY",
     "NATS_USER",
@@ -41,6 +41,8 @@ const FOREIGN: [&str; 18] = [
     "MLFLOW_TRACKING_URI",
     "MLFLOW_TRACKING_SERVER_CERT_PATH",
     "MLFLOW_TRACKING_INSECURE_TLS",
+    "MLFLOW_WORKSPACE",
+    "MLFLOW_EXPERIMENT_ID",
 ];
 
 /// How to start a service.

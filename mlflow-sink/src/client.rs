@@ -10,8 +10,10 @@
 pub mod breaker;
 pub mod content;
 pub mod error;
+pub mod files;
 mod halves;
 mod identity;
+pub mod models;
 mod transport;
 mod wire;
 
@@ -76,6 +78,11 @@ impl Client {
     /// Where the server is, without credentials.
     pub fn url(&self) -> &str {
         self.wire.url()
+    }
+
+    /// The workspace of the server, where one is named.
+    pub fn workspace(&self) -> Option<&str> {
+        self.wire.workspace()
     }
 
     /// When the server may be called; none of a client that is not guarded.

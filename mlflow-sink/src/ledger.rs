@@ -4,7 +4,9 @@
 //! Invariants:
 //! - only an accelerator: delete the directory and nothing is lost, nothing is written twice. What is not in the
 //!   ledger is looked up at the server;
-//! - bound to one tracking server: another address has another ledger;
+//! - bound to one tracking server, by what the server says it is: under another address it has the same ledger, and
+//!   another server at the same address another one;
+//! - bounded: what was not written to for [`KEPT`] is dropped, and looked up should it ever go on;
 //! - a record is marked as open before MLflow is written and closed after; one that is found open is not trusted about
 //!   metrics, because nobody knows how much of the write arrived;
 //! - flushed before the events it speaks of are acked.
@@ -14,10 +16,13 @@
 pub mod record;
 
 use std::path::Path;
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
 
-use schemas::{RunId, TrialId};
+use schemas::{RunId, Timestamp, TrialId};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use service_kit::clock;
 use service_kit::error::CliError;
 use service_kit::exit::Exit;
 
@@ -25,6 +30,13 @@ use record::{Child, Parent};
 
 /// Memory for its pages; records are small and read once per batch.
 const CACHE_BYTES: u64 = 4 << 20;
+
+/// Beginning of the name of a server's tree.
+const SERVER: &str = "server/";
+/// Tree of a ledger that is nobody's yet.
+const NOBODY: &str = "nobody";
+/// The tree every database of sled has.
+const SLED_DEFAULT: &str = "__sled__default";
 
 /// The ledger could not be read or written; the disk is to blame, not the event.
 #[derive(Debug, thiserror::Error)]
@@ -37,18 +49,23 @@ impl From<sled::Error> for LedgerError {
     }
 }
 
-/// Durable memory of what was written to one tracking server.
+/// How long a run is remembered after the last write to it.
+pub const KEPT: Duration = Duration::from_secs(7 * 24 * 3600);
+
+/// Durable memory of what was written to one tracking server at a time.
 #[derive(Debug, Clone)]
 pub struct Ledger {
-    records: sled::Tree,
+    db: sled::Db,
+    records: Arc<RwLock<sled::Tree>>,
 }
 
 impl Ledger {
-    /// Opens, or creates, the ledger of `server` in a directory. One that is damaged is begun anew.
+    /// Opens, or creates, the ledger in a directory. One that is damaged is begun anew. Whose it is has to be said with
+    /// [`Ledger::turn_to`]; until then it is nobody's.
     ///
     /// # Errors
     /// When the directory cannot be used, or another process uses it: exit code 7.
-    pub fn open(dir: &Path, server: &str) -> Result<Self, CliError> {
+    pub fn open(dir: &Path) -> Result<Self, CliError> {
         let config = sled::Config::new().path(dir).cache_capacity(CACHE_BYTES);
         let opened = match config.open() {
             Err(sled::Error::Corruption { .. }) => {
@@ -58,8 +75,44 @@ impl Ledger {
             }
             other => other,
         };
-        let records = opened.and_then(|db| db.open_tree(server)).map_err(|error| cannot_open(dir, &error))?;
-        Ok(Self { records })
+        let db = opened.map_err(|error| cannot_open(dir, &error))?;
+        let records = db.open_tree(NOBODY).map_err(|error| cannot_open(dir, &error))?;
+        Ok(Self { db, records: Arc::new(RwLock::new(records)) })
+    }
+
+    /// Goes on with what was written to this server.
+    pub fn turn_to(&self, server: &str) -> Result<(), LedgerError> {
+        let records = self.db.open_tree(format!("{SERVER}{server}"))?;
+        *self.records.write().unwrap_or_else(PoisonError::into_inner) = records;
+        Ok(())
+    }
+
+    /// Drops the runs that were not written to for [`KEPT`], of every server, and what versions before this one left.
+    pub fn drop_old(&self, now: Timestamp) -> Result<(), LedgerError> {
+        let kept = i64::try_from(KEPT.as_millis()).unwrap_or(i64::MAX);
+        for name in self.db.tree_names() {
+            if !name.starts_with(SERVER.as_bytes()) {
+                let is_in_use = name == NOBODY || name == SLED_DEFAULT;
+                if !is_in_use {
+                    self.db.drop_tree(&name)?;
+                }
+                continue;
+            }
+            let records = self.db.open_tree(&name)?;
+            for entry in records.scan_prefix("run/") {
+                let (key, _) = entry?;
+                let Some(run) = key.strip_prefix(b"run/").and_then(|run| std::str::from_utf8(run).ok())
+                else {
+                    continue;
+                };
+                let touched = records.get(time_key(run))?.and_then(|time| time.as_ref().try_into().ok());
+                let touched = touched.map_or(0, i64::from_be_bytes);
+                if now.millis().saturating_sub(touched) > kept {
+                    forget(&records, run)?;
+                }
+            }
+        }
+        Ok(())
     }
 
     /// What is known of a run.
@@ -86,6 +139,7 @@ impl Ledger {
 
     /// Records a run.
     pub fn put_parent(&self, run: &RunId, parent: &Parent) -> Result<(), LedgerError> {
+        self.records().insert(time_key(run.as_str()), &clock::now().millis().to_be_bytes())?;
         self.put(&parent_key(run), parent)
     }
 
@@ -96,28 +150,31 @@ impl Ledger {
 
     /// Forgets a run and its trials: the server says that they are not what is remembered.
     pub fn forget(&self, run: &RunId) -> Result<(), LedgerError> {
-        self.records.remove(parent_key(run))?;
-        for entry in self.records.scan_prefix(format!("trial/{run}/")) {
-            self.records.remove(entry?.0)?;
-        }
-        Ok(())
+        forget(&self.records(), run.as_str())
     }
 
     /// Forgets everything: somebody else has written since, and the server knows better.
     pub fn forget_all(&self) -> Result<(), LedgerError> {
-        self.records.clear()?;
+        for name in self.db.tree_names() {
+            self.db.open_tree(name)?.clear()?;
+        }
         Ok(())
     }
 
     /// Waits until everything recorded is on disk.
     pub async fn flush(&self) -> Result<(), LedgerError> {
-        self.records.flush_async().await?;
+        let records = self.records();
+        records.flush_async().await?;
         Ok(())
+    }
+
+    fn records(&self) -> sled::Tree {
+        self.records.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// A record that cannot be read, written by another version, counts as absent.
     fn get<T: DeserializeOwned>(&self, key: &str) -> Result<Option<T>, LedgerError> {
-        let Some(value) = self.records.get(key)? else { return Ok(None) };
+        let Some(value) = self.records().get(key)? else { return Ok(None) };
         match serde_json::from_slice(&value) {
             Ok(record) => Ok(Some(record)),
             Err(error) => {
@@ -129,7 +186,7 @@ impl Ledger {
 
     fn put(&self, key: &str, record: &impl Serialize) -> Result<(), LedgerError> {
         let value = serde_json::to_vec(record).map_err(|error| LedgerError(error.to_string()))?;
-        self.records.insert(key, value)?;
+        self.records().insert(key, value)?;
         Ok(())
     }
 }
@@ -148,6 +205,20 @@ pub fn name_of_this_sink(dir: &Path) -> Result<String, CliError> {
     let name = uuid::Uuid::now_v7().simple().to_string();
     std::fs::write(&path, &name).map_err(|error| cannot_open(dir, &error))?;
     Ok(name)
+}
+
+fn forget(records: &sled::Tree, run: &str) -> Result<(), LedgerError> {
+    records.remove(format!("run/{run}"))?;
+    records.remove(time_key(run))?;
+    for entry in records.scan_prefix(format!("trial/{run}/")) {
+        records.remove(entry?.0)?;
+    }
+    Ok(())
+}
+
+/// When a run was last written to.
+fn time_key(run: &str) -> String {
+    format!("time/{run}")
 }
 
 // Ids contain no slash.

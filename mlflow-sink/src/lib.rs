@@ -35,6 +35,7 @@ use service_kit::exit::Exit;
 use service_kit::health::{Health, HealthArgs};
 use service_kit::metrics::Metrics;
 use service_kit::mlflow::ServerArgs;
+use service_kit::mlflow::page::Pages;
 use service_kit::program::{self, Kind};
 use service_kit::registry::Registry;
 use service_kit::shutdown::Shutdown;
@@ -46,9 +47,12 @@ use gate::Gate;
 use ledger::Ledger;
 use numbers::Numbers;
 use writer::Writer;
+use writer::experiment::Filing;
 
 /// Port of the health pages when none is asked for.
 const HEALTH_PORT: u16 = 8001;
+/// Experiment of runs nobody files anywhere.
+const EXPERIMENT: &str = "cerebros";
 /// How long the broker is waited for at the start.
 const BROKER_PATIENCE: Duration = Duration::from_secs(30);
 
@@ -75,9 +79,15 @@ pub enum Command {
 pub struct ServeArgs {
     #[command(flatten)]
     mlflow: ServerArgs,
-    /// Experiment of runs that name none
-    #[arg(long, env = "MLFLOW_EXPERIMENT_NAME", value_name = "NAME", default_value = "cerebros")]
-    mlflow_experiment: String,
+    /// Experiment of runs that name none [default: that of --mlflow-experiment-id, else cerebros]
+    #[arg(long, env = "MLFLOW_EXPERIMENT_NAME", value_name = "NAME")]
+    mlflow_experiment: Option<String>,
+    /// The same by its id; together with a name it has to be that of the name
+    #[arg(long, env = "MLFLOW_EXPERIMENT_ID", value_name = "ID", hide_short_help = true)]
+    mlflow_experiment_id: Option<String>,
+    /// URL under which people open MLflow [default: the one events are written to]
+    #[arg(long, env = "CEREBROS_MLFLOW_PUBLIC_URL", value_name = "URL")]
+    mlflow_public_url: Option<String>,
     /// URL of the dashboard the notes of the runs lead to [default: the running local stack's, else none]
     #[arg(long, env = "CEREBROS_DASHBOARD_URL", value_name = "URL")]
     dashboard_url: Option<String>,
@@ -125,13 +135,14 @@ pub async fn run(command: Command, shutdown: Shutdown) -> Result<Exit, CliError>
 
 async fn serve(args: ServeArgs, shutdown: Shutdown) -> Result<(), CliError> {
     let tracking = args.mlflow.tracking(&args.broker.data_dir)?;
+    let pages = Pages::of(&tracking, args.mlflow_public_url.as_deref())?;
     let target = args.broker.resolve()?;
     let dir = args.broker.data_dir.join("mlflow-sink");
-    let ledger = Ledger::open(&dir, tracking.url())?;
+    let ledger = Ledger::open(&dir)?;
     let name = ledger::name_of_this_sink(&dir)?;
     let (health, metrics) = (Health::new("mlflow-sink"), Metrics::new());
     let (broker_health, mlflow_health) = (health.component("broker"), health.component("mlflow"));
-    let lag = health.number("lag_events");
+    let lag = serve::lag::Page::of(&health);
     args.health.serve(HEALTH_PORT, health, metrics.clone(), shutdown.clone()).await?;
     let broker = tokio::select! {
         broker = Broker::connect(&target, "mlflow-sink", BROKER_PATIENCE) => broker?,
@@ -145,8 +156,10 @@ async fn serve(args: ServeArgs, shutdown: Shutdown) -> Result<(), CliError> {
     let gate = Gate::new(Arc::clone(&client), mlflow_health, numbers.outages.clone());
     let of_the_stack = || endpoints::running(&args.broker.data_dir).and_then(|stack| stack.dashboard);
     let dashboard = args.dashboard_url.or_else(of_the_stack);
-    let writer = Writer::new(client, ledger.clone(), registry, births, name.clone(), args.mlflow_experiment)
+    let filing = Filing::new(args.mlflow_experiment, args.mlflow_experiment_id, EXPERIMENT);
+    let writer = Writer::new(client, ledger.clone(), registry, births, name.clone(), filing)
         .with_dashboard(dashboard)
+        .with_pages(pages)
         .with_models(broker.clone());
     let writer = Arc::new(writer);
     let leader = serve::leader::Leader::stand(&broker, name, ledger).await?;
@@ -157,12 +170,11 @@ async fn serve(args: ServeArgs, shutdown: Shutdown) -> Result<(), CliError> {
         gate,
         numbers,
         broker_health,
-        lag,
         writes,
     };
     let sweeping = writer::sweep::sweep_now_and_then(writer, broker.clone(), may_sweep);
     tokio::select! {
-        ended = serve::run(sink, leader, shutdown) => ended?,
+        ended = serve::run(sink, leader, lag, shutdown) => ended?,
         () = sweeping => {}
         error = broker.gone() => return Err(error),
     }

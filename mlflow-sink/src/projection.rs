@@ -9,6 +9,7 @@
 //!   tag `cerebros.nonfinite.<metric>` with their steps;
 //! - a name MLflow would refuse is changed to a legal one, and the tag `cerebros.name.<legal>` keeps the original;
 //! - a value over MLflow's limits is cut and says so, and the tag `cerebros.cut.<kind>.<name>` leads to the whole;
+//! - both are kept as they were in a file of the run, `cerebros/originals.json`;
 //! - what is asked for again after its end, a run or a trial of it, goes on in the MLflow run it has: RUNNING again, without
 //!   the tags of the end it had. The values of the earlier course stay, because MLflow forgets none; the final ones of the
 //!   later stand behind them.
@@ -20,11 +21,13 @@ pub mod curve;
 pub mod dataset;
 pub mod flatten;
 pub mod left;
+pub mod logged_model;
 pub mod mapping;
 pub mod model;
 pub mod names;
 pub mod nonfinite;
 pub mod note;
+pub mod originals;
 pub mod parent;
 pub mod split;
 pub mod steps;

@@ -11,7 +11,7 @@
 
 mod batch;
 mod intake;
-mod lag;
+pub(crate) mod lag;
 pub(crate) mod leader;
 
 use std::collections::HashMap;
@@ -23,7 +23,7 @@ use schemas::RunId;
 use service_kit::broker::Broker;
 use service_kit::delivery::{Delivery, Lease};
 use service_kit::error::CliError;
-use service_kit::health::{ComponentHandle, NumberHandle};
+use service_kit::health::ComponentHandle;
 use service_kit::intake::ordered::{OrderedIntake, Room};
 use service_kit::shutdown::Shutdown;
 use service_kit::topology::{MAX_MESSAGE_BYTES, SINK_CONSUMER};
@@ -57,17 +57,20 @@ pub(crate) struct Sink {
     pub(crate) gate: Arc<Gate>,
     pub(crate) numbers: Numbers,
     pub(crate) broker_health: ComponentHandle,
-    /// Events that wait, for the health page.
-    pub(crate) lag: NumberHandle,
     /// Says whether it is this sink's to write, and MLflow can be used.
     pub(crate) writes: watch::Sender<bool>,
 }
 
 /// Projects events into MLflow until told to stop.
-pub(crate) async fn run(sink: Sink, leader: Leader, shutdown: Shutdown) -> Result<(), CliError> {
+pub(crate) async fn run(
+    sink: Sink,
+    leader: Leader,
+    lag: lag::Page,
+    shutdown: Shutdown,
+) -> Result<(), CliError> {
     sink.gate.begin();
     let mut beside = JoinSet::new();
-    beside.spawn(lag::tell(sink.broker.clone(), sink.numbers.lag.clone(), sink.lag.clone()));
+    beside.spawn(lag::tell(sink.broker.clone(), sink.numbers.clone(), lag));
     let mut loop_ = Loop {
         intake: OrderedIntake::new(&sink.broker, SINK_CONSUMER),
         lanes: Lanes::default(),

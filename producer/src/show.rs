@@ -11,6 +11,7 @@ use std::collections::BTreeMap;
 use schemas::event::TrialReported;
 use schemas::subject::STREAM;
 use schemas::{Event, Record, RunId, TrialId};
+use service_kit::births::of_run::{Family, of_run};
 use service_kit::broker::Broker;
 use service_kit::error::CliError;
 use service_kit::exit::Exit;
@@ -97,5 +98,21 @@ async fn read(broker: &Broker, run: &Run, args: &ShowArgs) -> Result<Details, Cl
             "only the first {MAX_TRIALS} trials are shown; the stream {STREAM} has them all"
         ));
     }
-    Ok(Details::of(run, &progress, trials, last))
+    let family = family(broker, run, args).await;
+    Ok(Details::of(run, &progress, trials, last, &family))
+}
+
+/// Which MLflow runs they are. A broker that does not say hides nothing else.
+async fn family(broker: &Broker, run: &Run, args: &ShowArgs) -> Family {
+    let known = match run {
+        Run::Known(record, _) => record.mlflow_run_id.as_deref(),
+        Run::Asked(_) => None,
+    };
+    match args.shared.within(broker, of_run(broker, &args.run, known)).await {
+        Ok(family) => family,
+        Err(error) => {
+            output::warning(format!("which MLflow runs the trials are is not known: {error}"));
+            Family::default()
+        }
+    }
 }

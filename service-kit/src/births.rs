@@ -1,4 +1,5 @@
-//! Births of MLflow runs: which MLflow run belongs to which run and trial, so that two sinks cannot make two.
+//! Births of MLflow runs: which MLflow run belongs to which run and trial, so that two sinks cannot make two. The same
+//! holds for the logged models of runs.
 //!
 //! MLflow takes no id and no idempotency key with a create, so the broker decides: a birth is one key, changed by
 //! compare-and-set only. Who wants to create a run announces it with a nonce first, tags the run with the nonce, and
@@ -8,6 +9,7 @@
 //!
 //! What to do is decided in [`procedure`], without a broker and without MLflow.
 
+pub mod of_run;
 pub mod procedure;
 
 use async_nats::jetstream::kv;
@@ -23,6 +25,9 @@ use crate::topology::MLFLOW_BUCKET;
 const MAX_DOUBTED: usize = 1000;
 /// Compare-and-set races lost in a row before a note is given up; each loss means somebody else made progress.
 const MAX_RACES: usize = 16;
+
+/// Third part of the key of a logged model.
+const MODEL: &str = "model";
 
 /// Tag of a run that names the announcement it was created for.
 pub const BIRTH_TAG: &str = "cerebros.birth";
@@ -156,6 +161,16 @@ pub fn run_key(server: &str, run: &RunId) -> String {
 /// Key of the nested run of a trial.
 pub fn trial_key(server: &str, run: &RunId, trial: &TrialId) -> String {
     format!("{server}.{}.trial.{}", part(run.as_str()), part(trial.as_str()))
+}
+
+/// Key of a logged model of a run; `mark` tells its models apart and is a part of a key as it is.
+pub fn model_key(server: &str, run: &RunId, mark: &str) -> String {
+    format!("{server}.{}.{MODEL}.{mark}", part(run.as_str()))
+}
+
+/// True for a key of [`model_key`].
+pub fn is_model_key(key: &str) -> bool {
+    key.split('.').nth(2) == Some(MODEL)
 }
 
 /// Ids may hold dots, which part keys, and never hold an equals sign.

@@ -1,6 +1,8 @@
 //! Which MLflow, and who we are there: the flags of every command that speaks to it.
 
+mod credentials;
 pub mod http;
+pub mod page;
 pub mod tls;
 pub mod tracking;
 
@@ -42,6 +44,9 @@ pub struct ServerArgs {
         hide_short_help = true
     )]
     mlflow_token: Option<String>,
+    /// Workspace of the server, of version 3.17 and later
+    #[arg(long, env = "MLFLOW_WORKSPACE", value_name = "NAME", hide_short_help = true)]
+    mlflow_workspace: Option<String>,
     /// Certificates the server's own is checked against, a PEM file or a directory of them [default: the system's]
     #[arg(long, env = "MLFLOW_TRACKING_SERVER_CERT_PATH", value_name = "PATH", hide_short_help = true)]
     mlflow_ca: Option<PathBuf>,
@@ -80,15 +85,27 @@ impl ServerArgs {
     /// # Errors
     /// When the URL is none, or asks for what this build cannot do.
     pub fn tracking(&self, data_dir: &Path) -> Result<Tracking, CliError> {
-        let authorization = Authorization::from_parts(
-            self.mlflow_username.clone(),
-            self.mlflow_password.clone(),
-            self.mlflow_token.clone(),
-        );
+        let authorization = self.authorization()?;
         let of_the_stack = || endpoints::running(data_dir).and_then(|stack| stack.mlflow);
         let uri = self.mlflow_url.clone().or_else(of_the_stack).unwrap_or_else(|| DEFAULT_MLFLOW.to_owned());
         let tls = Tls::new(self.mlflow_ca.clone(), self.mlflow_cert.clone(), self.mlflow_insecure_tls)?;
-        Ok(Tracking::new(&uri, authorization)?.with_tls(tls))
+        Tracking::new(&uri, authorization)?.with_tls(tls).in_workspace(self.mlflow_workspace.as_deref())
+    }
+
+    /// Who we are: what was given, and what is missing of user and password from the file of MLflow's clients. That file
+    /// is about a server somebody named, and not about one of the local stack.
+    fn authorization(&self) -> Result<Authorization, CliError> {
+        let given = |text: &Option<String>| text.clone().filter(|text| !text.is_empty());
+        let (mut user, mut password) = (given(&self.mlflow_username), given(&self.mlflow_password));
+        let names_itself = self.mlflow_url.as_deref().is_none_or(|url| url.contains('@'));
+        if !names_itself
+            && (user.is_none() || password.is_none())
+            && let Some(path) = credentials::path()
+        {
+            let kept = credentials::read(&path)?;
+            (user, password) = (user.or(kept.user), password.or(kept.password));
+        }
+        Ok(Authorization::from_parts(user, password, self.mlflow_token.clone()))
     }
 }
 

@@ -6,7 +6,7 @@
 
 use std::time::Duration;
 
-use async_nats::jetstream::consumer::{AckPolicy, DeliverPolicy, pull};
+use async_nats::jetstream::consumer::{AckPolicy, DeliverPolicy, FromConsumer as _, pull};
 use async_nats::jetstream::stream::Stream;
 use async_nats::jetstream::{self, kv, object_store, stream};
 use schemas::subject::{ADVISORY_STREAM, DLQ_STREAM, DLQ_SUBJECTS, EVENT_SUBJECTS, STREAM, STREAM_SUBJECTS};
@@ -48,6 +48,9 @@ const DLQ_AGE: Duration = Duration::from_secs(30 * 24 * 3600);
 /// How long the registry remembers a run after its last change: longer than its events are kept, so that a request that
 /// comes again finds that the run is over. Schemas are kept for ever (zero means no limit to the broker).
 const REGISTRY_AGE: Duration = Duration::from_secs(90 * 24 * 3600);
+/// How long it is remembered which MLflow run is whose: longer than the registry remembers a run, so that one it has
+/// dropped is known to be ours when nothing ends it any more.
+const MLFLOW_AGE: Duration = Duration::from_secs(180 * 24 * 3600);
 /// Window in which the broker drops a second message with the same id.
 const DUPLICATE_WINDOW: Duration = Duration::from_secs(120);
 /// The same for dead letters: as long as whoever publishes one may be down between the letter and the end of the delivery.
@@ -161,7 +164,7 @@ pub fn buckets() -> Vec<kv::Config> {
     };
     vec![
         bucket(RUNS_BUCKET, "run registry", REGISTRY_AGE),
-        bucket(MLFLOW_BUCKET, "the MLflow sinks: who takes events, which MLflow run is whose", REGISTRY_AGE),
+        bucket(MLFLOW_BUCKET, "the MLflow sinks: who takes events, which MLflow run is whose", MLFLOW_AGE),
         bucket(
             DLQ_BUCKET,
             "the dead-letter queue: what its classifiers remember, its replays",
@@ -231,17 +234,30 @@ async fn stream_exists(jetstream: &jetstream::Context, ours: stream::Config) -> 
     Ok(())
 }
 
-/// Creates a consumer, or gives it the filters it lacks altogether.
+/// Creates a consumer, or gives it the filters it lacks altogether, and room for as many messages in hand as it needs.
 async fn consumer_exists(stream: &Stream<()>, ours: pull::Config) -> Result<(), AnyError> {
     let name = ours.durable_name.clone().unwrap_or_default();
     let known = stream.get_or_create_consumer(&name, ours.clone()).await?;
     let known = &known.cached_info().config;
     let is_unfiltered = known.filter_subject.is_empty() && known.filter_subjects.is_empty();
-    if is_unfiltered && !ours.filter_subjects.is_empty() {
-        let filtered =
-            pull::Config { ack_wait: known.ack_wait, max_ack_pending: known.max_ack_pending, ..ours };
-        stream.update_consumer(filtered).await?;
+    let is_narrow = known.max_ack_pending > 0 && known.max_ack_pending < ours.max_ack_pending;
+    if !(is_unfiltered && !ours.filter_subjects.is_empty() || is_narrow) {
+        return Ok(());
     }
+    // What an operator has set otherwise stays.
+    let mut wider = pull::Config::try_from_consumer_config(known.clone())?;
+    if is_unfiltered {
+        wider.filter_subjects = ours.filter_subjects;
+    }
+    if is_narrow {
+        tracing::info!(
+            consumer = name,
+            messages = ours.max_ack_pending,
+            "consumer may have more in hand now"
+        );
+        wider.max_ack_pending = ours.max_ack_pending;
+    }
+    stream.update_consumer(wider).await?;
     Ok(())
 }
 

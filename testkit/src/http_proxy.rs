@@ -84,6 +84,8 @@ pub struct Seen {
     pub at: Instant,
     /// Its path, with the query.
     pub path: String,
+    /// Its head: the first line and the headers.
+    pub head: String,
     /// Did a rule concern it?
     pub is_faulty: bool,
 }
@@ -145,7 +147,7 @@ fn locked(state: &Mutex<State>) -> MutexGuard<'_, State> {
 
 impl State {
     /// What goes wrong with this call, by the first rule it concerns.
-    fn fault_of(&mut self, path: &str) -> Option<HttpFault> {
+    fn fault_of(&mut self, path: &str, head: &str) -> Option<HttpFault> {
         let mut fault = None;
         for (rule, met) in self.rules.iter_mut().filter(|(rule, _)| path.contains(&rule.path)) {
             let is_concerned = *met >= rule.skips && *met - rule.skips < rule.times;
@@ -154,7 +156,8 @@ impl State {
                 fault = Some(rule.fault.clone());
             }
         }
-        self.seen.push(Seen { at: Instant::now(), path: path.to_owned(), is_faulty: fault.is_some() });
+        let (path, head, is_faulty) = (path.to_owned(), head.to_owned(), fault.is_some());
+        self.seen.push(Seen { at: Instant::now(), path, head, is_faulty });
         fault
     }
 }
@@ -183,7 +186,7 @@ async fn connection(
     let fault = {
         let mut state = locked(&state);
         changed.mark_unchanged();
-        state.fault_of(&request.path)
+        state.fault_of(&request.path, &request.head)
     };
     let answer = match fault {
         None => request.forward(&host).await,

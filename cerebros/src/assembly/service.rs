@@ -16,7 +16,7 @@ use super::ATTEMPTS;
 const READY_DEADLINE: Duration = Duration::from_secs(90);
 /// What of the environment names another broker or another MLflow, or who we are there. The services of this stack
 /// use this stack.
-const FOREIGN: [&str; 17] = [
+const FOREIGN: [&str; 19] = [
     "NATS_URL",
     "NATS_CREDS",
     "NATS_NKEY",
@@ -33,6 +33,8 @@ const FOREIGN: [&str; 17] = [
     "MLFLOW_TRACKING_SERVER_CERT_PATH",
     "MLFLOW_TRACKING_CLIENT_CERT_PATH",
     "MLFLOW_TRACKING_INSECURE_TLS",
+    "MLFLOW_WORKSPACE",
+    "MLFLOW_EXPERIMENT_ID",
     "TL_ENABLE_CEREBROS_BRIDGE",
 ];
 

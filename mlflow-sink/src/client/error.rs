@@ -11,7 +11,7 @@ use std::time::Duration;
 use reqwest::StatusCode;
 use schemas::failure::bounded_head;
 use serde::Deserialize;
-use service_kit::mlflow::http::{innermost, is_host_refusal, tls_remedy};
+use service_kit::mlflow::http::{innermost, is_host_refusal, is_workspace_refusal, tls_remedy};
 
 pub(super) use retry_after::retry_after;
 
@@ -121,6 +121,8 @@ pub enum Disposition {
     Wait(Duration, Scope),
     /// What we remember is wrong: look it up again.
     LookUp,
+    /// Somebody else was faster: look up what there is now, and do it again, a few times.
+    Again,
     /// Give this write up.
     Refuse,
 }
@@ -149,7 +151,8 @@ impl ClientError {
                 Disposition::Wait(retry_after.unwrap_or_default(), *scope)
             }
             Self::Misconfigured { scope, .. } => Disposition::Wait(Duration::ZERO, *scope),
-            Self::Missing { .. } | Self::Conflict { .. } => Disposition::LookUp,
+            Self::Missing { .. } => Disposition::LookUp,
+            Self::Conflict { .. } => Disposition::Again,
             Self::Exists { .. }
             | Self::Deleted { .. }
             | Self::TooLarge { .. }
@@ -210,6 +213,15 @@ impl ClientError {
             (401, _) => misconfigured(&words, CREDENTIALS, Scope::All),
             (403, None) if is_host_refusal(&words) => misconfigured(&words, HOST_NAME, Scope::All),
             (403, None) => misconfigured(&words, PERMISSION, Scope::Lane),
+            (
+                _,
+                Some(
+                    "FEATURE_DISABLED"
+                    | "RESOURCE_DOES_NOT_EXIST"
+                    | "INVALID_PARAMETER_VALUE"
+                    | "BAD_REQUEST",
+                ),
+            ) if is_workspace_refusal(&words) => misconfigured(&words, WORKSPACE, Scope::All),
             (413, _) => Self::TooLarge { call: path, words },
             (501, _) if call.is_optional => Self::Unsupported { call: path, words },
             (501, _) => misconfigured(&words, NO_INTERFACE, Scope::All),
@@ -236,10 +248,10 @@ impl ClientError {
 
 const ELSEWHERE: &str =
     "it points elsewhere, and credentials are not carried on; set MLFLOW_TRACKING_URI to the final address";
-const CREDENTIALS: &str =
-    "check MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or MLFLOW_TRACKING_TOKEN";
+const CREDENTIALS: &str = "check MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, ~/.mlflow/credentials, or MLFLOW_TRACKING_TOKEN";
 const HOST_NAME: &str = "the server does not know itself by this name: start it with --allowed-hosts, or use an \
                          address it allows";
+const WORKSPACE: &str = "correct MLFLOW_WORKSPACE, or unset it when the server has no workspaces";
 const PERMISSION: &str = "give this user the right to write there, or use another one's credentials";
 const NO_INTERFACE: &str = "there is no MLflow interface at this address; check MLFLOW_TRACKING_URI";
 const STRANGER: &str = "this is not MLflow's answer but of something in between (a gateway, a proxy); let it pass \

@@ -4,7 +4,7 @@ use serde::Deserialize;
 use serde_json::json;
 
 use super::error::ClientError;
-use super::{Client, FoundRun, wire};
+use super::{Client, Experiment, FoundRun, wire};
 
 /// The experiment a server makes with its database, by its id.
 const FIRST_EXPERIMENT: &str = "0";
@@ -29,6 +29,17 @@ impl Client {
         match answer {
             Ok(answer) => Ok(answer.experiment.creation_time),
             Err(ClientError::Missing { .. }) => Ok(0),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// An experiment by its id, deleted ones included.
+    pub async fn experiment_with(&self, id: &str) -> Result<Option<Experiment>, ClientError> {
+        let answer: Result<wire::ExperimentAnswer, _> =
+            self.get("experiments/get", &[("experiment_id", id)]).await;
+        match answer {
+            Ok(answer) => Ok(Some(answer.experiment)),
+            Err(ClientError::Missing { .. }) => Ok(None),
             Err(error) => Err(error),
         }
     }

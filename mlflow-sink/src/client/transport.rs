@@ -8,7 +8,7 @@ use serde::de::{DeserializeOwned, IgnoredAny};
 use service_kit::clock;
 use service_kit::error::CliError;
 use service_kit::mlflow::http;
-use service_kit::mlflow::tracking::{Authorization, Tracking};
+use service_kit::mlflow::tracking::Tracking;
 use tokio::sync::{Notify, Semaphore, SemaphorePermit, watch};
 use tokio::time::timeout;
 
@@ -56,6 +56,10 @@ impl Transport {
         self.tracking.url()
     }
 
+    pub(super) fn workspace(&self) -> Option<&str> {
+        self.tracking.workspace()
+    }
+
     pub(super) fn breaker(&self) -> Option<&watch::Sender<Breaker>> {
         self.breaker.as_ref()
     }
@@ -65,12 +69,8 @@ impl Transport {
     }
 
     pub(super) fn request(&self, method: Method, path: &str) -> RequestBuilder {
-        let request = self.http.request(method, format!("{}/api/2.0/mlflow/{path}", self.tracking.url()));
-        match self.tracking.authorization() {
-            Authorization::None => request,
-            Authorization::Basic { user, password } => request.basic_auth(user, Some(password)),
-            Authorization::Token(token) => request.bearer_auth(token),
-        }
+        let url = format!("{}/api/2.0/mlflow/{path}", self.tracking.url());
+        self.tracking.signed(self.http.request(method, url))
     }
 
     /// Asks when it is its turn; `patience` is the deadline of the first byte.
@@ -107,7 +107,7 @@ impl Transport {
             Err(error) => {
                 let asked = match error.disposition() {
                     Disposition::Wait(asked, _) => asked,
-                    Disposition::LookUp | Disposition::Refuse => Duration::ZERO,
+                    Disposition::LookUp | Disposition::Again | Disposition::Refuse => Duration::ZERO,
                 };
                 self.tell(|breaker| breaker.probe_failed(&error.to_string(), asked, now, luck()));
             }

@@ -12,6 +12,7 @@ use crate::client::FoundRun;
 use crate::projection::curve::Curve;
 use crate::projection::left::UNREPORTED_TAG;
 use crate::projection::nonfinite::NonFinite;
+use crate::projection::originals::Told;
 use crate::projection::steps::Steps;
 use crate::projection::writes::NONFINITE_PREFIX;
 use crate::projection::{parent, trial};
@@ -38,6 +39,9 @@ pub struct Parent {
     pub is_curve_whole: bool,
     /// Values it has.
     pub steps: Steps,
+    /// What is in its file of originals.
+    #[serde(default)]
+    pub originals: Told,
     /// What was written of each kind of event, as a hash.
     pub marks: BTreeMap<String, String>,
     /// Attempt that announced the end of the run.
@@ -52,10 +56,20 @@ pub struct Parent {
     /// True when it was announced before it was made, so that no trial of it is unknown to the broker.
     #[serde(default)]
     pub is_from_birth: bool,
-    /// True when the run registry knows `mlflow_id`.
-    pub is_linked: bool,
+    /// What the run registry was told of it.
+    #[serde(default)]
+    pub linked: Option<Link>,
     /// A write was begun and not finished.
     pub is_open: bool,
+}
+
+/// The way from the run registry to a run in MLflow.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Link {
+    /// MLflow's id.
+    pub mlflow_id: String,
+    /// Its page for people, where that is known.
+    pub url: Option<String>,
 }
 
 impl Parent {
@@ -70,12 +84,13 @@ impl Parent {
             curve: Curve::default(),
             is_curve_whole: true,
             steps: Steps::of_a_new_run(),
+            originals: Told::default(),
             marks: BTreeMap::new(),
             ended_attempt: None,
             taken_back: None,
             opened_at: None,
             is_from_birth: false,
-            is_linked: false,
+            linked: None,
             is_open: false,
         }
     }
@@ -118,6 +133,9 @@ pub struct Child {
     /// Its values that are no numbers, by legal name.
     #[serde(default)]
     pub strange: BTreeMap<String, NonFinite>,
+    /// What is in its file of originals.
+    #[serde(default)]
+    pub originals: Told,
     /// The report that was written.
     pub report: Option<ReportMark>,
     /// Attempt that trains it again, once one does.
@@ -148,6 +166,7 @@ impl Child {
             mlflow_id,
             steps: Steps::of_a_new_run(),
             strange: BTreeMap::new(),
+            originals: Told::default(),
             report: None,
             again_in: None,
             has_old_tags: false,
@@ -165,6 +184,7 @@ impl Child {
             mlflow_id: run.run_id.clone(),
             steps: Steps::default(),
             strange: strange_in(&run.tags),
+            originals: Told::default(),
             report,
             again_in: None,
             has_old_tags: run.tags.contains_key(UNREPORTED_TAG),

@@ -4,7 +4,9 @@ use super::*;
 use crate::projection::Point;
 
 fn open(dir: &testkit::Scratch, server: &str) -> Ledger {
-    Ledger::open(&dir.join("ledger"), server).unwrap()
+    let ledger = Ledger::open(&dir.join("ledger")).unwrap();
+    ledger.turn_to(server).unwrap();
+    ledger
 }
 
 fn ids(run: &str) -> (RunId, TrialId) {
@@ -26,12 +28,12 @@ async fn what_was_flushed_is_there_after_a_restart() {
     child.steps.insert(&point());
     let event = TrialReported::new(run.clone(), trial.clone(), TrialStatus::Succeeded).into();
     parent.mark(&event);
-    let ledger = open(&dir, "http://a");
+    let ledger = open(&dir, "a");
     ledger.put_parent(&run, &parent).unwrap();
     ledger.put_child(&run, &trial, &child).unwrap();
     ledger.flush().await.unwrap();
     drop(ledger);
-    let ledger = open(&dir, "http://a");
+    let ledger = open(&dir, "a");
     assert_eq!(ledger.parent(&run).unwrap().as_ref(), Some(&parent));
     assert_eq!(ledger.child(&run, &trial).unwrap(), Some(child));
     assert!(parent.has(&event));
@@ -44,7 +46,7 @@ fn a_write_that_was_not_finished_is_not_trusted_about_metrics() {
     let mut child = Child::created("c".into());
     child.steps.insert(&point());
     child.is_open = true;
-    let ledger = open(&dir, "http://a");
+    let ledger = open(&dir, "a");
     ledger.put_child(&run, &trial, &child).unwrap();
     let found = ledger.child(&run, &trial).unwrap().unwrap();
     assert!(found.steps.must_be_asked("m"));
@@ -55,16 +57,16 @@ fn a_write_that_was_not_finished_is_not_trusted_about_metrics() {
 fn another_server_has_another_ledger() {
     let dir = testkit::Scratch::new();
     let (run, _) = ids("r");
-    let ledger = open(&dir, "http://a");
+    let ledger = open(&dir, "a");
     ledger.put_parent(&run, &Parent::created("p".into(), "1".into())).unwrap();
     drop(ledger);
-    assert_eq!(open(&dir, "http://b").parent(&run).unwrap(), None);
+    assert_eq!(open(&dir, "b").parent(&run).unwrap(), None);
 }
 
 #[test]
 fn forgetting_a_run_forgets_its_trials_and_no_other() {
     let dir = testkit::Scratch::new();
-    let ledger = open(&dir, "http://a");
+    let ledger = open(&dir, "a");
     // One id is the beginning of the other.
     for name in ["r", "r-2"] {
         let (run, trial) = ids(name);
@@ -80,8 +82,8 @@ fn forgetting_a_run_forgets_its_trials_and_no_other() {
 #[test]
 fn a_ledger_in_use_is_an_error_that_names_it() {
     let dir = testkit::Scratch::new();
-    let _first = open(&dir, "http://a");
-    let error = Ledger::open(&dir.join("ledger"), "http://a").unwrap_err();
+    let _first = open(&dir, "a");
+    let error = Ledger::open(&dir.join("ledger")).unwrap_err();
     assert_eq!((error.code, error.exit), ("ledger", Exit::LocalResource));
 }
 
@@ -89,7 +91,7 @@ fn a_ledger_in_use_is_an_error_that_names_it() {
 fn a_damaged_ledger_is_begun_anew() {
     let dir = testkit::Scratch::new();
     let (run, _) = ids("r");
-    let ledger = open(&dir, "http://a");
+    let ledger = open(&dir, "a");
     ledger.put_parent(&run, &Parent::created("p".into(), "1".into())).unwrap();
     drop(ledger);
     for entry in std::fs::read_dir(dir.join("ledger")).unwrap().flatten() {
@@ -97,5 +99,44 @@ fn a_damaged_ledger_is_begun_anew() {
             std::fs::write(entry.path(), b"no ledger at all").unwrap();
         }
     }
-    assert_eq!(open(&dir, "http://a").parent(&run).unwrap(), None);
+    assert_eq!(open(&dir, "a").parent(&run).unwrap(), None);
+}
+
+#[test]
+fn the_same_server_has_its_ledger_again_after_another_one() {
+    let dir = testkit::Scratch::new();
+    let (run, _) = ids("r");
+    let ledger = open(&dir, "a");
+    ledger.put_parent(&run, &Parent::created("p".into(), "1".into())).unwrap();
+    ledger.turn_to("b").unwrap();
+    assert_eq!(ledger.parent(&run).unwrap(), None);
+    ledger.turn_to("a").unwrap();
+    assert!(ledger.parent(&run).unwrap().is_some());
+    ledger.turn_to("b").unwrap();
+    ledger.forget_all().unwrap();
+    ledger.turn_to("a").unwrap();
+    assert_eq!(ledger.parent(&run).unwrap(), None);
+}
+
+#[test]
+fn what_nobody_wrote_to_for_a_week_is_dropped_whole_and_what_older_versions_left_too() {
+    let dir = testkit::Scratch::new();
+    let ledger = open(&dir, "a");
+    for name in ["r", "r-2"] {
+        let (run, trial) = ids(name);
+        ledger.put_parent(&run, &Parent::created("p".into(), "1".into())).unwrap();
+        ledger.put_child(&run, &trial, &Child::created("c".into())).unwrap();
+    }
+    ledger.db.open_tree("http://127.0.0.1:5000").unwrap().insert("run/r", "{}").unwrap();
+    let after = |seconds: u64| {
+        let millis = clock::now().millis() + i64::try_from((KEPT.as_secs() + seconds) * 1000).unwrap();
+        Timestamp::from_micros(millis * 1000)
+    };
+    let (run, trial) = ids("r");
+    ledger.drop_old(clock::now()).unwrap();
+    assert!(ledger.parent(&run).unwrap().is_some());
+    assert!(!ledger.db.tree_names().iter().any(|name| name.starts_with(b"http")));
+    ledger.drop_old(after(60)).unwrap();
+    assert!(ledger.parent(&run).unwrap().is_none() && ledger.child(&run, &trial).unwrap().is_none());
+    assert_eq!(ledger.records().len(), 0);
 }

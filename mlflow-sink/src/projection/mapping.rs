@@ -25,6 +25,8 @@ pub enum Kind {
     Input,
     /// A file.
     Artifact,
+    /// A logged model.
+    Model,
 }
 
 impl Kind {
@@ -37,6 +39,7 @@ impl Kind {
             Self::Metric => "metric",
             Self::Input => "input",
             Self::Artifact => "artefact",
+            Self::Model => "logged model",
         }
     }
 }
@@ -70,7 +73,7 @@ pub fn is_listed(on: On, kind: Kind, name: &str) -> bool {
     let is_free = match kind {
         Kind::Param | Kind::Metric => true,
         Kind::Tag => !name.starts_with("cerebros.") && !name.starts_with("mlflow."),
-        Kind::Field | Kind::Input | Kind::Artifact => false,
+        Kind::Field | Kind::Input | Kind::Artifact | Kind::Model => false,
     };
     is_free || ROWS.iter().any(|row| row.on == on && row.kind == kind && row.is_about(name))
 }
@@ -83,7 +86,7 @@ const fn trial(kind: Kind, name: &'static str, says: &'static str) -> Row {
     Row { on: On::Trial, kind, name, says }
 }
 
-use Kind::{Artifact, Field, Input, Metric, Param, Tag};
+use Kind::{Artifact, Field, Input, Metric, Model, Param, Tag};
 
 /// The list, in the order people read it.
 pub const ROWS: &[Row] = &[
@@ -170,6 +173,13 @@ pub const ROWS: &[Row] = &[
         "model/*",
         "the files of the best trial, `artifact_refs` of RunCompleted, from the object store",
     ),
+    run(
+        Model,
+        "<run id>",
+        "the best model with these files, where MLflow has logged models (version 3): an output of the run and of its \
+         trial, with a file `MLmodel`, flavour `cerebros`, and the first 100 parameters of the trial",
+    ),
+    run(Tag, "cerebros.logged_model", "id of that logged model"),
     run(Tag, "cerebros.model.sha256.*", "of each of these files"),
     run(Tag, "cerebros.model.not_uploaded", "why one of them is not there"),
     run(Tag, "cerebros.returncode", "exit code of the user's script"),
@@ -177,7 +187,8 @@ pub const ROWS: &[Row] = &[
     run(
         Tag,
         "cerebros.failure.*",
-        "`failure` of RunFailed: class, stage, message, fingerprint, exit_code, signal, traceback",
+        "`failure` of RunFailed: class, stage, message, fingerprint, exit_code, signal, traceback; class `unknown` of a run that \
+         was RUNNING when neither the run registry nor the stream knew it any more",
     ),
     run(
         Tag,
@@ -189,6 +200,16 @@ pub const ROWS: &[Row] = &[
         Tag,
         "cerebros.cut.*",
         "`sha256:.. chars:.. sequence:..` of the whole of a value that was cut: what it was, and where it is in the stream",
+    ),
+    run(
+        Artifact,
+        "cerebros/originals.json",
+        "`names` and `values` as they were: all that MLflow does not take as it is",
+    ),
+    run(
+        Tag,
+        "cerebros.originals",
+        "that place; without a store for files, that they are in the stream only, and why",
     ),
     run(Tag, "cerebros.tag.*", "a tag of the request with a reserved name"),
     run(Tag, "mlflow.note.content", "a link to the run: of the dashboard, else the command that shows it"),
@@ -250,6 +271,8 @@ pub const ROWS: &[Row] = &[
     trial(Tag, "cerebros.spectral_norm", "of ml.run.trial"),
     trial(Tag, "cerebros.artifact_uri", "where its model lies"),
     trial(Artifact, "model/*", "its files, when it is the best of a completed run"),
+    trial(Model, "<run id>", "that of the run, when this trial trained it"),
+    trial(Tag, "cerebros.logged_model", "id of that logged model"),
     trial(Tag, "cerebros.model.sha256.*", "of each of these files"),
     trial(Tag, "cerebros.model.not_uploaded", "why one of them is not there"),
     trial(Tag, "cerebros.warnings", "of ml.run.trial, one a line"),
@@ -265,6 +288,16 @@ pub const ROWS: &[Row] = &[
         "cerebros.cut.*",
         "`sha256:.. chars:.. sequence:..` of the whole of a value that was cut: what it was, and where it is in the stream",
     ),
+    trial(
+        Artifact,
+        "cerebros/originals.json",
+        "`names` and `values` as they were: all that MLflow does not take as it is",
+    ),
+    trial(
+        Tag,
+        "cerebros.originals",
+        "that place; without a store for files, that they are in the stream only, and why",
+    ),
 ];
 
 const HEAD: &str = "<!-- Written by `cerebros schemas export --format mlflow-mapping`; changes here are overwritten. -->
@@ -273,7 +306,7 @@ const HEAD: &str = "<!-- Written by `cerebros schemas export --format mlflow-map
 
 A search is a parent run, each of its trials a nested run under it. Everything follows from the events alone: writing an
 event twice writes the same. Names MLflow does not take are changed to legal ones that end in a hash of the original;
-values over its limits are cut. [events.md](events.md) describes the events.
+values over its limits are cut; both lie whole in a file of their run. [events.md](events.md) describes the events.
 ";
 
 /// The list as a page to be read.

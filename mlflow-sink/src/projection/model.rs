@@ -9,7 +9,7 @@ use super::Writes;
 use super::names::legal;
 
 /// Folder of the artefacts.
-const FOLDER: &str = "model";
+pub const FOLDER: &str = "model";
 /// Tags with the SHA-256 of each file that is there, before the name of the file.
 pub const MODEL_PREFIX: &str = "cerebros.model.sha256.";
 /// Tag with why a file is not there.

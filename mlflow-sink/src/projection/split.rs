@@ -113,6 +113,7 @@ mod tests {
             params: (0..params).map(pair).collect(),
             tags: (0..tags).map(pair).collect(),
             points: (0..points).map(point).collect(),
+            ..Writes::default()
         }
     }
 

@@ -203,6 +203,9 @@ impl Strange {
             None => values.finish(self.value),
         }
         writes.nonfinite(&self.key, values);
+        if self.key != self.name {
+            writes.originals.name(&self.key, &self.name);
+        }
     }
 }
 

@@ -9,6 +9,7 @@ use sha2::{Digest as _, Sha256};
 use super::dataset::hex;
 use super::names::{self, legal};
 use super::nonfinite::NonFinite;
+use super::originals::Originals;
 
 /// Longest value of a parameter, in characters.
 pub const PARAM_CHARS: usize = 6000;
@@ -86,6 +87,8 @@ pub struct Writes {
     pub tags: BTreeMap<String, String>,
     /// Appended.
     pub points: Vec<Point>,
+    /// Beside them: what of all this is not as it was.
+    pub originals: Originals,
 }
 
 impl Writes {
@@ -122,6 +125,7 @@ impl Writes {
         }
         if key != base {
             self.tag(&legal(&format!("cerebros.name.{key}")), name);
+            self.originals.name(&key, name);
         }
         let value = self.within("param", &key, whole, PARAM_CHARS);
         self.params.insert(key, value);
@@ -139,6 +143,7 @@ impl Writes {
         if fitting != value {
             let trace = format!("sha256:{} chars:{}", hex(&Sha256::digest(&value)), value.chars().count());
             self.tags.insert(legal(&format!("{CUT_PREFIX}{kind}.{key}")).into_owned(), trace);
+            self.originals.value(kind, key, &value);
         }
         fitting
     }
@@ -159,6 +164,7 @@ impl Writes {
         if key != original {
             let record = legal(&format!("cerebros.name.{key}")).into_owned();
             self.tag(&record, original);
+            self.originals.name(&key, original);
         }
         key
     }
@@ -168,6 +174,7 @@ impl Writes {
         self.params.extend(other.params);
         self.tags.extend(other.tags);
         self.points.extend(other.points);
+        self.originals.extend(other.originals);
     }
 
     /// True when there is nothing to write.

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use schemas::{Event, RunId};
 use service_kit::births::procedure::{Heard, Next, Procedure};
-use service_kit::births::{Announcement, BIRTH_TAG, Birth, BirthsError};
+use service_kit::births::{Announcement, BIRTH_TAG, Birth, is_model_key};
 use sha2::{Digest as _, Sha256};
 
 use super::doubts::Doubts;
@@ -17,7 +17,7 @@ use crate::client::error::{ClientError, Scope};
 use crate::projection::{self, Seen};
 
 /// Steps of one procedure; each of them that leads nowhere means that somebody else made progress.
-const MAX_STEPS: usize = 64;
+pub(super) const MAX_STEPS: usize = 64;
 
 /// A run that may be used.
 pub(super) struct Run {
@@ -64,13 +64,7 @@ impl Writer {
                     found = self.client.run(&id).await?;
                     Heard::Found(place(found.as_ref()))
                 }
-                Next::Put(birth, over) => {
-                    if !birth.doubts().is_empty() {
-                        self.births.note_doubt(&self.server().await?, run, key).await?;
-                        self.doubts().note(run, Instant::now());
-                    }
-                    Heard::Put(self.births.put(key, &birth, over).await?)
-                }
+                Next::Put(birth, over) => Heard::Put(self.put_birth(run, key, &birth, over).await?),
                 Next::Create(announced) => {
                     let mut birth = birth.clone();
                     birth.tags.insert(BIRTH_TAG.to_owned(), announced.nonce);
@@ -128,7 +122,7 @@ impl Writer {
             match self.sweep_doubts(&run).await {
                 Ok(()) => {}
                 Err(Trouble::Stopped(stopped)) => return Err(stopped),
-                Err(Trouble::Vanished(words) | Trouble::Refused(words)) => {
+                Err(Trouble::Vanished(words) | Trouble::Raced(words) | Trouble::Refused(words)) => {
                     tracing::warn!(%run, words, "MLflow keeps a second run of a late create");
                 }
             }
@@ -141,6 +135,10 @@ impl Writer {
             let Some(birth) = self.births.get(&key).await?.0 else { continue };
             let Birth::Made { id: used, .. } = &birth else { continue };
             for doubt in birth.doubts() {
+                if is_model_key(&key) {
+                    self.sweep_model(&key, used, doubt).await?;
+                    continue;
+                }
                 for found in self.announced(doubt).await? {
                     if found.run_id != *used {
                         tracing::warn!(%run, key, id = found.run_id, "a second run of a late create is deleted");
@@ -152,19 +150,31 @@ impl Writer {
         Ok(())
     }
 
-    fn doubts(&self) -> MutexGuard<'_, Doubts> {
+    async fn sweep_model(&self, key: &str, used: &str, doubt: &Announcement) -> Result<(), Trouble> {
+        for found in self.announced_models(doubt).await?.into_iter().filter(|found| found.id != used) {
+            tracing::warn!(key, id = found.id, "a second logged model of a late create is deleted");
+            self.client.delete_logged_model(&found.id).await?;
+        }
+        Ok(())
+    }
+
+    pub(super) fn doubts(&self) -> MutexGuard<'_, Doubts> {
         self.doubts.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Which server it is, as part of a key.
+    /// Which server it is, as part of a key. Whoever has asked has the ledger of that server.
     pub(super) async fn server(&self) -> Result<String, Trouble> {
         let mut known = self.server.lock().await;
         if let Some(server) = &*known {
             return Ok(server.clone());
         }
         let made = self.client.identity().await?;
-        let text = if made > 0 { made.to_string() } else { self.client.url().to_owned() };
+        let mut text = if made > 0 { made.to_string() } else { self.client.url().to_owned() };
+        if let Some(workspace) = self.client.workspace() {
+            text.push_str(&format!(" {workspace}"));
+        }
         let server: String = Sha256::digest(text).iter().take(4).map(|byte| format!("{byte:02x}")).collect();
+        self.ledger.turn_to(&server)?;
         *known = Some(server.clone());
         Ok(server)
     }
@@ -186,11 +196,5 @@ fn is_end(event: &Event) -> bool {
         | Event::TrialReported(_)
         | Event::MetricReported(_)
         | Event::RunException(_) => false,
-    }
-}
-
-impl From<BirthsError> for Trouble {
-    fn from(error: BirthsError) -> Self {
-        Self::Stopped(Stopped { reason: error.to_string(), pause: Duration::ZERO, scope: Scope::Lane })
     }
 }

@@ -15,11 +15,12 @@ use sha2::{Digest as _, Sha256};
 use tokio::io::AsyncReadExt as _;
 
 use super::{Trouble, Writer};
-use crate::client::content::{Standing, Upload};
+use crate::client::content::Standing;
+use crate::client::files::{Store, Upload};
 use crate::ledger::record::Parent;
 use crate::projection::dataset::hex;
 use crate::projection::model::{Model, NOT_UPLOADED_TAG, model};
-use crate::projection::{Writes, parent, trial};
+use crate::projection::{Seen, Writes, parent, trial};
 
 /// Bytes of one piece.
 const PIECE: usize = 128 << 10;
@@ -31,20 +32,29 @@ impl Writer {
         run: &RunId,
         known: &Parent,
         ended: &RunCompleted,
+        seen: &Seen,
     ) -> Result<(), Trouble> {
         if ended.artifact_refs.is_empty() {
             return Ok(());
         }
-        let mut runs = vec![known.mlflow_id.clone()];
-        if let Some(best) = &ended.best_trial_id {
-            runs.extend(self.best_trial(run, known, &TrialId::from_text(best)).await?);
-        }
-        for mlflow_id in runs {
-            let standing = self.client.standing(&mlflow_id).await?;
+        let best = match &ended.best_trial_id {
+            Some(best) => self.best_trial(run, known, &TrialId::from_text(best)).await?,
+            None => None,
+        };
+        let (mut kept, mut is_whole) = (Vec::new(), true);
+        for mlflow_id in [Some(&known.mlflow_id), best.as_ref()].into_iter().flatten() {
+            let standing = self.client.standing(mlflow_id).await?;
+            is_whole &= matches!(standing.store, Store::Kept(_));
+            kept.clear();
             for artifact in &ended.artifact_refs {
-                let writes = self.keep_model(&mlflow_id, &standing, artifact).await?;
-                self.client.write(&mlflow_id, writes).await?;
+                let (writes, there) = self.keep_model(mlflow_id, &standing, artifact).await?;
+                self.client.write(mlflow_id, writes).await?;
+                is_whole &= there.is_some();
+                kept.extend(there);
             }
+        }
+        if is_whole {
+            self.keep_logged_model(known, best.as_deref(), (ended, seen), &kept).await?;
         }
         Ok(())
     }
@@ -67,24 +77,27 @@ impl Writer {
         Ok(found.first().map(|found| found.run_id.clone()))
     }
 
-    /// Brings one file to one run, and gives the tags that say so, or why not.
+    /// Brings one file to one run, and gives the tags that say so, or why not, and the file when it is there.
     async fn keep_model(
         &self,
         mlflow_id: &str,
         standing: &Standing,
         artifact: &ArtifactRef,
-    ) -> Result<Writes, Trouble> {
+    ) -> Result<(Writes, Option<Model>), Trouble> {
         let mut writes = Writes::default();
         let model = match model(artifact) {
-            Ok(model) if model.is_there(&standing.tags) => return Ok(writes),
+            Ok(model) if model.is_there(&standing.tags) => return Ok((writes, Some(model))),
             Ok(model) => model,
             Err(reason) => {
                 writes.tag(NOT_UPLOADED_TAG, reason);
-                return Ok(writes);
+                return Ok((writes, None));
             }
         };
-        match self.send_model(standing, &model).await? {
-            Ok(()) => model.tell(&mut writes),
+        Ok(match self.send_model(mlflow_id, &standing.store, &model).await? {
+            Ok(()) => {
+                model.tell(&mut writes);
+                (writes, Some(model))
+            }
             Err(reason) => {
                 tracing::warn!(
                     mlflow_run = mlflow_id,
@@ -93,15 +106,18 @@ impl Writer {
                     "a model is not brought into MLflow"
                 );
                 writes.tag(NOT_UPLOADED_TAG, format!("{}: {reason}", artifact.uri));
+                (writes, None)
             }
-        }
-        Ok(writes)
+        })
     }
 
-    async fn send_model(&self, standing: &Standing, model: &Model) -> Result<Result<(), String>, Trouble> {
-        let Some(root) = standing.artifacts.as_deref() else {
-            return Ok(Err("the tracking server does not take files for its artefact store".to_owned()));
-        };
+    /// Sends a file to its place among those of a run, or of a logged model of it.
+    pub(super) async fn send_model(
+        &self,
+        mlflow_id: &str,
+        store: &Store,
+        model: &Model,
+    ) -> Result<Result<(), String>, Trouble> {
         let Some(broker) = &self.models else { return Ok(Err("no object store is at hand".to_owned())) };
         let opened = async {
             let store = broker
@@ -115,10 +131,10 @@ impl Writer {
             Ok(object) => object,
             Err(error) => return Ok(Err(format!("the object store does not give it: {error}"))),
         };
-        let place = format!("{root}/{}", model.path);
         let bytes = object.info().size as u64;
         let pieces = checked(object, model.sha256.clone());
-        Ok(match self.client.upload(&place, bytes, reqwest::Body::wrap_stream(pieces)).await? {
+        let body = reqwest::Body::wrap_stream(pieces);
+        Ok(match self.client.send_file(mlflow_id, store, &model.path, bytes, body).await? {
             Upload::Done => Ok(()),
             Upload::NotTaken(reason) => Err(reason),
         })

@@ -7,11 +7,11 @@ use schemas::{Event, RunId};
 use service_kit::births::run_key;
 
 use super::{Fate, Trouble, Writer, settled};
-use crate::client::error::ClientError;
 use crate::client::{FoundRun, PAGE_EXPERIMENTS};
 use crate::ledger::record::Parent;
 use crate::projection::curve::Curve;
 use crate::projection::left::Over;
+use crate::projection::originals::Told;
 use crate::projection::{Seen, Writes, dataset, millis, parent, trial};
 
 impl Writer {
@@ -55,41 +55,6 @@ impl Writer {
         Ok(found.into_iter().next())
     }
 
-    /// Id of the experiment a run belongs to, created if need be. The start of the run names it; a run that never
-    /// started (rejected, cancelled while queued) has only its request, which the run registry keeps.
-    async fn experiment_of(&self, run: &RunId, started: Option<&MlRunStarted>) -> Result<String, Trouble> {
-        let spec = match started {
-            Some(_) => None,
-            None => self.registry.get(run).await?.map(|held| held.record.spec.0),
-        };
-        let name = parent::experiment(started, spec.as_ref()).unwrap_or_else(|| self.experiment.clone());
-        if let Some(id) = self.active_experiment(&name).await? {
-            return Ok(id);
-        }
-        match self.client.create_experiment(&name).await {
-            Ok(id) => Ok(id),
-            // Somebody else was faster.
-            Err(ClientError::Exists { words }) => {
-                self.active_experiment(&name).await?.ok_or(Trouble::Refused(words))
-            }
-            Err(error) => Err(error.into()),
-        }
-    }
-
-    /// A deleted experiment was deleted by a person; only a person restores it.
-    async fn active_experiment(&self, name: &str) -> Result<Option<String>, Trouble> {
-        match self.client.experiment(name).await? {
-            Some(found) if found.lifecycle_stage == "deleted" => {
-                let id = found.id;
-                Err(Trouble::Refused(format!(
-                    "the experiment \"{name}\" must be in the 'active' state, current state is deleted: restore it with \
-                     `mlflow experiments restore -x {id}`, then replay; or name another experiment"
-                )))
-            }
-            found => Ok(found.map(|experiment| experiment.id)),
-        }
-    }
-
     /// Writes what the start of the run says.
     pub(super) async fn write_start(
         &self,
@@ -104,12 +69,12 @@ impl Writer {
         if known.has(&event) || (is_old && known.objective.is_some()) {
             return Ok(());
         }
-        let refused = match self.client.write(&known.mlflow_id, told()).await.map_err(Trouble::from) {
+        let refused = match self.put(&known.mlflow_id, &mut known.originals, told()).await {
             Err(Trouble::Refused(words)) => Some(words),
             written => written.map(|()| None)?,
         };
         if let Some(words) = &refused {
-            self.write_without_values(&known.mlflow_id, told(), words).await?;
+            self.write_without_values(&known.mlflow_id, &mut known.originals, told(), words).await?;
         }
         if known.opened_at.is_some_and(|opened| at > opened) {
             let kept = refused.iter().map(|_| parent::REFUSED_TAG.to_owned()).collect();
@@ -150,12 +115,13 @@ impl Writer {
     pub(super) async fn write_without_values(
         &self,
         mlflow_id: &str,
+        originals: &mut Told,
         writes: Writes,
         words: &str,
     ) -> Result<(), Trouble> {
-        let mut left = Writes { tags: writes.tags, ..Writes::default() };
+        let mut left = Writes { tags: writes.tags, originals: writes.originals, ..Writes::default() };
         left.tag(parent::REFUSED_TAG, words);
-        match self.client.write(mlflow_id, left).await.map_err(Trouble::from) {
+        match self.put(mlflow_id, originals, left).await {
             Err(Trouble::Refused(words)) => {
                 tracing::warn!(
                     mlflow_run = mlflow_id,
@@ -213,13 +179,14 @@ impl Writer {
             end_time: ending.closing.end_time,
             reason: ending.writes.tags.get(parent::REASON_TAG).cloned(),
         };
-        self.client.write(&known.mlflow_id, std::mem::take(&mut ending.writes).traced(seen.sequence)).await?;
+        let told = std::mem::take(&mut ending.writes).traced(seen.sequence);
+        self.put(&known.mlflow_id, &mut known.originals, told).await?;
         // The run's own last word decides over its machine-learning record, whichever comes first.
         if ending.attempt.is_some() || known.ended_attempt.is_none() {
             self.client.close(&known.mlflow_id, &ending.closing).await?;
         }
         if let Event::RunCompleted(ended) = &seen.event {
-            match settled(self.keep_models(run, known, ended).await)? {
+            match settled(self.keep_models(run, known, ended, seen).await)? {
                 Fate::Written => {}
                 Fate::Refused(words) => tracing::warn!(%run, words, "MLflow refused what is said of a model"),
             }
@@ -235,8 +202,8 @@ impl Writer {
     }
 
     /// Writes to the parent, which is remembered as written.
-    pub(super) async fn write_parent(&self, known: &Parent, writes: Writes) -> Result<(), Trouble> {
-        Ok(self.client.write(&known.mlflow_id, writes).await?)
+    pub(super) async fn write_parent(&self, known: &mut Parent, writes: Writes) -> Result<(), Trouble> {
+        self.put(&known.mlflow_id, &mut known.originals, writes).await
     }
 }
 

@@ -3,6 +3,8 @@
 //! The end of a run can be missing from the stream: its worker wrote the run registry and was gone before it could say
 //! so, or the event was refused. Then nothing would ever end the run in MLflow. The registry knows better.
 //!
+//! What not even the registry knows is [`super::forgotten`]'s.
+//!
 //! Invariants:
 //! - a run of which events may still be under way to us is left alone: they say more than the registry does;
 //! - batches do not write while a run is closed here, so that a run that is begun again meanwhile stays begun.
@@ -15,6 +17,7 @@ use schemas::RunId;
 use schemas::lifecycle::RunState;
 use schemas::subject::STREAM;
 use service_kit::broker::Broker;
+use service_kit::clock;
 use service_kit::registry::RunRecord;
 use service_kit::topology::SINK_CONSUMER;
 use tokio::sync::watch;
@@ -37,7 +40,14 @@ pub(super) struct Position {
     /// Everything up to this sequence is settled.
     floor: u64,
     /// Nothing waits and nothing is in hand.
-    is_idle: bool,
+    pub(super) is_idle: bool,
+}
+
+/// Whether the registry could say how a run stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Swept {
+    Known,
+    Unknown,
 }
 
 impl Position {
@@ -68,10 +78,15 @@ pub(crate) async fn sweep_now_and_then(
 impl Writer {
     /// Closes the runs that are over by the run registry, and the trials whose run is over in MLflow.
     async fn sweep(&self, broker: &Broker) -> Result<(), Trouble> {
+        self.server().await?;
+        self.ledger.drop_old(clock::now())?;
         let experiments = self.client.experiments().await?;
+        let mut unknown = Vec::new();
         for some in experiments.chunks(PAGE_EXPERIMENTS as usize) {
             for found in self.all_running(some, parent::KIND).await? {
-                self.sweep_run(broker, &found).await?;
+                if self.sweep_run(broker, &found).await? == Swept::Unknown {
+                    unknown.push(found);
+                }
             }
             let trials = self.all_running(some, trial::KIND).await?;
             let mut parents = BTreeSet::new();
@@ -82,6 +97,7 @@ impl Writer {
                 }
             }
         }
+        self.close_forgotten(broker, unknown).await?;
         Ok(self.ledger.flush().await?)
     }
 
@@ -104,19 +120,22 @@ impl Writer {
         }
     }
 
-    async fn sweep_run(&self, broker: &Broker, found: &FoundRun) -> Result<(), Trouble> {
-        let Some(run) = run_of(found) else { return Ok(()) };
+    async fn sweep_run(&self, broker: &Broker, found: &FoundRun) -> Result<Swept, Trouble> {
+        let Some(run) = run_of(found) else { return Ok(Swept::Known) };
         let _alone = self.sweeping.write().await;
         let position = position(broker).await?;
-        let Some(record) = self.registry.get(&run).await?.map(|held| held.record) else { return Ok(()) };
+        let Some(record) = self.registry.get(&run).await?.map(|held| held.record) else {
+            return Ok(Swept::Unknown);
+        };
         let Some((writes, over)) = over(&record).filter(|_| position.is_behind(&record)) else {
-            return Ok(());
+            return Ok(Swept::Known);
         };
         tracing::warn!(%run, state = record.state.as_str(), "a run that is over was still RUNNING in MLflow and is closed");
         self.client.write(&found.run_id, writes).await?;
         let closing = Closing { status: over.status, end_time: over.end_time, name: None };
         self.client.close(&found.run_id, &closing).await?;
-        self.close_leftovers(&run, (&found.run_id, &found.experiment_id), &over).await
+        self.close_leftovers(&run, (&found.run_id, &found.experiment_id), &over).await?;
+        Ok(Swept::Known)
     }
 
     /// Closes the trials of a parent that is over; `found` is one of them.
@@ -151,7 +170,7 @@ fn run_of(found: &FoundRun) -> Option<RunId> {
     RunId::parse(found.tags.get(parent::RUN_TAG)?).ok()
 }
 
-async fn position(broker: &Broker) -> Result<Position, Trouble> {
+pub(super) async fn position(broker: &Broker) -> Result<Position, Trouble> {
     let looked = async {
         let consumer: async_nats::jetstream::consumer::PullConsumer = broker
             .jetstream

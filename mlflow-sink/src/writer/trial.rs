@@ -6,7 +6,7 @@ use schemas::event::{MetricReported, TrialReported};
 use schemas::{Event, RunId, TrialId};
 use service_kit::births::trial_key;
 
-use super::{Fate, Trouble, Writer, settled};
+use super::{Fate, MAX_TRIES, Trouble, Writer, again, settled};
 use crate::client::FoundRun;
 use crate::ledger::record::{Child, Parent, ReportMark, fingerprint};
 use crate::projection::{Closing, Seen, Writes, parent, trial};
@@ -114,7 +114,7 @@ impl Writer {
         let writes = writes.traced(seen.sequence);
         let mut kept: BTreeSet<String> = writes.tags.keys().cloned().collect();
         kept.insert(parent::REFUSED_TAG.to_owned());
-        self.write_without_values(&child.mlflow_id, writes, words).await?;
+        self.write_without_values(&child.mlflow_id, &mut child.originals, writes, words).await?;
         let closed = async {
             if child.has_old_tags {
                 self.client.remove_tags(&child.mlflow_id, &trial::ENDING_TAGS, &kept).await?;
@@ -168,14 +168,19 @@ impl Writer {
 
     /// Writes events of a trial together. After a failure nothing is known about its metrics any more.
     async fn write_events(&self, known: &Parent, child: &mut Child, events: &[&Seen]) -> Result<(), Trouble> {
-        match self.try_events(known, child, events).await {
-            Ok(written) => {
-                *child = written;
-                Ok(())
-            }
-            Err(trouble) => {
-                child.steps.forget();
-                Err(trouble)
+        let mut tries_left = MAX_TRIES;
+        loop {
+            tries_left -= 1;
+            match again(self.try_events(known, child, events).await, tries_left) {
+                Some(Ok(written)) => {
+                    *child = written;
+                    return Ok(());
+                }
+                Some(Err(trouble)) => {
+                    child.steps.forget();
+                    return Err(trouble);
+                }
+                None => child.steps.forget(),
             }
         }
     }
@@ -186,7 +191,7 @@ impl Writer {
         let mut writes = Writes::default();
         for seen in events {
             if let Event::MetricReported(metric) = &seen.event {
-                self.add_value(&mut next, &mut writes, metric).await?;
+                self.add_value(&mut next, &mut writes, metric, seen.sequence).await?;
             }
         }
         let mut closing: Option<Closing> = None;
@@ -202,7 +207,7 @@ impl Writer {
         let keys: BTreeSet<String> = writes.points.iter().map(|point| point.key.clone()).collect();
         writes.points.extend(keys.iter().filter_map(|key| next.steps.overtaken(key)));
         let tags: BTreeSet<String> = writes.tags.keys().cloned().collect();
-        self.client.write(&next.mlflow_id, writes).await?;
+        self.put(&next.mlflow_id, &mut next.originals, writes).await?;
         if let Some(closing) = closing {
             if std::mem::take(&mut next.has_old_tags) {
                 self.client.remove_tags(&next.mlflow_id, &trial::ENDING_TAGS, &tags).await?;
@@ -218,6 +223,7 @@ impl Writer {
         child: &mut Child,
         writes: &mut Writes,
         metric: &MetricReported,
+        sequence: u64,
     ) -> Result<(), Trouble> {
         let is_old = metric.attempt.zip(child.again_in).is_some_and(|(says, again_in)| says < again_in);
         if is_old {
@@ -228,7 +234,7 @@ impl Writer {
                 self.know(&child.mlflow_id, &mut child.steps, &point.key, child.ended_at).await?;
                 if child.steps.insert(&point) {
                     writes.points.push(point);
-                    writes.extend(tags);
+                    writes.extend(tags.traced(sequence));
                 }
             }
             // What an older attempt than that of the report met is history.

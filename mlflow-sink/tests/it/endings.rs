@@ -239,3 +239,52 @@ async fn a_run_whose_end_never_came_is_closed_with_its_trials_when_the_registry_
     assert_eq!(runs["trial-00000"].status, "FINISHED");
     assert_eq!(pipeline.dead_letters().await, Vec::<String>::new());
 }
+
+#[tokio::test]
+async fn a_run_neither_the_registry_nor_the_stream_knows_is_closed_and_no_other() {
+    let (pipeline, mlflow) = (Pipeline::start().await, Mlflow::shared().await);
+    let (experiment, other) = (experiment_name("forgotten"), experiment_name("remembered"));
+    let (gone, there) = (run("gone"), run("there"));
+    pipeline.publish(&gone, &[started(&gone, &experiment), value(&gone, 0, "loss", 0, 0.5)]).await;
+    let sink = pipeline.sink(&mlflow.url(), "unused");
+    pipeline.caught_up().await;
+    sink.stop().await;
+    pipeline.empty_the_stream().await;
+    pipeline.publish(&there, &[started(&there, &other), value(&there, 0, "loss", 0, 0.5)]).await;
+    let sink = pipeline.sink(&mlflow.url(), "unused");
+    pipeline.caught_up().await;
+    sink.stop().await;
+    // Another pipeline with the same server, of which the broker knows nothing.
+    let (strange, stranger) = (experiment_name("strange"), Pipeline::start().await);
+    stranger.publish(&run("strange"), &[started(&run("strange"), &strange)]).await;
+    let of_stranger = stranger.sink(&mlflow.url(), "unused");
+    stranger.caught_up().await;
+    of_stranger.stop().await;
+
+    let sink = pipeline.sink(&mlflow.url(), "unused");
+    let server = Server::at(&mlflow.url());
+    wait_until("the run and its trial are closed", CAUGHT_UP, async || {
+        let runs = server.runs(&experiment).await;
+        (runs.values().all(|run| run.status == "FAILED")).then_some(())
+    })
+    .await;
+    pipeline.caught_up().await;
+    sink.stop().await;
+    let runs = server.runs(&experiment).await;
+    assert_eq!(runs["gone"].tags["cerebros.failure.class"], "unknown");
+    assert!(
+        runs["gone"].tags["cerebros.failure.message"].contains("neither the run registry nor the stream")
+    );
+    assert_eq!(runs["trial-00000"].tags["cerebros.status"], "lost");
+    assert!(server.runs(&other).await.values().all(|run| run.status == "RUNNING"));
+    assert_eq!(server.runs(&strange).await["strange"].status, "RUNNING");
+
+    // Should it go on after all, it does.
+    pipeline.publish_in(2, 2, &gone, &[started_again(&gone, &experiment, false)]).await;
+    let sink = pipeline.sink(&mlflow.url(), "unused");
+    pipeline.caught_up().await;
+    sink.stop().await;
+    let runs = server.runs(&experiment).await;
+    assert_eq!(runs["gone"].status, "RUNNING");
+    assert!(!runs["gone"].tags.contains_key("cerebros.failure.class"));
+}

@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use serde_json::json;
 use testkit::{HttpFault, HttpProxy, Mlflow, Rule, experiment_name, wait_until};
 use tokio::sync::OnceCell;
 
@@ -248,8 +249,49 @@ async fn the_health_page_says_how_many_events_mlflow_does_not_have() {
         .await;
     };
     lag(search.events).await;
+    let oldest = async |is_right: fn(i64) -> bool| {
+        wait_until("the health page says how old the oldest is", CAUGHT_UP, async || {
+            is_right(pages.health().await?["numbers"]["oldest_event_seconds"].as_i64()?).then_some(())
+        })
+        .await;
+    };
+    oldest(|seconds| seconds >= 5).await;
     search.proxy.set([]);
     search.is_like_undisturbed().await;
     lag(0).await;
+    oldest(|seconds| seconds == 0).await;
     sink.stop().await;
+}
+
+/// How MLflow hands on that somebody else wrote the same row first.
+fn race() -> HttpFault {
+    let words = "(sqlite3.IntegrityError) UNIQUE constraint failed: params.key, params.run_uuid";
+    HttpFault::says(400, &json!({"error_code": "BAD_REQUEST", "message": words}).to_string())
+}
+
+#[tokio::test]
+async fn who_loses_a_race_twice_in_a_row_writes_all_the_same() {
+    let faults =
+        [Rule::on("runs/log-batch", race()).times(2), Rule::on("runs/log-batch", race()).after(6).times(2)];
+    let disturbed = Disturbed::start("races", faults).await;
+    let sink = disturbed.pipeline.sink(&disturbed.proxy.url(), "unused");
+    disturbed.is_like_undisturbed().await;
+    sink.stop().await;
+    assert_eq!(disturbed.faulty_calls(), 4);
+}
+
+#[tokio::test]
+async fn a_race_that_never_ends_is_a_dead_letter_with_mlflow_s_words_after_the_third_try() {
+    let (pipeline, mlflow) = (Pipeline::start().await, Mlflow::shared().await);
+    let (proxy, experiment, run) =
+        (HttpProxy::start(&mlflow.url()).await, experiment_name("lost-race"), run("lost"));
+    proxy.set([Rule::on("runs/log-batch", race())]);
+    pipeline.publish(&run, &search(&run, &experiment, 1)[..1]).await;
+    let sink = pipeline.sink(&proxy.url(), "unused");
+    pipeline.caught_up().await;
+    sink.stop().await;
+    let letters = pipeline.dead_letters().await;
+    assert!(letters.len() == 1 && letters[0].contains("UNIQUE constraint failed"), "{letters:?}");
+    let tries = proxy.seen().iter().filter(|seen| seen.path.contains("runs/log-batch")).count();
+    assert_eq!(tries, 3, "{:?}", proxy.seen());
 }

@@ -3,11 +3,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use schemas::event::TrialReported;
-use schemas::{Event, Json, Real};
+use schemas::{Event, Json, Real, RunId};
 use serde_json::{Value, json};
 use testkit::{Mlflow, experiment_name};
 
 use crate::events::{ended, reported, run, started, value};
+use crate::own::Own;
 use crate::pipeline::Pipeline;
 use crate::server::Server;
 
@@ -84,7 +85,8 @@ async fn thousands_of_metrics_and_hundreds_of_parameters_and_tags_with_hostile_n
     sink.stop().await;
 
     assert_eq!(pipeline.dead_letters().await, Vec::<String>::new());
-    let runs = Server::at(&mlflow.url()).raw(&experiment).await;
+    let server = Server::at(&mlflow.url());
+    let runs = server.raw(&experiment).await;
     let (parent, trial) = (&runs["hostile"]["data"], &runs["trial-00000"]["data"]);
     let (labels, told) = (pairs(parent, "tags"), pairs(trial, "tags"));
     // Every tag of the request is there under its own name, or under one that names it.
@@ -116,6 +118,91 @@ async fn thousands_of_metrics_and_hundreds_of_parameters_and_tags_with_hostile_n
     let strange = told.iter().find(|(tag, _)| tag.starts_with("cerebros.nonfinite.")).unwrap().1;
     let strange: Value = serde_json::from_str(strange).unwrap();
     assert_eq!(strange, json!({"NaN": [[3, 4]], "-Infinity": [[9, 9]], "name": "loss (train) %"}));
+
+    // Whatever is not as it was lies whole beside it.
+    let id = |name: &str| runs[name]["info"]["run_id"].as_str().unwrap();
+    for (name, known) in [("hostile", &labels), ("trial-00000", &told)] {
+        assert_eq!(known["cerebros.originals"], "cerebros/originals.json");
+        let file = originals(&server, id(name), &experiment).await;
+        for (tag, original) in known.iter().filter(|(tag, _)| tag.starts_with("cerebros.name.")) {
+            let legal = &tag["cerebros.name.".len()..];
+            assert!(file["names"].get(legal).is_none_or(|name| name == original.as_str()), "{legal}");
+        }
+        let changed = known.keys().filter(|tag| tag.starts_with("cerebros.name.")).count();
+        assert!(file["names"].as_object().unwrap().len() >= changed, "{changed}");
+        let cut: BTreeSet<&str> = known.keys().filter_map(|tag| tag.strip_prefix("cerebros.cut.")).collect();
+        assert_eq!(file["values"].as_object().unwrap().len(), cut.len(), "{cut:?}");
+    }
+    let file = originals(&server, id("trial-00000"), &experiment).await;
+    let whole = file["values"].as_object().unwrap().values().filter(|value| *value == long.as_str()).count();
+    assert_eq!(whole, 1);
+}
+
+async fn originals(server: &Server, run: &str, experiment: &str) -> Value {
+    let file = server.artifact(run, experiment, "cerebros/originals.json").await.unwrap();
+    serde_json::from_slice(&file).unwrap()
+}
+
+/// A search whose trial has a parameter that is too long, and values under a name nobody takes.
+fn odd(run: &RunId, experiment: &str) -> Vec<Event> {
+    let parameters = Json(json!({"big": "x".repeat(7000)}));
+    let report = TrialReported { parameters, ..reported(run, 0) };
+    let values = (0..3).map(|step| value(run, 0, "loss %", step, 0.5));
+    [started(run, experiment)].into_iter().chain(values).chain([report.into()]).chain(ended(run, 1)).collect()
+}
+
+#[tokio::test]
+async fn originals_are_the_same_bytes_however_often_they_are_told_and_grow_from_batch_to_batch() {
+    for mlflow in [Mlflow::shared().await, Mlflow::shared_2().await] {
+        let (pipeline, server) = (Pipeline::start().await, Server::at(&mlflow.url()));
+        let (experiment, run) = (experiment_name("originals"), run("originals"));
+        let events = odd(&run, &experiment);
+        let sink = pipeline.sink(&mlflow.url(), "unused");
+        pipeline.publish(&run, &events[..2]).await;
+        pipeline.caught_up().await;
+        pipeline.publish(&run, &events[2..]).await;
+        pipeline.caught_up().await;
+        sink.stop().await;
+        let id = server.runs(&experiment).await["trial-00000"].id.clone();
+        let before = server.artifact(&id, &experiment, "cerebros/originals.json").await.unwrap();
+        let file: Value = serde_json::from_slice(&before).unwrap();
+        assert_eq!(file["values"], json!({"param.big": "x".repeat(7000)}));
+        let names: Vec<&Value> = file["names"].as_object().unwrap().values().collect();
+        assert_eq!(names, ["loss %"]);
+
+        pipeline.forget_the_position().await;
+        pipeline.delete_the_ledger();
+        let sink = pipeline.sink(&mlflow.url(), "unused");
+        pipeline.caught_up().await;
+        sink.stop().await;
+        assert_eq!(server.artifact(&id, &experiment, "cerebros/originals.json").await, Some(before));
+        assert_eq!(pipeline.dead_letters().await, Vec::<String>::new());
+    }
+}
+
+#[tokio::test]
+async fn originals_are_brought_outside_the_server_and_without_any_store_the_stream_has_them() {
+    let (mlflow, bare) = (Mlflow::shared().await, Own::that_takes_no_files().await);
+    let (experiment, run, outside) = (experiment_name("outside"), run("outside"), testkit::Scratch::new());
+    let server = Server::at(&mlflow.url());
+    server.create_experiment_at(&experiment, &format!("file://{}", outside.path().display())).await;
+    for url in [mlflow.url(), bare.url.clone()] {
+        let pipeline = Pipeline::start().await;
+        pipeline.publish(&run, &odd(&run, &experiment)).await;
+        let sink = pipeline.sink(&url, "unused");
+        pipeline.caught_up().await;
+        sink.stop().await;
+        assert_eq!(pipeline.dead_letters().await, Vec::<String>::new());
+    }
+    let id = server.runs(&experiment).await["trial-00000"].id.clone();
+    let file = std::fs::read(outside.join(&id).join("artifacts/cerebros/originals.json")).unwrap();
+    let file: Value = serde_json::from_slice(&file).unwrap();
+    assert_eq!(file["values"], json!({"param.big": "x".repeat(7000)}));
+
+    let trial = &Server::at(&bare.url).runs(&experiment).await["trial-00000"];
+    assert!(trial.tags["cerebros.originals"].starts_with("in the stream only"), "{:?}", trial.tags);
+    assert!(trial.tags["cerebros.cut.param.big"].ends_with("sequence:5"), "{:?}", trial.tags);
+    assert_eq!(trial.status, "FINISHED");
 }
 
 /// The name under which MLflow has what was named so, as the tags tell it.

@@ -13,6 +13,7 @@ mod kills;
 mod model;
 mod order;
 mod outage;
+mod own;
 mod pipeline;
 mod process;
 mod projection;

@@ -120,6 +120,11 @@ impl Pipeline {
         topology::ensure(&self.broker).await.unwrap();
     }
 
+    /// As if all its events had grown too old.
+    pub(crate) async fn empty_the_stream(&self) {
+        self.broker.jetstream.get_stream(STREAM).await.unwrap().purge().await.unwrap();
+    }
+
     pub(crate) fn delete_the_ledger(&self) {
         std::fs::remove_dir_all(self.data_dir.join("mlflow-sink")).unwrap();
     }

@@ -24,6 +24,11 @@ impl Place {
     }
 
     pub(crate) fn start(&mut self, pipeline: &Pipeline, mlflow: &str) {
+        self.start_with(pipeline, mlflow, &[]);
+    }
+
+    /// The same, with variables of its own.
+    pub(crate) fn start_with(&mut self, pipeline: &Pipeline, mlflow: &str, variables: &[(&str, &str)]) {
         assert!(self.child.is_none(), "one sink a directory");
         let log = std::fs::File::options().create(true).append(true).open(self.dir.join("log")).unwrap();
         let mut command = Command::new(env!("CARGO_BIN_EXE_mlflow-sink"));
@@ -38,11 +43,17 @@ impl Place {
             ])
             .args(["--mlflow-experiment", "unused", "--data-dir"])
             .arg(self.dir.join("data"))
+            .envs(variables.iter().copied())
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(log)
             .kill_on_drop(true);
         self.child = Some(command.spawn().unwrap());
+    }
+
+    /// A place for files of the test's own.
+    pub(crate) fn home(&self) -> std::path::PathBuf {
+        self.dir.join("home")
     }
 
     /// SIGKILL, and waits for the end.

@@ -2,7 +2,8 @@
 
 use mlflow_sink::projection::mapping::{Kind, On, is_listed};
 use schemas::event::{RunCancelled, RunFailed, TrialReported, TrialStatus};
-use schemas::{Event, Failure, FailureClass, Real, Stage};
+use schemas::{Event, Failure, FailureClass, Real, RunId, Stage};
+use service_kit::births::of_run::of_run;
 use service_kit::registry::Registry;
 use service_kit::registry::record::{Claimant, claim};
 use testkit::{Mlflow, experiment_name};
@@ -127,20 +128,7 @@ async fn a_run_that_failed_before_it_started_is_there_with_its_reason_and_linked
     let (pipeline, mlflow) = (Pipeline::start().await, Mlflow::shared().await);
     let experiment = experiment_name("rejected");
     let run = run("rejected");
-    let mut request = schemas::event::RunRequested::new("no-such-set");
-    request.experiment = Some(experiment.clone());
-    let claimant = Claimant {
-        run_id: &run,
-        request: &request,
-        sequence: 1,
-        delivery: 1,
-        is_retry_of_failed: false,
-        is_owner_gone: false,
-        requested_at: at(0),
-        worker_id: "w1",
-    };
-    let registry = Registry::open(&pipeline.broker).await.unwrap();
-    registry.change(&run, |known| claim(known, &claimant, at(1))).await.unwrap();
+    let registry = claimed(&pipeline, &run, &experiment).await;
     let failure = Failure::new(FailureClass::Validation, Stage::Validate, "unknown data set \"no-such-set\"");
     let failed = RunFailed { run_id: run.clone(), attempt: 1, failure, completed_trials: 0, duration_ms: 0 };
     let sink = pipeline.sink(&mlflow.url(), "unused");
@@ -155,6 +143,58 @@ async fn a_run_that_failed_before_it_started_is_there_with_its_reason_and_linked
     assert!(parent.end_time.is_some());
     let known = registry.get(&run).await.unwrap().unwrap().record;
     assert_eq!(known.mlflow_run_id.as_deref(), Some(parent.id.as_str()));
+}
+
+#[tokio::test]
+async fn the_registry_knows_the_page_of_a_run_also_when_the_run_was_claimed_late_and_the_page_moves() {
+    let (pipeline, mlflow) = (Pipeline::start().await, Mlflow::shared().await);
+    let (experiment, run) = (experiment_name("linked"), run("linked"));
+    let events = search(&run, &experiment, 2);
+    pipeline.publish(&run, &events[..1]).await;
+    let sink = pipeline.sink(&mlflow.url(), "unused");
+    pipeline.caught_up().await;
+    let registry = claimed(&pipeline, &run, &experiment).await;
+    pipeline.publish(&run, &events[1..9]).await;
+    pipeline.caught_up().await;
+    sink.stop().await;
+    let server = Server::at(&mlflow.url());
+    let (id, runs) = (server.experiment(&experiment).await, server.runs(&experiment).await);
+    let page = |base: &str| format!("{base}/#/experiments/{id}/runs/{}", runs["linked"].id);
+    let known = registry.get(&run).await.unwrap().unwrap().record;
+    assert_eq!(known.mlflow_url, Some(page(&mlflow.url())));
+    let trial = schemas::TrialId::numbered(&run, 0);
+    let family = of_run(&pipeline.broker, &run, known.mlflow_run_id.as_deref()).await.unwrap();
+    assert_eq!(
+        (family.run(), family.trial(&trial)),
+        (Some(runs["linked"].id.as_str()), Some(runs["trial-00000"].id.as_str()))
+    );
+
+    let flags = ["--http=127.0.0.1:0", "--mlflow-public-url", "https://mlflow.example/ui/"];
+    let sink = pipeline.sink_with(&mlflow.url(), &flags);
+    pipeline.publish(&run, &events[9..]).await;
+    pipeline.caught_up().await;
+    sink.stop().await;
+    let known = registry.get(&run).await.unwrap().unwrap().record;
+    assert_eq!(known.mlflow_url, Some(page("https://mlflow.example/ui")));
+}
+
+/// The registry, after a worker has claimed the run.
+async fn claimed(pipeline: &Pipeline, run: &RunId, experiment: &str) -> Registry {
+    let mut request = schemas::event::RunRequested::new("no-such-set");
+    request.experiment = Some(experiment.to_owned());
+    let claimant = Claimant {
+        run_id: run,
+        request: &request,
+        sequence: 1,
+        delivery: 1,
+        is_retry_of_failed: false,
+        is_owner_gone: false,
+        requested_at: at(0),
+        worker_id: "w1",
+    };
+    let registry = Registry::open(&pipeline.broker).await.unwrap();
+    registry.change(run, |known| claim(known, &claimant, at(1))).await.unwrap();
+    registry
 }
 
 #[tokio::test]

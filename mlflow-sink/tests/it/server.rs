@@ -30,6 +30,16 @@ impl Server {
         Self { url: url.to_owned(), http: service_kit::mlflow::http::bare().no_proxy().build().unwrap() }
     }
 
+    /// What it has in a workspace of its, which is made.
+    pub(crate) async fn in_new_workspace(url: &str, name: &str) -> Self {
+        let header = [("x-mlflow-workspace".parse().unwrap(), name.parse().unwrap())];
+        let client =
+            service_kit::mlflow::http::bare().no_proxy().default_headers(header.into_iter().collect());
+        let made = Self::at(url).http.post(format!("{url}/api/3.0/mlflow/workspaces"));
+        made.json(&json!({"name": name})).send().await.unwrap().error_for_status().unwrap();
+        Self { url: url.to_owned(), http: client.build().unwrap() }
+    }
+
     pub(crate) async fn experiment(&self, name: &str) -> String {
         let path = "experiments/get-by-name";
         let request =
@@ -49,6 +59,10 @@ impl Server {
 
     pub(crate) async fn create_experiment(&self, name: &str) {
         self.post("experiments/create", json!({"name": name})).await;
+    }
+
+    pub(crate) async fn create_experiment_at(&self, name: &str, artifacts: &str) {
+        self.post("experiments/create", json!({"name": name, "artifact_location": artifacts})).await;
     }
 
     /// The runs of an experiment that holds one search, by their names.
@@ -80,10 +94,22 @@ impl Server {
         runs.into_iter().map(|run| (run["info"]["run_name"].as_str().unwrap().to_owned(), run)).collect()
     }
 
+    /// The logged models of an experiment, as the server tells them.
+    pub(crate) async fn models(&self, experiment: &str) -> Vec<Value> {
+        let id = self.experiment(experiment).await;
+        let found = self.post("logged-models/search", json!({"experiment_ids": [id]})).await;
+        found["models"].as_array().cloned().unwrap_or_default()
+    }
+
     /// A file among the artefacts of a run; `None` when there is none.
     pub(crate) async fn artifact(&self, run: &str, experiment: &str, path: &str) -> Option<Vec<u8>> {
         let id = self.experiment(experiment).await;
-        let url = format!("{}/api/2.0/mlflow-artifacts/artifacts/{id}/{run}/artifacts/{path}", self.url);
+        self.kept(&format!("{id}/{run}/artifacts/{path}")).await
+    }
+
+    /// A file of the server's own artefact store.
+    pub(crate) async fn kept(&self, place: &str) -> Option<Vec<u8>> {
+        let url = format!("{}/api/2.0/mlflow-artifacts/artifacts/{place}", self.url);
         let answer = self.http.get(url).send().await.unwrap();
         if !answer.status().is_success() {
             return None;

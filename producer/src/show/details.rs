@@ -6,6 +6,7 @@ use schemas::event::{TrialReported, TrialStatus};
 use schemas::{Failure, Json, Real, TrialId};
 use serde::Serialize;
 use serde_json::Value;
+use service_kit::births::of_run::Family;
 use service_kit::registry::RunRecord;
 
 use super::ending;
@@ -31,6 +32,8 @@ pub(super) struct Details {
     pub(super) failure: Option<Failure>,
     pub(super) cancel_requested: Option<String>,
     pub(super) mlflow_run_id: Option<String>,
+    /// Page of that run for people.
+    pub(super) mlflow_url: Option<String>,
     pub(super) trials: Vec<Trial>,
 }
 
@@ -66,6 +69,7 @@ impl Details {
         progress: &Progress,
         trials: BTreeMap<TrialId, TrialReported>,
         last: Last,
+        family: &Family,
     ) -> Self {
         let record = match run {
             Run::Known(record, _) => Some(record),
@@ -80,7 +84,7 @@ impl Details {
             row.best_trial_id = progress.best_trial.as_ref().map(|trial| trial.as_str().to_owned());
         }
         let mut trials: Vec<Trial> =
-            trials.into_values().map(|trial| Trial::of(trial, &row.objective)).collect();
+            trials.into_values().map(|trial| Trial::of(trial, &row.objective, family)).collect();
         trials.sort_by_key(|trial| trial.number);
         let (ended_by, failure) = end(run, last.failure);
         let cancel_requested = record.and_then(|record| record.cancel_requested.clone());
@@ -97,7 +101,10 @@ impl Details {
             ended_by,
             failure,
             cancel_requested,
-            mlflow_run_id: record.and_then(|record| record.mlflow_run_id.clone()),
+            mlflow_run_id: record
+                .and_then(|record| record.mlflow_run_id.clone())
+                .or_else(|| family.run().map(str::to_owned)),
+            mlflow_url: record.and_then(|record| record.mlflow_url.clone()),
             trials,
             row,
         }
@@ -114,9 +121,11 @@ fn end(run: &Run, told: Option<Failure>) -> (Option<String>, Option<Failure>) {
 }
 
 impl Trial {
-    fn of(trial: TrialReported, objective: &str) -> Self {
+    /// The MLflow run the sink made of it counts; what the trial says itself is that of its trainer.
+    fn of(trial: TrialReported, objective: &str, family: &Family) -> Self {
         Self {
             objective: objective_of(&trial, objective).map(Real),
+            mlflow_run_id: family.trial(&trial.trial_id).map(str::to_owned).or(trial.mlflow_run_id),
             trial_id: trial.trial_id,
             number: trial.number,
             status: trial.status,
@@ -126,7 +135,6 @@ impl Trial {
             failure_message: trial.failure.as_ref().map(|failure| failure.message.clone()),
             failure: trial.failure,
             parameters: trial.parameters,
-            mlflow_run_id: trial.mlflow_run_id,
         }
     }
 

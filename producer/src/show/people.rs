@@ -17,6 +17,10 @@ const MAX_CAUSES: usize = 10;
 const MAX_NUMBERS: usize = 10;
 /// Longest fact, in characters.
 const FACT_LIMIT: usize = 500;
+/// Least room for an objective with something behind it.
+const OBJECTIVE_WIDTH: usize = 8;
+/// Characters of an id of MLflow.
+const ID_WIDTH: usize = 32;
 /// Longest message in the list of trials, in characters.
 const REASON_LIMIT: usize = 80;
 
@@ -53,7 +57,7 @@ fn facts(details: &Details) -> Vec<(&'static str, String)> {
         ("worker", row.worker_id.clone()),
         ("ended by", ended_by(details)),
         ("cancelled", details.cancel_requested.clone()),
-        ("mlflow", details.mlflow_run_id.clone()),
+        ("mlflow", details.mlflow_url.clone().or_else(|| details.mlflow_run_id.clone())),
         ("failure", details.failure.as_ref().map(cause)),
     ];
     facts.into_iter().filter_map(|(name, value)| Some((name, value?))).collect()
@@ -91,12 +95,21 @@ fn write_trials(out: &mut dyn Write, details: &Details) -> io::Result<()> {
     if details.trials.is_empty() {
         return Ok(());
     }
-    writeln!(out, "\ntrial  status     {}", plain_text::one_line(&details.row.objective, REASON_LIMIT))?;
-    for trial in details.trials.iter().take(MAX_TRIALS) {
+    let shown = &details.trials[..details.trials.len().min(MAX_TRIALS)];
+    let name = plain_text::one_line(&details.row.objective, REASON_LIMIT);
+    // The column of MLflow's ids is there when there is one.
+    let tracked = shown.iter().any(|trial| trial.mlflow_run_id.is_some());
+    let width = if tracked { name.chars().count().max(OBJECTIVE_WIDTH) } else { 0 };
+    let mlflow = if tracked { "  mlflow" } else { "" };
+    writeln!(out, "\ntrial  status     {name:<width$}{mlflow}")?;
+    for trial in shown {
         let objective = trial.objective.map_or_else(|| "-".to_owned(), |value| format!("{:.4}", value.0));
+        let id = plain_text::one_line(trial.mlflow_run_id.as_deref().unwrap_or("-"), ID_WIDTH);
+        let id = if tracked { format!("  {id:<ID_WIDTH$}") } else { String::new() };
         let reason = trial.failure.as_ref().map_or_else(String::new, cause);
         let reason = plain_text::one_line(&reason, REASON_LIMIT);
-        let line = format!("{:<5}  {:<9}  {objective}  {reason}", trial.name(), trial.status.as_str());
+        let (name, status) = (trial.name(), trial.status.as_str());
+        let line = format!("{name:<5}  {status:<9}  {objective:<width$}{id}  {reason}");
         writeln!(out, "{}", line.trim_end())?;
     }
     match details.trials.len().saturating_sub(MAX_TRIALS) {

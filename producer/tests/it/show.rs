@@ -2,8 +2,9 @@
 
 use schemas::event::TrialStatus;
 use schemas::lifecycle::RunState;
-use schemas::{Failure, FailureClass, RunId, Stage as Place};
+use schemas::{Failure, FailureClass, RunId, Stage as Place, TrialId};
 use serde_json::Value;
+use service_kit::births::{Birth, Births, run_key, trial_key};
 
 use crate::program::producer;
 use crate::script::Script;
@@ -164,4 +165,45 @@ async fn hostile_text_is_shown_and_does_nothing() {
     let shown = json.json();
     assert_eq!(shown["trials"][1]["failure"]["message"].as_str().map(str::len), Some(100_000));
     assert!(shown["trials"][0]["failure"]["message"].as_str().unwrap().starts_with(escape));
+}
+
+#[tokio::test]
+async fn the_run_and_its_trials_lead_to_their_runs_in_mlflow() {
+    let (stage, script) = started().await;
+    script.trial(1, 0.5).await;
+    script.failed_trial(2, "boom", "").await;
+    let before = for_people(&stage).await;
+    assert!(before.contains("trial  status     accuracy\n1      succeeded  0.5000\n"), "{before}");
+
+    let births = Births::open(&stage.broker).await.unwrap();
+    let trial = |number| TrialId::numbered(&run(), number);
+    let (first, other) = ("1".repeat(32), "2".repeat(32));
+    for (key, id) in [
+        (run_key("server", &run()), "run-id"),
+        (trial_key("server", &run(), &trial(1)), &first),
+        (run_key("another", &run()), "another-run-id"),
+        (trial_key("another", &run(), &trial(1)), &other),
+    ] {
+        let (id, experiment) = (id.to_owned(), "7".to_owned());
+        let birth = Birth::Made { id, experiment, is_from_birth: true, doubts: Vec::new() };
+        births.put(&key, &birth, 0).await.unwrap().unwrap();
+    }
+    let url = "http://mlflow.example/#/experiments/7/runs/run-id";
+    stage
+        .record(&run(), |record| {
+            (record.mlflow_run_id, record.mlflow_url) = (Some("run-id".into()), Some(url.into()));
+        })
+        .await;
+    let shown = for_machines(&stage).await;
+    assert_eq!((&shown["mlflow_run_id"], &shown["mlflow_url"]), (&"run-id".into(), &url.into()));
+    assert_eq!(shown["trials"][0]["mlflow_run_id"], first.as_str());
+    assert_eq!(shown["trials"][1]["mlflow_run_id"], Value::Null);
+    let people = for_people(&stage).await;
+    assert!(people.contains(&format!("mlflow         {url}\n")), "{people}");
+    assert!(people.contains("trial  status     accuracy  mlflow\n"), "{people}");
+    assert!(people.contains(&format!("1      succeeded  0.5000    {first}\n")), "{people}");
+    assert!(
+        people.contains(&format!("2      failed     -         -{}  user_code: boom", " ".repeat(31))),
+        "{people}"
+    );
 }

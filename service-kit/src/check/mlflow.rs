@@ -8,8 +8,8 @@ use serde::Deserialize;
 
 use super::Finding;
 use crate::endpoints;
-use crate::mlflow::http::{self, innermost, is_host_refusal, tls_remedy};
-use crate::mlflow::tracking::{Authorization, Tracking};
+use crate::mlflow::http::{self, innermost, is_host_refusal, is_workspace_refusal, tls_remedy};
+use crate::mlflow::tracking::Tracking;
 use crate::mlflow::{DEFAULT_MLFLOW, ServerArgs};
 
 /// Deadline of the question; shorter than that of a check, so that its own words are heard.
@@ -27,6 +27,8 @@ enum Answer {
     Refused(StatusCode),
     /// It does not know itself by the name we call it by.
     Misnamed,
+    /// It has no such workspace.
+    Misplaced,
     /// Its certificate, or ours, will not do: what was said, and the remedy.
     Distrusted(String, &'static str),
     /// As something else does.
@@ -61,6 +63,15 @@ pub async fn check(args: &ServerArgs, data_dir: &Path) -> Finding {
             "start it with --allowed-hosts, or use an address it allows; until this is changed the sink waits and loses \
              nothing",
         ),
+        Answer::Misplaced => Finding::error(
+            format!(
+                "the server at {} has no workspace {:?}",
+                tracking.url(),
+                tracking.workspace().unwrap_or_default()
+            ),
+            "correct MLFLOW_WORKSPACE, or unset it when the server has no workspaces; until this is changed the sink waits \
+             and loses nothing",
+        ),
         Answer::Distrusted(words, remedy) => {
             Finding::error(format!("{} is not trusted: {words}", tracking.url()), remedy)
         }
@@ -83,29 +94,25 @@ pub async fn check(args: &ServerArgs, data_dir: &Path) -> Finding {
 async fn ask(client: &reqwest::Client, tracking: &Tracking) -> Result<Answer, reqwest::Error> {
     #[derive(Deserialize)]
     struct Experiments {}
+    #[derive(Deserialize)]
+    struct Said {
+        message: String,
+    }
     let url = format!("{}/api/2.0/mlflow/experiments/search", tracking.url());
     let request = client.post(url).json(&serde_json::json!({"max_results": 1}));
-    let request = match tracking.authorization() {
-        Authorization::None => request,
-        Authorization::Basic { user, password } => request.basic_auth(user, Some(password)),
-        Authorization::Token(token) => request.bearer_auth(token),
-    };
-    let response = request.send().await?;
+    let response = tracking.signed(request).send().await?;
     let status = response.status();
+    let body = beginning(response).await?;
     Ok(match status {
-        StatusCode::OK => match serde_json::from_slice(&beginning(response).await?) {
+        StatusCode::OK => match serde_json::from_slice(&body) {
             Ok(Experiments {}) => Answer::Mlflow,
             Err(error) => Answer::Stranger(error.to_string()),
         },
-        StatusCode::FORBIDDEN => {
-            let words = beginning(response).await?;
-            if is_host_refusal(&String::from_utf8_lossy(&words)) {
-                Answer::Misnamed
-            } else {
-                Answer::Refused(status)
-            }
+        _ if serde_json::from_slice(&body).is_ok_and(|said: Said| is_workspace_refusal(&said.message)) => {
+            Answer::Misplaced
         }
-        StatusCode::UNAUTHORIZED => Answer::Refused(status),
+        StatusCode::FORBIDDEN if is_host_refusal(&String::from_utf8_lossy(&body)) => Answer::Misnamed,
+        StatusCode::FORBIDDEN | StatusCode::UNAUTHORIZED => Answer::Refused(status),
         status if status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS => {
             Answer::Nobody(format!("HTTP {}", status.as_u16()))
         }

@@ -116,8 +116,18 @@ pub const VARIABLES: &[Variable] = &[
         .flagged("mlflow-insecure-tls")
         .or("false")
         .switch(),
+    text("MLFLOW_WORKSPACE", "mlflow_workspace", "workspace of MLflow, of version 3.17 and later")
+        .flagged("mlflow-workspace"),
     text("MLFLOW_EXPERIMENT_NAME", "mlflow_experiment_name", "experiment that runs are filed under")
         .flagged("mlflow-experiment"),
+    text("MLFLOW_EXPERIMENT_ID", "mlflow_experiment_id", "the same by its id, where no name is given")
+        .flagged("mlflow-experiment-id"),
+    text(
+        "CEREBROS_MLFLOW_PUBLIC_URL",
+        "mlflow_public_url",
+        "URL under which people open MLflow, where it is not the one the sink writes to",
+    )
+    .flagged("mlflow-public-url"),
     text("CEREBROS_DASHBOARD_URL", "dashboard_url", "URL of the dashboard that notes in MLflow lead to")
         .flagged("dashboard-url"),
     text("CEREBROS_ALERT_DEPTH", "alert_depth", "open dead letters that are too many")

@@ -53,6 +53,15 @@ pub fn is_host_refusal(words: &str) -> bool {
     words.contains("Host header")
 }
 
+/// True for MLflow's words to whoever names a workspace it does not have, or where it has none at all. They come as any
+/// other error of its interface does.
+pub fn is_workspace_refusal(words: &str) -> bool {
+    // At the beginning: whatever is quoted behind it may be anybody's words.
+    ["Workspace APIs are not available", "Workspace '", "Workspace name '", "Active workspace is required"]
+        .iter()
+        .any(|beginning| words.starts_with(beginning))
+}
+
 /// What to do when the other side's certificate, or ours, is the trouble.
 pub fn tls_remedy(words: &str) -> Option<&'static str> {
     let words = words.to_ascii_lowercase();

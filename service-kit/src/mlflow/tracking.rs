@@ -1,8 +1,14 @@
 //! Which tracking server, and who we are to it: the variables MLflow's own clients read.
 
+use reqwest::RequestBuilder;
+use reqwest::header::HeaderValue;
+
 use super::tls::Tls;
 use crate::error::CliError;
 use crate::exit::Exit;
+
+/// How MLflow is told the workspace.
+const WORKSPACE_HEADER: &str = "x-mlflow-workspace";
 
 /// A tracking server and our credentials for it.
 #[derive(Clone)]
@@ -10,6 +16,7 @@ pub struct Tracking {
     url: String,
     authorization: Authorization,
     tls: Tls,
+    workspace: Option<HeaderValue>,
 }
 
 /// How we show who we are.
@@ -67,7 +74,12 @@ impl Tracking {
         if !is_bare {
             return Err(wrong("its credentials cannot be read"));
         }
-        Ok(Self { url: url.as_str().trim_end_matches('/').to_owned(), authorization, tls: Tls::default() })
+        Ok(Self {
+            url: url.as_str().trim_end_matches('/').to_owned(),
+            authorization,
+            tls: Tls::default(),
+            workspace: None,
+        })
     }
 
     /// The same server, with what is to be known about certificates.
@@ -75,6 +87,38 @@ impl Tracking {
     pub fn with_tls(mut self, tls: Tls) -> Self {
         self.tls = tls;
         self
+    }
+
+    /// The same server, in this workspace of it; a blank one is none.
+    ///
+    /// # Errors
+    /// When no header can carry the name.
+    pub fn in_workspace(mut self, name: Option<&str>) -> Result<Self, CliError> {
+        let name = name.map(str::trim).filter(|name| !name.is_empty());
+        let header = name.map(HeaderValue::from_str).transpose().map_err(|_| {
+            CliError::new("mlflow-workspace-invalid", Exit::Usage, "this is no name of a workspace of MLflow")
+                .help("set MLFLOW_WORKSPACE or --mlflow-workspace to lower-case letters, digits and hyphens")
+        })?;
+        self.workspace = header;
+        Ok(self)
+    }
+
+    /// The workspace of it, where one is named.
+    pub fn workspace(&self) -> Option<&str> {
+        self.workspace.as_ref().and_then(|name| name.to_str().ok())
+    }
+
+    /// A request to it, with who we are and in which workspace.
+    pub fn signed(&self, request: RequestBuilder) -> RequestBuilder {
+        let request = match &self.workspace {
+            Some(name) => request.header(WORKSPACE_HEADER, name),
+            None => request,
+        };
+        match &self.authorization {
+            Authorization::None => request,
+            Authorization::Basic { user, password } => request.basic_auth(user, Some(password)),
+            Authorization::Token(token) => request.bearer_auth(token),
+        }
     }
 
     /// Its address, without credentials and without a slash at the end.
@@ -164,6 +208,20 @@ mod tests {
             Authorization::from_parts(some("u"), some(""), some("t")) == Authorization::Token("t".into())
         );
         assert!(Authorization::from_parts(None, None, some("")) == Authorization::None);
+    }
+
+    #[test]
+    fn a_workspace_is_named_in_the_header_and_a_blank_one_is_none() {
+        let of = |name| tracking("http://mlflow").unwrap().in_workspace(name);
+        let request = |tracking: &Tracking| {
+            let client = super::super::http::bare().build().unwrap();
+            tracking.signed(client.get("http://mlflow")).build().unwrap()
+        };
+        let named = of(Some(" team-a ")).unwrap();
+        assert_eq!(request(&named).headers()["X-MLFLOW-WORKSPACE"], "team-a");
+        let blank = of(Some(" ")).unwrap();
+        assert!(blank.workspace().is_none() && request(&blank).headers().is_empty());
+        assert_eq!(of(Some("a\nb")).unwrap_err().exit, Exit::Usage);
     }
 
     #[test]

@@ -78,6 +78,9 @@ pub struct RunRecord {
     pub parallelism: Option<u32>,
     #[serde(default)]
     pub mlflow_run_id: Option<String>,
+    /// Page of that run for people.
+    #[serde(default)]
+    pub mlflow_url: Option<String>,
 }
 
 /// A request as a worker finds it.
@@ -342,6 +345,7 @@ fn blank(run_id: &RunId, requested_at: Timestamp) -> RunRecord {
         cancel_requested: None,
         parallelism: None,
         mlflow_run_id: None,
+        mlflow_url: None,
     }
 }
 

@@ -11,3 +11,4 @@ mod program;
 mod publishing;
 mod registry;
 mod schema_registry;
+mod topology;

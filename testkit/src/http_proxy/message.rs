@@ -9,6 +9,8 @@ const END_OF_HEAD: &[u8] = b"\r\n\r\n";
 
 pub(super) struct Request {
     pub(super) path: String,
+    /// The first line and the headers.
+    pub(super) head: String,
     /// All of it, with `Connection: close` in its head.
     bytes: Vec<u8>,
 }
@@ -37,7 +39,7 @@ impl Request {
         lines.retain(|line| !line.to_ascii_lowercase().starts_with("connection:"));
         let mut closing = format!("{}\r\nconnection: close\r\n\r\n", lines.join("\r\n")).into_bytes();
         closing.extend_from_slice(&bytes[body_at..]);
-        Some(Self { path, bytes: closing })
+        Some(Self { path, head, bytes: closing })
     }
 
     /// What the server answers, whole.

@@ -110,7 +110,7 @@ fn a_race_of_two_writers_is_looked_up_again_and_refused_by_nobody() {
     for words in races {
         let error = answered(400, &json("BAD_REQUEST", words));
         assert!(matches!(error, ClientError::Conflict { .. }), "{error}");
-        assert_eq!(error.disposition(), Disposition::LookUp);
+        assert_eq!(error.disposition(), Disposition::Again);
     }
     let other = answered(400, &json("BAD_REQUEST", "(sqlite3.DataError) too long"));
     assert!(matches!(other, ClientError::Refused { .. }), "{other}");
@@ -149,4 +149,21 @@ fn an_answer_that_is_not_mlflow_s_is_waited_for() {
     let error = ClientError::not_mlflow("runs/create", &"EOF while parsing");
     assert_eq!(error.disposition(), Disposition::Wait(Duration::ZERO, Scope::All));
     assert!(error.to_string().contains("MLFLOW_TRACKING_URI"), "{error}");
+}
+
+#[test]
+fn a_workspace_the_server_does_not_have_is_nobody_s_fault_and_said() {
+    for (status, code, words) in [
+        (
+            500,
+            "FEATURE_DISABLED",
+            "Workspace APIs are not available: workspaces are not enabled on this server",
+        ),
+        (404, "RESOURCE_DOES_NOT_EXIST", "Workspace 'team' not found"),
+        (400, "INVALID_PARAMETER_VALUE", "Workspace name 'a b' must match the pattern"),
+    ] {
+        let error = answered(status, &json(code, words));
+        assert_eq!(error.disposition(), Disposition::Wait(Duration::ZERO, Scope::All), "{error}");
+        assert!(error.to_string().contains("MLFLOW_WORKSPACE"), "{error}");
+    }
 }

@@ -1,0 +1,61 @@
+//! A server started the way one test needs it.
+
+use testkit::{Scratch, wait_until};
+use tokio::process::{Child, Command};
+
+use crate::pipeline::CAUGHT_UP;
+
+/// An MLflow of version 3 with flags of the test's own; ends on drop.
+pub(crate) struct Own {
+    process: Child,
+    pub(crate) url: String,
+    _dir: Scratch,
+}
+
+impl Own {
+    /// One that was told to take no files, although its runs say that it keeps them.
+    pub(crate) async fn that_takes_no_files() -> Self {
+        Self::start(&["--no-serve-artifacts", "--default-artifact-root", "mlflow-artifacts:/"]).await
+    }
+
+    /// One that is divided into workspaces.
+    pub(crate) async fn with_workspaces() -> Self {
+        Self::start(&["--enable-workspaces", "--artifacts-destination", "files"]).await
+    }
+
+    async fn start(flags: &[&str]) -> Self {
+        let dir = Scratch::new();
+        let port = std::net::TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap().port();
+        let process = Command::new(testkit::mlflow_python().await)
+            .args(["-m", "mlflow", "server", "--host", "127.0.0.1", "--workers", "1"])
+            .args(["--port", &port.to_string()])
+            .args(["--backend-store-uri", &format!("sqlite:///{}", dir.join("mlflow.db").display())])
+            .args(flags)
+            .env("MLFLOW_DISABLE_TELEMETRY", "true")
+            .env("MLFLOW_SERVER_ENABLE_JOB_EXECUTION", "false")
+            .current_dir(dir.path())
+            .stdout(std::process::Stdio::null())
+            .stderr(std::process::Stdio::null())
+            .process_group(0)
+            .spawn()
+            .unwrap();
+        let server = Self { process, url: format!("http://127.0.0.1:{port}"), _dir: dir };
+        let http = service_kit::mlflow::http::bare().no_proxy().build().unwrap();
+        wait_until("the server answers", CAUGHT_UP, async || {
+            let asked = http.get(format!("{}/health", server.url)).send().await;
+            asked.ok()?.status().is_success().then_some(())
+        })
+        .await;
+        server
+    }
+}
+
+impl Drop for Own {
+    fn drop(&mut self) {
+        // The server proper is a child of it.
+        if let Some(group) = self.process.id() {
+            let killed = std::process::Command::new("kill").args(["-9", "--", &format!("-{group}")]).status();
+            assert!(killed.is_ok_and(|status| status.success()), "the server is ended");
+        }
+    }
+}
