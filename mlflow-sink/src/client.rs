@@ -13,6 +13,7 @@ pub mod error;
 mod halves;
 mod identity;
 mod transport;
+pub mod whole;
 mod wire;
 
 use std::collections::{BTreeMap, BTreeSet};

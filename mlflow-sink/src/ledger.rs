@@ -62,6 +62,17 @@ impl Ledger {
         Ok(Self { records })
     }
 
+    /// One that is forgotten with the process: nothing is remembered from before, and nothing is left behind.
+    ///
+    /// # Errors
+    /// When there is no room for it: exit code 7.
+    pub fn temporary() -> Result<Self, CliError> {
+        let opened = sled::Config::new().temporary(true).cache_capacity(CACHE_BYTES).open();
+        let records = opened.and_then(|db| db.open_tree("temporary"));
+        let records = records.map_err(|error| cannot_open(&std::env::temp_dir(), &error))?;
+        Ok(Self { records })
+    }
+
     /// What is known of a run.
     pub fn parent(&self, run: &RunId) -> Result<Option<Parent>, LedgerError> {
         let found: Option<Parent> = self.get(&parent_key(run))?;

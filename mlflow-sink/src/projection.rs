@@ -18,6 +18,7 @@
 
 pub mod curve;
 pub mod dataset;
+pub mod expected;
 pub mod flatten;
 pub mod left;
 pub mod mapping;

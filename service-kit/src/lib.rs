@@ -27,6 +27,7 @@ pub mod input;
 pub mod intake;
 pub mod metrics;
 pub mod mlflow;
+pub mod moment;
 pub mod output;
 pub mod program;
 pub mod publish;

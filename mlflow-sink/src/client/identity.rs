@@ -2,6 +2,7 @@
 
 use serde::Deserialize;
 use serde_json::json;
+use sha2::{Digest as _, Sha256};
 
 use super::error::ClientError;
 use super::{Client, FoundRun, wire};
@@ -31,6 +32,13 @@ impl Client {
             Err(ClientError::Missing { .. }) => Ok(0),
             Err(error) => Err(error),
         }
+    }
+
+    /// Which server it is, as part of a key.
+    pub async fn name(&self) -> Result<String, ClientError> {
+        let made = self.identity().await?;
+        let text = if made > 0 { made.to_string() } else { self.url().to_owned() };
+        Ok(Sha256::digest(text).iter().take(4).map(|byte| format!("{byte:02x}")).collect())
     }
 
     /// A run by its id, deleted ones included; `None` when the server has none of that id.

@@ -12,9 +12,9 @@ use crate::client::FoundRun;
 use crate::projection::curve::Curve;
 use crate::projection::left::UNREPORTED_TAG;
 use crate::projection::nonfinite::NonFinite;
+use crate::projection::parent::Ending;
 use crate::projection::steps::Steps;
 use crate::projection::writes::NONFINITE_PREFIX;
-use crate::projection::parent::Ending;
 use crate::projection::{millis, parent, trial};
 
 /// A run.

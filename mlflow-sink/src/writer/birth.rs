@@ -8,7 +8,6 @@ use std::time::{Duration, Instant};
 use schemas::{Event, RunId};
 use service_kit::births::procedure::{Heard, Next, Procedure};
 use service_kit::births::{Announcement, BIRTH_TAG, Birth, BirthsError};
-use sha2::{Digest as _, Sha256};
 
 use super::doubts::Doubts;
 use super::{Stopped, Trouble, Writer};
@@ -162,9 +161,7 @@ impl Writer {
         if let Some(server) = &*known {
             return Ok(server.clone());
         }
-        let made = self.client.identity().await?;
-        let text = if made > 0 { made.to_string() } else { self.client.url().to_owned() };
-        let server: String = Sha256::digest(text).iter().take(4).map(|byte| format!("{byte:02x}")).collect();
+        let server = self.client.name().await?;
         *known = Some(server.clone());
         Ok(server)
     }

@@ -4,6 +4,8 @@
 
 mod access;
 mod births;
+mod check;
+mod commands;
 mod endings;
 mod events;
 mod faults;
@@ -15,6 +17,7 @@ mod outage;
 mod pipeline;
 mod process;
 mod projection;
+mod rebuild;
 mod refusal;
 mod reopened;
 mod replay;

@@ -120,6 +120,12 @@ impl Pipeline {
         topology::ensure(&self.broker).await.unwrap();
     }
 
+    /// Takes everything out of the stream up to a sequence, as age would.
+    pub(crate) async fn purge_up_to(&self, sequence: u64) {
+        let stream = self.broker.jetstream.get_stream(STREAM).await.unwrap();
+        stream.purge().sequence(sequence + 1).await.unwrap();
+    }
+
     pub(crate) fn delete_the_ledger(&self) {
         std::fs::remove_dir_all(self.data_dir.join("mlflow-sink")).unwrap();
     }

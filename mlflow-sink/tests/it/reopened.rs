@@ -13,7 +13,7 @@ use crate::pipeline::Pipeline;
 use crate::server::{Run, Server};
 
 /// The first attempt: trial 0 succeeds, trial 1 fails on its way.
-fn first(run: &RunId, experiment: &str) -> Vec<Event> {
+pub(crate) fn first(run: &RunId, experiment: &str) -> Vec<Event> {
     let mut events = vec![started(run, experiment)];
     events.extend(values(run, 0));
     events.push(reported(run, 0).into());
@@ -63,7 +63,7 @@ fn again(event: Event) -> Event {
 }
 
 /// The second attempt up to the middle of its trial, and the rest.
-fn second(run: &RunId, experiment: &str) -> (Vec<Event>, Vec<Event>) {
+pub(crate) fn second(run: &RunId, experiment: &str) -> (Vec<Event>, Vec<Event>) {
     let mut begin = vec![started(run, experiment)];
     begin.extend(values(run, 1));
     begin.push(value(run, 1, "gradient", 0, f64::INFINITY));

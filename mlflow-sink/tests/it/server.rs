@@ -47,6 +47,29 @@ impl Server {
         self.post("runs/delete", json!({"run_id": id})).await;
     }
 
+    pub(crate) async fn set_status(&self, id: &str, status: &str) {
+        self.post("runs/update", json!({"run_id": id, "status": status})).await;
+    }
+
+    pub(crate) async fn set_tag(&self, id: &str, name: &str, value: &str) {
+        self.post("runs/set-tag", json!({"run_id": id, "key": name, "value": value})).await;
+    }
+
+    pub(crate) async fn delete_tag(&self, id: &str, name: &str) {
+        self.post("runs/delete-tag", json!({"run_id": id, "key": name})).await;
+    }
+
+    pub(crate) async fn log_metric(&self, id: &str, name: &str, value: f64, step: i64) {
+        let body = json!({"run_id": id, "key": name, "value": value, "step": step, "timestamp": 1});
+        self.post("runs/log-metric", body).await;
+    }
+
+    pub(crate) async fn create_run(&self, experiment: &str, tags: &[(&str, String)]) {
+        let id = self.experiment(experiment).await;
+        let tags: Vec<Value> = tags.iter().map(|(key, value)| json!({"key": key, "value": value})).collect();
+        self.post("runs/create", json!({"experiment_id": id, "start_time": 1, "tags": tags})).await;
+    }
+
     pub(crate) async fn create_experiment(&self, name: &str) {
         self.post("experiments/create", json!({"name": name})).await;
     }

@@ -1,0 +1,261 @@
+//! Everything MLflow has of us, sorted by what it is of, and what that comes to.
+//!
+//! Pure: runs of the server in, findings out.
+//!
+//! Invariants: of several MLflow runs for one thing one is kept, that of its birth, else the oldest that is not deleted;
+//! what is wrong with the others does not matter. A run that is still being written is not judged.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use schemas::{RunId, TrialId};
+
+use super::compare::{Wrong, compare, compare_history, is_torn};
+use super::finding::{Finding, Kind};
+use crate::client::HistoryPoint;
+use crate::client::whole::WholeRun;
+use crate::projection::expected::{Expected, Image, Name, Run};
+use crate::projection::parent::{KIND_TAG, RUN_TAG};
+use crate::projection::trial::{self, PARENT_TAG, TRIAL_TAG};
+
+/// What an MLflow run is of: a run, or a trial of it.
+pub type Key = (RunId, Option<TrialId>);
+
+/// One MLflow run that says it is of a key.
+#[derive(Debug, Clone)]
+pub struct Sighting {
+    /// MLflow's id.
+    pub id: Arc<str>,
+    /// MLflow's id of its parent.
+    pub parent: Option<String>,
+    /// It was deleted.
+    pub is_deleted: bool,
+    /// Milliseconds since 1970.
+    pub start_time: i64,
+    /// What is wrong with it.
+    pub wrong: Vec<Wrong>,
+}
+
+/// What to judge.
+#[derive(Debug, Default)]
+pub struct Scope {
+    /// Runs that are still being written.
+    pub moving: BTreeSet<RunId>,
+    /// Runs whose beginning is not in what was read of the stream.
+    pub partial: BTreeSet<RunId>,
+    /// Only this one.
+    pub only: Option<RunId>,
+    /// The stream knows of everything that began at this time or later; none: it knows of everything.
+    pub known_since: Option<i64>,
+}
+
+impl Scope {
+    /// True for a run that is compared.
+    pub fn takes(&self, run: &RunId) -> bool {
+        !self.moving.contains(run)
+            && !self.partial.contains(run)
+            && self.only.as_ref().is_none_or(|only| only == run)
+    }
+}
+
+/// The runs of the server.
+#[derive(Debug, Default)]
+pub struct Survey {
+    /// By what they are of.
+    pub sightings: BTreeMap<Key, Vec<Sighting>>,
+    /// Histories to be read: the MLflow runs that have points of each metric.
+    pub histories: BTreeMap<Name, Vec<(Key, Arc<str>)>>,
+}
+
+impl Survey {
+    /// Takes a run of the server. One that is not ours is not looked at.
+    pub fn see(&mut self, expected: &Expected, scope: &Scope, found: &WholeRun) {
+        let Some(key) = key_of(found) else { return };
+        let id: Arc<str> = found.id.as_str().into();
+        let mut wrong = Vec::new();
+        if let Some((image, run)) = image_of(expected, &key)
+            && scope.takes(&key.0)
+            && !found.is_deleted
+        {
+            wrong = compare(image, run.has_firm_curve(), &expected.names, found);
+            if !is_torn(image, found) {
+                self.note_histories(expected, &key, &id, image, found);
+            }
+        }
+        let parent = found.tags.get(PARENT_TAG).cloned();
+        let (is_deleted, start_time) = (found.is_deleted, found.start_time);
+        self.sightings.entry(key).or_default().push(Sighting { id, parent, is_deleted, start_time, wrong });
+    }
+
+    fn note_histories(
+        &mut self,
+        expected: &Expected,
+        key: &Key,
+        id: &Arc<str>,
+        image: &Image,
+        found: &WholeRun,
+    ) {
+        for point in &found.metrics {
+            let Some(name) = expected.names.find(&point.key).filter(|name| image.metric(*name).is_some())
+            else {
+                continue;
+            };
+            self.histories.entry(name).or_default().push((key.clone(), Arc::clone(id)));
+        }
+    }
+
+    /// Takes the points a metric has in an MLflow run.
+    pub fn see_history(
+        &mut self,
+        expected: &Expected,
+        key: &Key,
+        id: &str,
+        name: Name,
+        points: Vec<HistoryPoint>,
+    ) {
+        let Some((image, run)) = image_of(expected, key) else { return };
+        let Some(tally) = image.metric(name) else { return };
+        let text = expected.names.text(name);
+        if tally.is_loose && !run.has_firm_curve() && key.1.is_none() {
+            return;
+        }
+        let Some(wrong) = compare_history(text, tally, points) else { return };
+        let sightings = self.sightings.get_mut(key).into_iter().flatten();
+        sightings
+            .filter(|sighting| &*sighting.id == id)
+            .for_each(|sighting| sighting.wrong.push(wrong.clone()));
+    }
+
+    /// What is of a key more than once, or deleted: which one is used only the births tell.
+    pub fn ambiguous(&self) -> Vec<Key> {
+        let is_plain = |sightings: &[Sighting]| matches!(sightings, [one] if !one.is_deleted);
+        self.sightings.iter().filter(|(_, all)| !is_plain(all)).map(|(key, _)| key.clone()).collect()
+    }
+
+    /// The MLflow run that is used for a key.
+    pub fn kept(&self, key: &Key, births: &BTreeMap<Key, String>) -> Option<&Sighting> {
+        let all = self.sightings.get(key)?;
+        let born = births.get(key).and_then(|born| all.iter().find(|one| *one.id == **born));
+        let oldest = || {
+            let active = all.iter().filter(|one| !one.is_deleted);
+            active.min_by_key(|one| (one.start_time, Arc::clone(&one.id)))
+        };
+        born.or_else(oldest).or_else(|| all.last())
+    }
+
+    /// What all of it comes to. `births`: the MLflow run the broker knows for a key, of those that are ambiguous.
+    /// `ours`: runs the stream does not know that are this broker's.
+    pub fn judge(
+        &self,
+        expected: &Expected,
+        scope: &Scope,
+        births: &BTreeMap<Key, String>,
+        ours: &BTreeSet<RunId>,
+    ) -> Vec<Finding> {
+        let mut findings = Vec::new();
+        for (run, known) in expected.runs.iter().filter(|(run, _)| scope.takes(run)) {
+            let parent = self.kept(&(run.clone(), None), births).map(|kept| Arc::clone(&kept.id));
+            self.judge_key(&(run.clone(), None), births, None, &mut findings);
+            for (trial, known) in &known.trials {
+                let key = (run.clone(), Some(trial.clone()));
+                if known.is_refused && !self.sightings.contains_key(&key) {
+                    continue;
+                }
+                self.judge_key(&key, births, parent.as_deref(), &mut findings);
+            }
+        }
+        self.judge_orphans(expected, scope, ours, &mut findings);
+        findings
+    }
+
+    fn judge_key(
+        &self,
+        key: &Key,
+        births: &BTreeMap<Key, String>,
+        parent: Option<&str>,
+        findings: &mut Vec<Finding>,
+    ) {
+        let mut tell = |kind: Kind, detail: String| {
+            let (run, trial) = key.clone();
+            findings.push(Finding { run, trial, kind, detail, repaired: false });
+        };
+        let Some(kept) = self.kept(key, births) else {
+            return tell(Kind::MissingRun, "MLflow has no run for it".to_owned());
+        };
+        if kept.is_deleted {
+            tell(Kind::DeletedRun, format!("the MLflow run {} was deleted", kept.id));
+        }
+        for wrong in &kept.wrong {
+            tell(wrong.kind, wrong.detail.clone());
+        }
+        if let Some(should) =
+            parent.filter(|should| kept.parent.as_deref() != Some(should) && !kept.is_deleted)
+        {
+            let is = kept.parent.as_deref().unwrap_or("missing");
+            tell(Kind::WrongTag, format!("tag {PARENT_TAG} is {is}, and should be {should}"));
+        }
+        for other in self.doubles(key, kept) {
+            tell(Kind::Duplicate, format!("the MLflow run {} stands beside {}", other.id, kept.id));
+        }
+    }
+
+    /// The others of a key that are not deleted.
+    pub fn doubles<'a>(&'a self, key: &Key, kept: &Sighting) -> impl Iterator<Item = &'a Sighting> {
+        let id = Arc::clone(&kept.id);
+        self.sightings.get(key).into_iter().flatten().filter(move |one| one.id != id && !one.is_deleted)
+    }
+
+    /// Runs of ours that nobody knows which the stream reaches back to: what may be another broker's is left alone.
+    fn judge_orphans(
+        &self,
+        expected: &Expected,
+        scope: &Scope,
+        ours: &BTreeSet<RunId>,
+        findings: &mut Vec<Finding>,
+    ) {
+        for (key, sightings) in &self.sightings {
+            let (run, trial) = key;
+            let is_known = image_of(expected, key).is_some();
+            let is_of_ours = expected.runs.contains_key(run) || ours.contains(run);
+            // The trials of an unknown run are told by it.
+            let is_told = trial.is_some() && !expected.runs.contains_key(run);
+            if is_known || !is_of_ours || is_told || !scope.takes(run) {
+                continue;
+            }
+            let is_recent = |one: &&Sighting| scope.known_since.is_none_or(|since| one.start_time >= since);
+            for one in sightings.iter().filter(|one| !one.is_deleted).filter(is_recent) {
+                let detail = format!(
+                    "nothing in the stream speaks of the MLflow run {}; if nobody needs it: `mlflow runs delete --run-id {}`",
+                    one.id, one.id
+                );
+                let (run, trial) = (run.clone(), trial.clone());
+                findings.push(Finding { run, trial, kind: Kind::Orphan, detail, repaired: false });
+            }
+        }
+    }
+
+    /// Runs that have been seen and are not expected.
+    pub fn unknown_runs(&self, expected: &Expected) -> BTreeSet<RunId> {
+        let runs = self.sightings.keys().map(|(run, _)| run);
+        runs.filter(|run| !expected.runs.contains_key(run)).cloned().collect()
+    }
+}
+
+/// What an MLflow run is of, as its tags say.
+fn key_of(found: &WholeRun) -> Option<Key> {
+    let run = RunId::parse(found.tags.get(RUN_TAG)?).ok()?;
+    if found.tags.get(KIND_TAG).map(String::as_str) == Some(trial::KIND) {
+        let trial = found.tags.get(TRIAL_TAG).map_or("", String::as_str);
+        return Some((run, Some(TrialId::from_text(trial))));
+    }
+    Some((run, None))
+}
+
+/// What is expected of a key, with the run it belongs to.
+fn image_of<'a>(expected: &'a Expected, (run, trial): &Key) -> Option<(&'a Image, &'a Run)> {
+    let run = expected.runs.get(run)?;
+    match trial {
+        None => Some((&run.image, run)),
+        Some(trial) => Some((&run.trials.get(trial)?.image, run)),
+    }
+}

@@ -1,0 +1,1 @@
+//! An empty MLflow, filled from the stream.
