@@ -10,6 +10,7 @@
 
 pub mod compare;
 pub mod finding;
+mod judge;
 mod repair;
 mod server;
 mod stream;

@@ -11,6 +11,7 @@
 //!
 //! This is the only module that knows `sled`.
 
+mod course;
 pub mod record;
 
 use std::path::Path;

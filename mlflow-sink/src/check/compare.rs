@@ -168,3 +168,6 @@ fn quoted(value: &str) -> String {
     }
     format!("\"{}...\"", value.chars().take(QUOTE).collect::<String>())
 }
+
+#[cfg(test)]
+mod tests;

@@ -16,12 +16,12 @@ use crate::server::{Run, Server};
 const NOTHING: [String; 0] = [];
 
 /// The id of a run, which no other test on this server has.
-fn of(experiment: &str, name: &str) -> RunId {
+pub(crate) fn of(experiment: &str, name: &str) -> RunId {
     run(&format!("{experiment}.{name}"))
 }
 
 /// Runs of every shape there is, by their names.
-async fn publish_all_shapes(pipeline: &Pipeline, experiment: &str) {
+pub(crate) async fn publish_all_shapes(pipeline: &Pipeline, experiment: &str) {
     let publish = async |name: &str, events: Vec<Event>| {
         pipeline.publish(&of(experiment, name), &events).await;
     };
@@ -104,11 +104,15 @@ async fn a_server_the_sink_has_written_is_as_the_stream_says_whatever_it_was_abo
 }
 
 /// What follows from the events, by name: a repaired run equals an undisturbed one.
-fn content(runs: Vec<Run>) -> BTreeMap<String, Run> {
+pub(crate) fn content(runs: Vec<Run>) -> BTreeMap<String, Run> {
     let plain = |mut run: Run| {
         let key = format!("{}/{}", run.tags["cerebros.run_id"], run.name);
         run.id = String::new();
         run.start_time = 0;
+        // MLflow's words name the MLflow run.
+        if let Some(refused) = run.tags.get_mut("cerebros.refused") {
+            refused.truncate(refused.find("run ID=").unwrap_or(refused.len()));
+        }
         run.tags.retain(|tag, _| !["mlflow.parentRunId", "cerebros.birth"].contains(&tag.as_str()));
         (key, run)
     };
