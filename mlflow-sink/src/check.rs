@@ -78,6 +78,15 @@ pub(crate) async fn check(args: &CheckArgs) -> Result<Exit, CliError> {
     let tools = Tools::open(&args.target, &args.broker).await?;
     let look = look(&tools, &asked, &progress).await?;
     progress.clear();
+    if let Some(run) = args.run.as_ref().filter(|run| look.knows_nothing_of(run)) {
+        return Err(CliError::new(
+            "run-unknown",
+            Exit::NotFound,
+            format!("nothing is known of the run {run}"),
+        )
+        .because("neither the stream nor MLflow has anything of it")
+        .help("`producer list` shows the runs there are"));
+    }
     say_what_is_left_out(&look);
     let (runs, findings) = (look.reading.compared(), look.findings.len());
     let findings = if args.repair && findings > 0 {
@@ -98,14 +107,28 @@ pub(crate) async fn check(args: &CheckArgs) -> Result<Exit, CliError> {
 pub(crate) async fn look(tools: &Tools, asked: &Asked, progress: &Progress) -> Result<Look, CliError> {
     let cannot = |error| unreachable(&tools.client, &error);
     let mut reading = stream::read(&tools.broker, &tools.registry, asked, progress).await?;
-    let survey = server::survey(tools, &reading, progress).await.map_err(cannot)?;
+    let mut survey = server::survey(tools, &reading, progress).await.map_err(cannot)?;
     let server = tools.client.name().await.map_err(cannot)?;
-    let births = server::births(tools, &server, survey.ambiguous()).await.map_err(no_births)?;
+    let mut births = server::births(tools, &server, survey.runs()).await.map_err(no_births)?;
+    survey.leave_out_foreign(&births, false);
+    let unclear = survey.unclear_trials(&reading.expected, &births);
+    births.extend(server::births(tools, &server, unclear).await.map_err(no_births)?);
+    survey.leave_out_foreign(&births, true);
     let unknown = survey.unknown_runs(&reading.expected);
-    let ours = server::ours(tools, &server, unknown).await.map_err(no_births)?;
+    // A birth outlives the registry.
+    let mut ours = server::registered(tools, unknown).await.map_err(no_births)?;
+    ours.extend(births.keys().map(|(run, _)| run.clone()));
     stream::note_what_moved(&tools.broker, &mut reading).await?;
     let findings = survey.judge(&reading.expected, &reading.scope, &births, &ours);
     Ok(Look { reading, survey, births, server, findings })
+}
+
+impl Look {
+    fn knows_nothing_of(&self, run: &RunId) -> bool {
+        let Reading { expected, scope, .. } = &self.reading;
+        let is_seen = self.survey.sightings.keys().any(|(seen, _)| seen == run);
+        !(expected.runs.contains_key(run) || scope.moving.contains(run) || is_seen)
+    }
 }
 
 impl Reading {

@@ -1,16 +1,21 @@
 //! What MLflow has, read page by page and judged on the way, so that no more than a page of it is held.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
+use futures_util::StreamExt as _;
+use futures_util::stream;
 use schemas::RunId;
 use service_kit::births::{Birth, BirthsError, run_key, trial_key};
+use service_kit::registry::RegistryError;
 
 use super::stream::Reading;
 use super::survey::{Key, Survey};
-use crate::client::PAGE_EXPERIMENTS;
 use crate::client::error::ClientError;
 use crate::client::whole::{BULK_RUNS, Page};
+use crate::client::{HistoryPoint, MAX_CONNECTIONS, PAGE_EXPERIMENTS};
 use crate::progress::Progress;
+use crate::projection::expected::{Expected, Name};
 use crate::projection::parent::{self, KIND_TAG, RUN_TAG};
 use crate::projection::trial;
 use crate::target::Tools;
@@ -43,24 +48,50 @@ pub(crate) async fn survey(
             }
         }
     }
-    let histories = std::mem::take(&mut survey.histories);
-    let (total, mut done) = (histories.len(), 0);
-    for (name, runs) in histories {
-        done += 1;
-        progress.say(|| format!("histories: {done} of {total} metrics"));
-        let key = expected.names.text(name).to_owned();
-        for some in runs.chunks(BULK_RUNS) {
-            let by_id: BTreeMap<&str, &Key> = some.iter().map(|(key, id)| (&**id, key)).collect();
-            let ids: Vec<&str> = by_id.keys().copied().collect();
-            let mut take = |id: &str, points| {
-                if let Some(key) = by_id.get(id) {
-                    survey.see_history(expected, key, id, name, points);
-                }
-            };
-            client.histories(&ids, &key, &mut take).await?;
-        }
-    }
+    read_histories(tools, expected, &mut survey, progress).await?;
     Ok(survey)
+}
+
+/// Reads the histories of what is to be compared, as many at once as MLflow serves.
+async fn read_histories(
+    tools: &Tools,
+    expected: &Expected,
+    survey: &mut Survey,
+    progress: &Progress,
+) -> Result<(), ClientError> {
+    let histories = std::mem::take(&mut survey.histories);
+    let pages = histories.iter().flat_map(|(name, runs)| runs.chunks(BULK_RUNS).map(|some| (*name, some)));
+    let jobs: Vec<_> = pages.map(|(name, runs)| read_page(tools, expected, name, runs)).collect();
+    let total = jobs.len();
+    let mut reading = stream::iter(jobs).buffer_unordered(MAX_CONNECTIONS);
+    let mut done = 0;
+    while let Some(read) = reading.next().await {
+        let (name, runs, points) = read?;
+        let keys: BTreeMap<&str, &Key> = runs.iter().map(|(key, id)| (&**id, key)).collect();
+        for (id, points) in points {
+            if let Some(key) = keys.get(id.as_str()) {
+                survey.see_history(expected, key, &id, name, points);
+            }
+        }
+        done += 1;
+        progress.say(|| format!("{done} of {total} pages of histories read"));
+    }
+    Ok(())
+}
+
+type Histories = Vec<(String, Vec<HistoryPoint>)>;
+
+async fn read_page<'a>(
+    tools: &Tools,
+    expected: &Expected,
+    name: Name,
+    runs: &'a [(Key, Arc<str>)],
+) -> Result<(Name, &'a [(Key, Arc<str>)], Histories), ClientError> {
+    let ids: Vec<&str> = runs.iter().map(|(_, id)| &**id).collect();
+    let mut points = Vec::with_capacity(runs.len());
+    let mut take = |id: &str, history| points.push((id.to_owned(), history));
+    tools.client.histories(&ids, expected.names.text(name), &mut take).await?;
+    Ok((name, runs, points))
 }
 
 /// The MLflow runs the broker knows for these keys.
@@ -78,21 +109,18 @@ pub(crate) async fn births(
     Ok(known)
 }
 
-/// The runs among these that this broker knows: by their birth, or by its registry.
-pub(crate) async fn ours(
+/// The runs among these that this broker's registry knows.
+pub(crate) async fn registered(
     tools: &Tools,
-    server: &str,
     runs: BTreeSet<RunId>,
-) -> Result<BTreeSet<RunId>, BirthsError> {
-    let mut ours = BTreeSet::new();
+) -> Result<BTreeSet<RunId>, RegistryError> {
+    let mut known = BTreeSet::new();
     for run in runs {
-        let is_born = tools.births.get(&run_key(server, &run)).await?.0.is_some();
-        // The registry is not asked in vain: a birth outlives it.
-        if is_born || tools.registry.get(&run).await.is_ok_and(|held| held.is_some()) {
-            ours.insert(run);
+        if tools.registry.get(&run).await?.is_some() {
+            known.insert(run);
         }
     }
-    Ok(ours)
+    Ok(known)
 }
 
 /// The name of the birth of a key.

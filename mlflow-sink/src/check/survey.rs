@@ -9,6 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use schemas::{RunId, TrialId};
+use service_kit::births::BIRTH_TAG;
 
 use super::compare::{Wrong, compare, compare_history, is_torn};
 use crate::client::HistoryPoint;
@@ -27,6 +28,8 @@ pub struct Sighting {
     pub id: Arc<str>,
     /// MLflow's id of its parent.
     pub parent: Option<String>,
+    /// The announcement it was made for.
+    pub birth: Option<String>,
     /// It was deleted.
     pub is_deleted: bool,
     /// Milliseconds since 1970.
@@ -81,9 +84,16 @@ impl Survey {
                 self.note_histories(expected, &key, &id, image, found);
             }
         }
-        let parent = found.tags.get(PARENT_TAG).cloned();
+        let (parent, birth) = (found.tags.get(PARENT_TAG).cloned(), found.tags.get(BIRTH_TAG).cloned());
         let (is_deleted, start_time) = (found.is_deleted, found.start_time);
-        self.sightings.entry(key).or_default().push(Sighting { id, parent, is_deleted, start_time, wrong });
+        self.sightings.entry(key).or_default().push(Sighting {
+            id,
+            parent,
+            birth,
+            is_deleted,
+            start_time,
+            wrong,
+        });
     }
 
     fn note_histories(
@@ -125,10 +135,46 @@ impl Survey {
             .for_each(|sighting| sighting.wrong.push(wrong.clone()));
     }
 
-    /// What is of a key more than once, or deleted: which one is used only the births tell.
-    pub fn ambiguous(&self) -> Vec<Key> {
-        let is_plain = |sightings: &[Sighting]| matches!(sightings, [one] if !one.is_deleted);
-        self.sightings.iter().filter(|(_, all)| !is_plain(all)).map(|(key, _)| key.clone()).collect()
+    /// Every run there is something of.
+    pub fn runs(&self) -> Vec<Key> {
+        self.sightings.keys().filter(|(_, trial)| trial.is_none()).cloned().collect()
+    }
+
+    /// Trials of which only the births tell which MLflow run is used: there are several, or it is deleted, or it is below
+    /// another run than that of its own.
+    pub fn unclear_trials(&self, expected: &Expected, births: &BTreeMap<Key, String>) -> Vec<Key> {
+        let is_clear = |(run, _): &Key, all: &[Sighting]| {
+            let parent = self.kept(&(run.clone(), None), births).map(|kept| &*kept.id);
+            matches!(all, [one] if !one.is_deleted && one.parent.as_deref() == parent)
+        };
+        let trials = self
+            .sightings
+            .iter()
+            .filter(|((run, trial), _)| trial.is_some() && expected.runs.contains_key(run));
+        trials.filter(|(key, all)| !is_clear(key, all)).map(|(key, _)| key.clone()).collect()
+    }
+
+    /// Leaves out what the sink of another broker has made for a run of the same name: it has a birth that is not ours.
+    pub fn leave_out_foreign(&mut self, births: &BTreeMap<Key, String>, is_about_trials: bool) {
+        let mut parents = BTreeMap::new();
+        if is_about_trials {
+            let kept = |key: &Key| self.kept(key, births).map(|kept| (key.0.clone(), kept.id.to_string()));
+            parents = self.runs().iter().filter_map(kept).collect();
+        }
+        for (key, all) in
+            self.sightings.iter_mut().filter(|((_, trial), _)| trial.is_some() == is_about_trials)
+        {
+            let born = births.get(key).map(String::as_str);
+            let ours = all.iter().find(|one| Some(&*one.id) == born).and_then(|one| one.birth.clone());
+            all.retain(|one| {
+                let is_below_ours =
+                    is_about_trials && one.parent.is_some() && one.parent.as_ref() == parents.get(&key.0);
+                let is_born_here = Some(&*one.id) == born || (ours.is_some() && one.birth == ours);
+                let is_birth_unknown = !is_about_trials && born.is_none();
+                one.birth.is_none() || is_born_here || is_below_ours || is_birth_unknown
+            });
+        }
+        self.sightings.retain(|_, all| !all.is_empty());
     }
 
     /// The MLflow run that is used for a key.

@@ -177,7 +177,12 @@ impl Office {
         }
         let entry = timeout(PATIENCE, self.bucket.entry(WISH_KEY)).await.map_err(text)?.map_err(text)?;
         let wished = entry.as_ref().filter(|entry| held(entry).sink.is_some()).map(|entry| entry.revision);
-        Ok(self.wish.is_alive(wished, Instant::now()))
+        let is_alive = self.wish.is_alive(wished, Instant::now());
+        if wished.is_some() && !is_alive {
+            // Of a command that was killed: nobody is to wait for it again.
+            let _ = timeout(PATIENCE, self.bucket.delete_expect_revision(WISH_KEY, wished)).await;
+        }
+        Ok(is_alive)
     }
 
     /// Says first that nothing may be written any more, and gives the lease up with the next look: whoever writes has

@@ -198,6 +198,8 @@ async fn whatever_was_done_to_a_server_by_hand_is_found_named_and_mended() {
     pipeline.caught_up().await;
     let told = command(&pipeline, &mlflow.url(), &["check", "--run", next.as_str()]).await;
     assert_eq!(told.exit, 0, "{told:?}");
+    let told = command(&pipeline, &mlflow.url(), &["check", "--run", "nobody-knows-it"]).await;
+    assert_eq!(told.exit, 3, "{told:?}");
     sink.stop().await;
 }
 

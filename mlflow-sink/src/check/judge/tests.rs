@@ -102,6 +102,29 @@ fn what_nobody_speaks_of_is_an_orphan_unless_it_is_older_than_the_stream() {
 }
 
 #[test]
+fn what_another_broker_has_made_for_a_run_of_the_same_name_is_left_alone() {
+    let (known, scope, id) = (expected(false), Scope::default(), trial());
+    let mut survey = Survey::default();
+    let mut server = vec![found("m", None, false, 1), found("c", Some(id.as_str()), false, 2)];
+    let foreign = [found("x", None, false, 0), found("y", Some(id.as_str()), false, 0)];
+    server.extend(foreign.into_iter().chain([found("z", Some("r-t00009"), false, 0)]));
+    for (number, run) in server.iter_mut().enumerate() {
+        run.tags.insert("cerebros.birth".into(), format!("n{number}"));
+        if ["y", "z"].contains(&run.id.as_str()) {
+            run.tags.insert(PARENT_TAG.into(), "x".into());
+        }
+        survey.see(&known, &scope, run);
+    }
+    let mut births = BTreeMap::from([((run(), None), "m".to_owned())]);
+    survey.leave_out_foreign(&births, false);
+    assert_eq!(survey.unclear_trials(&known, &births).len(), 2);
+    births.insert((run(), Some(trial())), "c".to_owned());
+    survey.leave_out_foreign(&births, true);
+    let left: Vec<&str> = survey.sightings.values().flatten().map(|one| &*one.id).collect();
+    assert_eq!(left, ["m", "c"]);
+}
+
+#[test]
 fn a_trial_of_another_parent_and_one_that_was_refused_altogether() {
     let id = trial();
     let mut child = found("c", Some(id.as_str()), false, 2);
