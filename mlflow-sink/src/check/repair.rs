@@ -60,11 +60,15 @@ impl Mend<'_> {
         let cannot = |error: ClientError| unreachable(&self.tools.client, &error);
         for key in keys(&first.findings) {
             self.in_place(&first, &key).await.map_err(cannot)?;
+            self.adopt(&first, &key).await?;
         }
         self.write_again(&first).await?;
         let second = self.look().await?;
         if keys(&second.findings).is_empty() {
             return Ok(after_repair(found, second.findings));
+        }
+        for key in keys(&second.findings) {
+            self.delete_doubles(&second, &key).await.map_err(cannot)?;
         }
         for key in anew(&second) {
             self.take_away(&second, &key).await?;
@@ -86,10 +90,7 @@ impl Mend<'_> {
         if kept.is_deleted {
             client.restore_run(&kept.id).await?;
         }
-        for double in look.survey.doubles(key, kept) {
-            tracing::info!(run = %key.0, id = %double.id, kept = %kept.id, "a double is deleted");
-            client.delete_run(&double.id).await?;
-        }
+        self.delete_doubles(look, key).await?;
         if kept.wrong.is_empty() && key.1.is_none() {
             return Ok(());
         }
@@ -111,6 +112,26 @@ impl Mend<'_> {
         if should_run && kept.wrong.iter().any(|wrong| wrong.kind == Kind::WrongStatus) {
             client.reopen(&kept.id).await?;
         }
+        Ok(())
+    }
+
+    async fn delete_doubles(&self, look: &Look, key: &Key) -> Result<(), ClientError> {
+        let Some(kept) = look.survey.kept(key, &look.births) else { return Ok(()) };
+        for double in look.survey.doubles(key, kept) {
+            tracing::info!(run = %key.0, id = %double.id, kept = %kept.id, "a double is deleted");
+            self.tools.client.delete_run(&double.id).await?;
+        }
+        Ok(())
+    }
+
+    /// Tells the broker which MLflow run is used, where it does not know: else another would be made.
+    async fn adopt(&self, look: &Look, key: &Key) -> Result<(), CliError> {
+        let Some(kept) = look.survey.kept(key, &look.births) else { return Ok(()) };
+        let name = birth_key(&look.server, key);
+        let (None, revision) = self.tools.births.get(&name).await.map_err(no_births)? else { return Ok(()) };
+        let (id, experiment) = (kept.id.to_string(), kept.experiment.clone());
+        let made = Birth::Made { id, experiment, is_from_birth: false, doubts: Vec::new() };
+        self.tools.births.put(&name, &made, revision).await.map_err(no_births)?;
         Ok(())
     }
 
@@ -185,7 +206,10 @@ fn keys(findings: &[Finding]) -> BTreeSet<Key> {
 /// What has to be made anew; with a run all of its trials.
 fn anew(look: &Look) -> BTreeSet<Key> {
     let mut all = BTreeSet::new();
-    for (run, trial) in keys(&look.findings) {
+    // Of what is only there twice the other one is deleted.
+    let wrong: Vec<Finding> =
+        look.findings.iter().filter(|finding| finding.kind != Kind::Duplicate).cloned().collect();
+    for (run, trial) in keys(&wrong) {
         if trial.is_none()
             && let Some(known) = look.reading.expected.runs.get(&run)
         {

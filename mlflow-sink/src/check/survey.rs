@@ -26,6 +26,8 @@ pub type Key = (RunId, Option<TrialId>);
 pub struct Sighting {
     /// MLflow's id.
     pub id: Arc<str>,
+    /// Its experiment.
+    pub experiment: String,
     /// MLflow's id of its parent.
     pub parent: Option<String>,
     /// The announcement it was made for.
@@ -85,15 +87,10 @@ impl Survey {
             }
         }
         let (parent, birth) = (found.tags.get(PARENT_TAG).cloned(), found.tags.get(BIRTH_TAG).cloned());
-        let (is_deleted, start_time) = (found.is_deleted, found.start_time);
-        self.sightings.entry(key).or_default().push(Sighting {
-            id,
-            parent,
-            birth,
-            is_deleted,
-            start_time,
-            wrong,
-        });
+        let (experiment, is_deleted, start_time) =
+            (found.experiment.clone(), found.is_deleted, found.start_time);
+        let sighting = Sighting { id, experiment, parent, birth, is_deleted, start_time, wrong };
+        self.sightings.entry(key).or_default().push(sighting);
     }
 
     fn note_histories(

@@ -24,6 +24,8 @@ const BULK: &str = "../../../ajax-api/2.0/mlflow/metrics/get-history-bulk";
 pub struct WholeRun {
     /// MLflow's id.
     pub id: String,
+    /// Its experiment.
+    pub experiment: String,
     /// MLflow's word for how it stands.
     pub status: String,
     /// It was deleted, and can be restored.
@@ -73,6 +75,8 @@ struct Run {
 struct Info {
     run_id: String,
     #[serde(default)]
+    experiment_id: String,
+    #[serde(default)]
     status: String,
     #[serde(default)]
     lifecycle_stage: String,
@@ -117,6 +121,7 @@ impl From<Run> for WholeRun {
         let map = |pairs: Vec<Pair>| pairs.into_iter().map(|pair| (pair.key, pair.value)).collect();
         Self {
             id: info.run_id,
+            experiment: info.experiment_id,
             status: info.status,
             is_deleted: info.lifecycle_stage == "deleted",
             start_time: info.start_time,

@@ -161,6 +161,18 @@ async fn whatever_was_done_to_a_server_by_hand_is_found_named_and_mended() {
         .chain([("cerebros.trial_id", format!("{big}-t00046")), ("cerebros.kind", "trial".into())]);
     server.create_run(&experiment, &birth.collect::<Vec<_>>()).await;
     expected.push(format!("duplicate {big}/{big}-t00046"));
+    server.set_end(&id("big", "trial-00047"), 7).await;
+    expected.push(format!("wrong_end {big}/{big}-t00047"));
+    // Made by hand in the place of one that is gone, and nobody remembers the one that is gone.
+    server.delete_run(&id("big", "trial-00048")).await;
+    pipeline.forget_birth(&format!("{big}-t00048")).await;
+    let birth = [("mlflow.parentRunId", id("big", "big")), ("cerebros.run_id", big.to_string())];
+    let rest = [("cerebros.trial_id", format!("{big}-t00048")), ("cerebros.kind", "trial".into())];
+    server.create_run(&experiment, &birth.into_iter().chain(rest).collect::<Vec<_>>()).await;
+    let all = ["missing_metric", "wrong_param", "wrong_tag", "leftover_running"];
+    expected.extend(all.map(|kind| format!("{kind} {big}/{big}-t00048")));
+    server.delete_run(&id("cancelled", "cancelled")).await;
+    expected.push(format!("deleted_run {}/-", of(&experiment, "cancelled")));
     server.set_status(&id("plain", "plain"), "KILLED").await;
     server.log_metric(&id("plain", "plain"), "invented", 1.0, 0).await;
     server.delete_tag(&id("again", "again"), "cerebros.opened_at").await;

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use async_nats::jetstream::consumer::{FromConsumer as _, PullConsumer, pull};
 use clap::Parser as _;
+use futures_util::StreamExt as _;
 use schemas::cloudevents::Context;
 use schemas::subject::{DLQ_STREAM, STREAM};
 use schemas::{Encoding, Event, RunId};
@@ -118,6 +119,14 @@ impl Pipeline {
         let stream = self.broker.jetstream.get_stream(STREAM).await.unwrap();
         stream.delete_consumer(SINK_CONSUMER).await.unwrap();
         topology::ensure(&self.broker).await.unwrap();
+    }
+
+    /// Makes the broker forget which MLflow run belongs to a trial.
+    pub(crate) async fn forget_birth(&self, trial: &str) {
+        let bucket = self.broker.jetstream.get_key_value(MLFLOW_BUCKET).await.unwrap();
+        let end = format!(".trial.{}", trial.replace('.', "="));
+        let keys: Vec<String> = bucket.keys().await.unwrap().map(Result::unwrap).collect().await;
+        bucket.delete(keys.iter().find(|key| key.ends_with(&end)).unwrap()).await.unwrap();
     }
 
     /// Takes everything out of the stream up to a sequence, as age would.

@@ -51,6 +51,10 @@ impl Server {
         self.post("runs/update", json!({"run_id": id, "status": status})).await;
     }
 
+    pub(crate) async fn set_end(&self, id: &str, end_time: i64) {
+        self.post("runs/update", json!({"run_id": id, "status": "FINISHED", "end_time": end_time})).await;
+    }
+
     pub(crate) async fn set_tag(&self, id: &str, name: &str, value: &str) {
         self.post("runs/set-tag", json!({"run_id": id, "key": name, "value": value})).await;
     }

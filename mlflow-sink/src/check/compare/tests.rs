@@ -71,6 +71,7 @@ fn whole() -> WholeRun {
     let told = told.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
     WholeRun {
         id: "m1".into(),
+        experiment: "1".into(),
         status: "FINISHED".into(),
         is_deleted: false,
         start_time: 1000,

@@ -40,9 +40,9 @@ fn found(id: &str, trial: Option<&str>, is_deleted: bool, start_time: i64) -> Wh
         tags.insert("cerebros.trial_id".to_owned(), trial.to_owned());
         tags.insert(PARENT_TAG.to_owned(), "m".to_owned());
     }
-    let (id, status) = (id.to_owned(), "RUNNING".to_owned());
+    let (id, experiment, status) = (id.to_owned(), "1".to_owned(), "RUNNING".to_owned());
     let (params, metrics) = (BTreeMap::new(), Vec::new());
-    WholeRun { id, status, is_deleted, start_time, end_time: None, tags, params, metrics }
+    WholeRun { id, experiment, status, is_deleted, start_time, end_time: None, tags, params, metrics }
 }
 
 /// Kinds of what is found about whether the runs are there.
