@@ -19,9 +19,9 @@ use service_kit::topology::{self, SINK_SUBJECTS};
 
 use crate::ledger::Ledger;
 use crate::progress::Progress;
-use crate::replay::{replay, seen};
+use crate::replay::{replay, seen, sweep};
 use crate::serve::leader::Leader;
-use crate::target::{TargetArgs, Tools, stopped};
+use crate::target::{TargetArgs, Tools};
 
 /// Most runs that are named in a note.
 const MAX_NAMED: usize = 20;
@@ -102,7 +102,7 @@ pub(crate) async fn rebuild(args: &RebuildArgs) -> Result<Exit, CliError> {
     let written = async {
         let writer = tools.writer(&name, ledger, &args.target, &args.broker);
         let told = replay(&tools.broker, &writer, &leader, from, None, &progress).await?;
-        writer.sweep_once(&tools.broker).await.map_err(|reason| stopped(&reason))?;
+        sweep(&writer, &tools.broker).await?;
         Ok::<_, CliError>(told)
     };
     let written = written.await;

@@ -28,7 +28,8 @@ use crate::lanes::{Lanes, Load, pause};
 use crate::progress::Progress;
 use crate::projection::Seen;
 use crate::serve::leader::Leader;
-use crate::writer::{Fate, Writer};
+use crate::target::stopped;
+use crate::writer::{Fate, Stopped, Writer};
 
 /// Runs written at once.
 const MAX_BATCHES: usize = 4;
@@ -154,24 +155,16 @@ async fn write(writer: Arc<Writer>, run: RunId, items: Vec<Item>) -> (RunId, u64
     let seen: Vec<Seen> = items.into_iter().map(|item| item.seen).collect();
     let refused =
         |place: usize, reason: String| Refusal { run: run.clone(), sequence: seen[place].sequence, reason };
-    let (mut tries, mut tries_of_its_own) = (0, 0);
+    let mut patience = Patience::default();
     let fates = loop {
-        let stopped = match writer.write(&run, &seen).await {
+        match writer.write(&run, &seen).await {
             Ok(fates) => break fates,
-            Err(stopped) => stopped,
-        };
-        if tries == 0 && stopped.scope == Scope::All {
-            output::note(format!("waiting for MLflow: {}", stopped.reason));
+            Err(stopped) => {
+                if let Err(stopped) = patience.wait(stopped).await {
+                    break vec![Fate::Refused(stopped.reason); seen.len()];
+                }
+            }
         }
-        tries += 1;
-        tries_of_its_own += u32::from(stopped.scope == Scope::Lane);
-        if tries_of_its_own >= MAX_TRIES {
-            break vec![
-                Fate::Refused(format!("given up after {MAX_TRIES} tries: {}", stopped.reason));
-                seen.len()
-            ];
-        }
-        tokio::time::sleep(stopped.pause.max(pause(tries, luck()))).await;
     };
     let refusals = fates.into_iter().enumerate().filter_map(|(place, fate)| match fate {
         Fate::Written => None,
@@ -182,7 +175,39 @@ async fn write(writer: Arc<Writer>, run: RunId, items: Vec<Item>) -> (RunId, u64
     (run, count, refusals)
 }
 
-pub(crate) fn lease_lost() -> CliError {
+/// Waits between tries: out an outage, however long it takes; not for ever for what alone does not succeed.
+#[derive(Debug, Default)]
+struct Patience {
+    tries: u32,
+    tries_of_its_own: u32,
+}
+
+impl Patience {
+    async fn wait(&mut self, stopped: Stopped) -> Result<(), Stopped> {
+        if self.tries == 0 && stopped.scope == Scope::All {
+            output::note(format!("waiting for MLflow: {}", stopped.reason));
+        }
+        self.tries += 1;
+        self.tries_of_its_own += u32::from(stopped.scope == Scope::Lane);
+        if self.tries_of_its_own >= MAX_TRIES {
+            let reason = format!("given up after {MAX_TRIES} tries: {}", stopped.reason);
+            return Err(Stopped { reason, ..stopped });
+        }
+        tokio::time::sleep(stopped.pause.max(pause(self.tries, luck()))).await;
+        Ok(())
+    }
+}
+
+/// Closes what is RUNNING although it is over, as the service does now and then.
+pub(crate) async fn sweep(writer: &Writer, broker: &Broker) -> Result<(), CliError> {
+    let mut patience = Patience::default();
+    while let Err(reason) = writer.sweep_once(broker).await {
+        patience.wait(reason).await.map_err(|reason| stopped(&reason))?;
+    }
+    Ok(())
+}
+
+fn lease_lost() -> CliError {
     CliError::new("lease-lost", Exit::Unreachable, "another sink has taken over the writing into MLflow")
         .because("the lease could not be renewed in time")
         .help("see that the broker answers, and run the command again: what is done stays done")

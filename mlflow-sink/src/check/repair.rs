@@ -24,9 +24,9 @@ use crate::progress::Progress;
 use crate::projection::parent::{self, KIND_TAG, OBJECTIVE_TAG, RUN_TAG};
 use crate::projection::trial::{self, PARENT_TAG, TRIAL_TAG};
 use crate::projection::{RunStatus, Writes};
-use crate::replay::replay;
+use crate::replay::{replay, sweep};
 use crate::serve::leader::Leader;
-use crate::target::{Tools, no_births, stopped, unreachable};
+use crate::target::{Tools, no_births, unreachable};
 
 /// Mends, and tells of everything that was found whether it is found still.
 pub(super) async fn repair(
@@ -193,7 +193,7 @@ impl Mend<'_> {
         for (reason, count) in said {
             output::warning(format!("MLflow refused {count} events: {reason}"));
         }
-        writer.sweep_once(&self.tools.broker).await.map_err(|reason| stopped(&reason))
+        sweep(&writer, &self.tools.broker).await
     }
 }
 

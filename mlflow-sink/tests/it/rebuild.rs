@@ -8,6 +8,9 @@ use crate::events::search;
 use crate::pipeline::{CAUGHT_UP, Pipeline};
 use crate::server::Server;
 
+/// Trials of a run whose writing takes long enough to be disturbed.
+const TRIALS: u32 = 30;
+
 #[tokio::test]
 async fn an_empty_server_becomes_what_the_old_one_was_but_for_its_ids() {
     let (pipeline, old, new) = (Pipeline::start().await, Mlflow::shared().await, Mlflow::start().await);
@@ -67,7 +70,7 @@ async fn a_rebuild_beside_a_live_sink_outlasts_an_outage_and_makes_nothing_twice
     let old = pipeline.sink(&Mlflow::shared().await.url(), "unused");
     for name in ["a", "b", "c"] {
         let run = of(&experiment, name);
-        pipeline.publish(&run, &search(&run, &experiment, 20)).await;
+        pipeline.publish(&run, &search(&run, &experiment, TRIALS)).await;
     }
     pipeline.caught_up().await;
     old.stop().await;
@@ -80,13 +83,18 @@ async fn a_rebuild_beside_a_live_sink_outlasts_an_outage_and_makes_nothing_twice
     pipeline.caught_up().await;
 
     let url = mlflow.url();
+    let first = of(&experiment, "a");
+    let told = command(&pipeline, &url, &["check", "--repair", "--run", first.as_str()]).await;
+    assert_eq!((told.rows.len(), told.exit, told.is_repaired()), (TRIALS as usize + 1, 9, true), "{told:?}");
+    assert!(told.rows.iter().all(|row| row["kind"] == "missing_run"), "{told:?}");
+    assert_eq!(server.count(&experiment).await, TRIALS as usize + 1 + 3);
     let disturb = async {
         wait_until("the rebuild is under way", CAUGHT_UP, async || {
-            (server.run_set(&experiment).await.len() > 10).then_some(())
+            (server.count(&experiment).await > 40).then_some(())
         })
         .await;
-        pipeline.publish(&late, rest).await;
         mlflow.kill().await;
+        pipeline.publish(&late, rest).await;
         mlflow.restart().await;
     };
     let (told, ()) = tokio::join!(command(&pipeline, &url, &["rebuild"]), disturb);
@@ -95,7 +103,7 @@ async fn a_rebuild_beside_a_live_sink_outlasts_an_outage_and_makes_nothing_twice
     pipeline.caught_up().await;
     let told = command(&pipeline, &url, &["check"]).await;
     assert_eq!((told.kinds().len(), told.exit), (0, 0), "{told:?}");
-    assert_eq!(server.run_set(&experiment).await.len(), 3 * 21 + 6);
+    assert_eq!(server.count(&experiment).await, 3 * (TRIALS as usize + 1) + 6);
     sink.stop().await;
     assert!(pipeline.dead_letters().await.is_empty());
 }

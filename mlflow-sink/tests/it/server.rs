@@ -87,6 +87,13 @@ impl Server {
         runs
     }
 
+    /// How many runs an experiment has.
+    pub(crate) async fn count(&self, experiment: &str) -> usize {
+        let id = self.experiment(experiment).await;
+        let found = self.post("runs/search", json!({"experiment_ids": [id], "max_results": 1000})).await;
+        found["runs"].as_array().map_or(0, Vec::len)
+    }
+
     /// The runs of an experiment in the order of their ids, with everything they have.
     pub(crate) async fn run_set(&self, experiment: &str) -> Vec<Run> {
         let id = self.experiment(experiment).await;
