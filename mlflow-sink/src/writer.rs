@@ -197,12 +197,16 @@ impl Writer {
         parent: &mut Parent,
         events: &[Seen],
     ) -> Result<Vec<Fate>, Trouble> {
+        let missed = settled(self.draw_missed(parent, events).await)?;
         let mut fates = vec![Fate::Written; events.len()];
         for (index, fate) in self.write_trials(run, parent, events).await? {
             fates[index] = fate;
         }
-        let drawn = self.draw_curve(parent, events.iter().zip(&fates)).await;
-        if let Fate::Refused(words) = settled(drawn)? {
+        let drawn = match missed {
+            Fate::Written => settled(self.draw_curve(parent, events.iter().zip(&fates)).await)?,
+            refused @ Fate::Refused(_) => refused,
+        };
+        if let Fate::Refused(words) = drawn {
             // The trials themselves are written: none of them is to blame.
             tracing::warn!(%run, words, "MLflow refused the curve of the best so far");
         }

@@ -41,6 +41,15 @@ impl Writer {
         self.write_points(known, &objective, points).await
     }
 
+    /// Draws what was not drawn, before the reports of a batch are written: afterwards MLflow does not tell any more how a
+    /// trial had ended that is trained again.
+    pub(super) async fn draw_missed(&self, known: &mut Parent, events: &[Seen]) -> Result<(), Trouble> {
+        let has_reports = events.iter().any(|seen| matches!(seen.event, Event::TrialReported(_)));
+        let Some((objective, direction)) = known.aim().filter(|_| has_reports) else { return Ok(()) };
+        let points = self.catch_up(known, &objective, direction).await?;
+        self.write_points(known, &objective, points).await
+    }
+
     /// The run is over: draws what still waits for trials that never came.
     pub(super) async fn finish_curve(&self, known: &mut Parent) -> Result<(), Trouble> {
         let Some((objective, direction)) = known.aim() else { return Ok(()) };
