@@ -25,7 +25,11 @@ impl Survey {
         let mut findings = Vec::new();
         for (run, known) in expected.runs.iter().filter(|(run, _)| scope.takes(run)) {
             let parent = self.kept(&(run.clone(), None), births).map(|kept| Arc::clone(&kept.id));
-            self.judge_key(&(run.clone(), None), births, None, &mut findings);
+            let key = (run.clone(), None);
+            if known.is_refused && !self.sightings.contains_key(&key) {
+                continue;
+            }
+            self.judge_key(&key, births, None, &mut findings);
             for (trial, known) in &known.trials {
                 let key = (run.clone(), Some(trial.clone()));
                 if known.is_refused && !self.sightings.contains_key(&key) {

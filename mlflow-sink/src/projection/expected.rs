@@ -53,6 +53,8 @@ pub struct Run {
     pub last: u64,
     /// The first event is the start of the run.
     pub begins: bool,
+    /// Every event of it was refused: there may be none at all.
+    pub is_refused: bool,
     known: Parent,
     over: Option<Over>,
     /// The curves depend on how the events came.
@@ -81,6 +83,7 @@ impl Expected {
         }
         let Some(known) = self.runs.get_mut(run) else { return };
         known.last = seen.sequence;
+        known.is_refused &= is_refused;
         match &seen.event {
             Event::MlRunStarted(started) => known.start(names, started, seen, is_refused),
             Event::TrialReported(report) => {

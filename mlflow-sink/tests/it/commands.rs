@@ -56,3 +56,9 @@ pub(crate) async fn command(pipeline: &Pipeline, mlflow: &str, command: &[&str])
     let stderr = String::from_utf8(output.stderr).unwrap();
     Told { exit: output.status.code().unwrap(), rows, stderr }
 }
+
+/// MLflow is as the stream says.
+pub(crate) async fn assert_clean(pipeline: &Pipeline, mlflow: &str) {
+    let told = command(pipeline, mlflow, &["check"]).await;
+    assert_eq!((told.rows.len(), told.exit), (0, 0), "{told:?}");
+}

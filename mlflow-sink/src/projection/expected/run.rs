@@ -26,6 +26,7 @@ impl Run {
             first: seen.sequence,
             last: seen.sequence,
             begins: matches!(seen.event, Event::MlRunStarted(_)),
+            is_refused: true,
             known: Parent::created(String::new(), String::new()),
             over: None,
             is_curve_loose: false,
