@@ -107,10 +107,8 @@ impl program::Cli for Cli {
             Command::Config { command } => command.format(),
             Command::Schemas { command } => command.format(),
             Command::Worker { command } => command.output(),
-            Command::Up(_)
-            | Command::Sink { .. }
-            | Command::Classifier { .. }
-            | Command::Completions { .. } => None,
+            Command::Sink { command } => command.output(),
+            Command::Up(_) | Command::Classifier { .. } | Command::Completions { .. } => None,
         }
     }
 

@@ -1,6 +1,7 @@
 //! Which entries an action is about. Pure; all flags given must hold.
 
 use schemas::{FailureClass, Stage, Timestamp};
+use service_kit::moment::{Moment, parse_moment};
 
 use crate::entry::{Entry, State};
 
@@ -23,20 +24,11 @@ pub struct Filter {
     #[arg(long, value_name = "FINGERPRINT")]
     pub fingerprint: Option<String>,
     /// Given up since: a time such as 2026-01-31T12:00:00Z, or a while ago such as 2h
-    #[arg(long, value_name = "TIME", value_parser = parse_since)]
-    pub since: Option<Since>,
+    #[arg(long, value_name = "TIME", value_parser = parse_moment)]
+    pub since: Option<Moment>,
     /// What became of it
     #[arg(long, value_enum, value_name = "STATE")]
     pub state: Option<State>,
-}
-
-/// A point in time as it was typed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Since {
-    /// A moment.
-    At(Timestamp),
-    /// So many microseconds before now.
-    Ago(i64),
 }
 
 impl Filter {
@@ -62,8 +54,8 @@ impl std::fmt::Display for Filter {
     /// As it was typed, for the record of an operation.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let since = self.since.map(|since| match since {
-            Since::At(moment) => moment.to_string(),
-            Since::Ago(micros) => format!("{}s", micros / 1_000_000),
+            Moment::At(moment) => moment.to_string(),
+            Moment::Ago(micros) => format!("{}s", micros / 1_000_000),
         });
         let flags = [
             ("class", self.class.map(|class| class.to_string())),
@@ -77,15 +69,6 @@ impl std::fmt::Display for Filter {
         let given =
             flags.into_iter().filter_map(|(name, value)| value.map(|value| format!("--{name} {value}")));
         f.write_str(&given.collect::<Vec<_>>().join(" "))
-    }
-}
-
-impl Since {
-    fn resolve(self, now: Timestamp) -> Timestamp {
-        match self {
-            Self::At(moment) => moment,
-            Self::Ago(micros) => Timestamp::from_micros(now.micros().saturating_sub(micros)),
-        }
     }
 }
 
@@ -116,15 +99,6 @@ fn parse_stage(text: &str) -> Result<Stage, String> {
     all.into_iter()
         .find(|stage| stage.as_str() == text)
         .ok_or_else(|| "no such stage; there are decode, validate, execute, publish, sink".to_owned())
-}
-
-fn parse_since(text: &str) -> Result<Since, String> {
-    if let Ok(moment) = Timestamp::parse(text) {
-        return Ok(Since::At(moment));
-    }
-    let ago = humantime::parse_duration(text)
-        .map_err(|_| "expected a time such as 2026-01-31T12:00:00Z or a while such as 2h".to_owned())?;
-    Ok(Since::Ago(i64::try_from(ago.as_micros()).unwrap_or(i64::MAX)))
 }
 
 #[cfg(test)]

@@ -15,6 +15,7 @@ mod halves;
 mod identity;
 pub mod models;
 mod transport;
+pub mod whole;
 mod wire;
 
 use std::collections::{BTreeMap, BTreeSet};

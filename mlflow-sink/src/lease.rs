@@ -15,6 +15,29 @@ pub const VALID_FOR: Duration = Duration::from_secs(4);
 /// How long a key stands still before its holder counts as gone.
 pub const SILENCE: Duration = Duration::from_secs(6);
 
+/// Somebody asks the holder to give the lease up for a while, by a key that is written anew all the time.
+#[derive(Debug, Default)]
+pub struct Wish {
+    seen: Option<(u64, Instant)>,
+}
+
+impl Wish {
+    /// True while somebody wishes it: the key, whose revision was read just now, does not stand still.
+    pub fn is_alive(&mut self, revision: Option<u64>, now: Instant) -> bool {
+        let Some(revision) = revision else {
+            self.seen = None;
+            return false;
+        };
+        match self.seen {
+            Some((known, since)) if known == revision => now.saturating_duration_since(since) < SILENCE,
+            Some(_) | None => {
+                self.seen = Some((revision, now));
+                true
+            }
+        }
+    }
+}
+
 /// The key as it was read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Sight {
@@ -102,7 +125,7 @@ impl Candidate {
         self.seen = None;
     }
 
-    /// Our write was refused: somebody else was faster.
+    /// Our write was refused, because somebody else was faster; or we have given the lease up.
     pub fn refused(&mut self) {
         self.held = None;
     }

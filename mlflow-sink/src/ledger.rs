@@ -13,6 +13,7 @@
 //!
 //! This is the only module that knows `sled`.
 
+mod course;
 pub mod record;
 
 use std::path::Path;
@@ -113,6 +114,17 @@ impl Ledger {
             }
         }
         Ok(())
+    }
+
+    /// One that is forgotten with the process: nothing is remembered from before, and nothing is left behind.
+    ///
+    /// # Errors
+    /// When there is no room for it: exit code 7.
+    pub fn temporary() -> Result<Self, CliError> {
+        let failed = |error: sled::Error| cannot_open(&std::env::temp_dir(), &error);
+        let db = sled::Config::new().temporary(true).cache_capacity(CACHE_BYTES).open().map_err(failed)?;
+        let records = db.open_tree(NOBODY).map_err(failed)?;
+        Ok(Self { db, records: Arc::new(RwLock::new(records)) })
     }
 
     /// What is known of a run.

@@ -14,14 +14,19 @@
 //! Deliberately not here: judging events that cannot be read (the classifier does), and sharing the work of one stream
 //! among several sinks.
 
+pub mod check;
 pub mod client;
 pub mod gate;
 pub mod lanes;
 pub mod lease;
 pub mod ledger;
 pub mod numbers;
+mod progress;
 pub mod projection;
+mod rebuild;
+mod replay;
 mod serve;
+mod target;
 pub mod writer;
 
 use std::sync::Arc;
@@ -34,25 +39,22 @@ use service_kit::error::CliError;
 use service_kit::exit::Exit;
 use service_kit::health::{Health, HealthArgs};
 use service_kit::metrics::Metrics;
-use service_kit::mlflow::ServerArgs;
-use service_kit::mlflow::page::Pages;
+use service_kit::output::Format;
 use service_kit::program::{self, Kind};
 use service_kit::registry::Registry;
 use service_kit::shutdown::Shutdown;
-use service_kit::{endpoints, health, topology};
+use service_kit::{health, topology};
 use tokio::sync::watch;
 
 use client::Client;
 use gate::Gate;
 use ledger::Ledger;
 use numbers::Numbers;
+pub use target::TargetArgs;
 use writer::Writer;
-use writer::experiment::Filing;
 
 /// Port of the health pages when none is asked for.
 const HEALTH_PORT: u16 = 8001;
-/// Experiment of runs nobody files anywhere.
-const EXPERIMENT: &str = "cerebros";
 /// How long the broker is waited for at the start.
 const BROKER_PATIENCE: Duration = Duration::from_secs(30);
 
@@ -70,6 +72,10 @@ pub struct Cli {
 pub enum Command {
     /// Write every run and trial into MLflow, from the first event on
     Serve(Box<ServeArgs>),
+    /// Compare MLflow with the stream; with --repair, mend what differs
+    Check(Box<check::CheckArgs>),
+    /// Fill an empty MLflow from the stream
+    Rebuild(Box<rebuild::RebuildArgs>),
     /// Ask a running sink whether it is ready, for a container's health check
     Probe(ProbeArgs),
 }
@@ -78,19 +84,7 @@ pub enum Command {
 #[derive(Debug, clap::Args)]
 pub struct ServeArgs {
     #[command(flatten)]
-    mlflow: ServerArgs,
-    /// Experiment of runs that name none [default: that of --mlflow-experiment-id, else cerebros]
-    #[arg(long, env = "MLFLOW_EXPERIMENT_NAME", value_name = "NAME")]
-    mlflow_experiment: Option<String>,
-    /// The same by its id; together with a name it has to be that of the name
-    #[arg(long, env = "MLFLOW_EXPERIMENT_ID", value_name = "ID", hide_short_help = true)]
-    mlflow_experiment_id: Option<String>,
-    /// URL under which people open MLflow [default: the one events are written to]
-    #[arg(long, env = "CEREBROS_MLFLOW_PUBLIC_URL", value_name = "URL")]
-    mlflow_public_url: Option<String>,
-    /// URL of the dashboard the notes of the runs lead to [default: the running local stack's, else none]
-    #[arg(long, env = "CEREBROS_DASHBOARD_URL", value_name = "URL")]
-    dashboard_url: Option<String>,
+    target: TargetArgs,
     #[command(flatten)]
     health: HealthArgs,
     #[command(flatten)]
@@ -106,17 +100,30 @@ pub struct ProbeArgs {
 }
 
 impl program::Cli for Cli {
+    fn output(&self) -> Option<Format> {
+        self.command.output()
+    }
+
     fn kind(&self) -> Kind {
         self.command.kind()
     }
 }
 
 impl Command {
+    /// The format asked for, if any.
+    pub fn output(&self) -> Option<Format> {
+        match self {
+            Self::Check(args) => args.output.output,
+            Self::Rebuild(args) => args.output.output,
+            Self::Serve(_) | Self::Probe(_) => None,
+        }
+    }
+
     /// How the command lives.
     pub fn kind(&self) -> Kind {
         match self {
             Self::Serve(_) => Kind::Service,
-            Self::Probe(_) => Kind::Client,
+            Self::Check(_) | Self::Rebuild(_) | Self::Probe(_) => Kind::Client,
         }
     }
 }
@@ -128,14 +135,16 @@ impl Command {
 pub async fn run(command: Command, shutdown: Shutdown) -> Result<Exit, CliError> {
     match command {
         Command::Serve(args) => serve(*args, shutdown).await?,
+        Command::Check(args) => return check::check(&args).await,
+        Command::Rebuild(args) => return rebuild::rebuild(&args).await,
         Command::Probe(args) => drop(health::probe(args.http, "/readyz").await?),
     }
     Ok(Exit::Done)
 }
 
 async fn serve(args: ServeArgs, shutdown: Shutdown) -> Result<(), CliError> {
-    let tracking = args.mlflow.tracking(&args.broker.data_dir)?;
-    let pages = Pages::of(&tracking, args.mlflow_public_url.as_deref())?;
+    let tracking = args.target.mlflow.tracking(&args.broker.data_dir)?;
+    let pages = args.target.pages(&tracking)?;
     let target = args.broker.resolve()?;
     let dir = args.broker.data_dir.join("mlflow-sink");
     let ledger = Ledger::open(&dir)?;
@@ -154,9 +163,8 @@ async fn serve(args: ServeArgs, shutdown: Shutdown) -> Result<(), CliError> {
     let numbers = Numbers::new(&metrics);
     let client = Arc::new(Client::guarded(tracking)?);
     let gate = Gate::new(Arc::clone(&client), mlflow_health, numbers.outages.clone());
-    let of_the_stack = || endpoints::running(&args.broker.data_dir).and_then(|stack| stack.dashboard);
-    let dashboard = args.dashboard_url.or_else(of_the_stack);
-    let filing = Filing::new(args.mlflow_experiment, args.mlflow_experiment_id, EXPERIMENT);
+    let dashboard = args.target.dashboard(&args.broker);
+    let filing = args.target.filing();
     let writer = Writer::new(client, ledger.clone(), registry, births, name.clone(), filing)
         .with_dashboard(dashboard)
         .with_pages(pages)

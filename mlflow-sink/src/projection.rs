@@ -19,6 +19,7 @@
 
 pub mod curve;
 pub mod dataset;
+pub mod expected;
 pub mod flatten;
 pub mod left;
 pub mod logged_model;

@@ -123,9 +123,8 @@ impl Writer {
                 tracing::warn!(
                     %run, words,
                     "MLflow has no more what was written to it: it was wiped, or another server stands at this address. \
-                     The run is looked up again, and created anew from the events that still come; to have \
-                     those written that came before, stop the sink, delete its ledger (`mlflow-sink` in the data \
-                     directory) and the consumer `mlflow-sink` of the stream CEREBROS, and start it again"
+                     The run is looked up again, and created anew from the events that still come; to have those \
+                     written that came before: `mlflow-sink check --repair`"
                 );
                 self.ledger.forget(run).map_err(stopped_by_disk)?;
                 // It may be another server by now.

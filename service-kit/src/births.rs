@@ -120,6 +120,11 @@ impl Births {
         }
     }
 
+    /// Forgets a birth: the next one who needs the run makes another.
+    pub async fn forget(&self, key: &str) -> Result<(), BirthsError> {
+        self.bucket.delete(key).await.map_err(unavailable)
+    }
+
     /// Notes that a birth of a run has a doubt, so that it is found without a look at all of them. To be done before the
     /// doubt is written down.
     pub async fn note_doubt(&self, server: &str, run: &RunId, key: &str) -> Result<(), BirthsError> {

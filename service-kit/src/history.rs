@@ -91,6 +91,26 @@ impl History {
         Ok(Self::new(broker, Some(messages), last, false))
     }
 
+    /// What it holds that it took in at `time` or later.
+    pub async fn since(
+        broker: &Broker,
+        stream: &str,
+        filters: &[&str],
+        time: Timestamp,
+    ) -> Result<Self, CliError> {
+        let last = last_sequence(broker, stream, filters).await?;
+        let is_later = match last {
+            // One that is gone meanwhile is older than what is left.
+            Some(last) => at(broker, stream, last).await?.is_some_and(|kept| kept.time >= time),
+            None => false,
+        };
+        if !is_later {
+            return Ok(Self::new(broker, None, None, true));
+        }
+        let from = DeliverPolicy::ByStartTime { start_time: time.into() };
+        Ok(Self::new(broker, Some(open(broker, stream, filters, from).await?), last, false))
+    }
+
     /// The same, going on with what is yet to come.
     pub async fn following(
         broker: &Broker,

@@ -27,6 +27,7 @@ pub mod input;
 pub mod intake;
 pub mod metrics;
 pub mod mlflow;
+pub mod moment;
 pub mod notes;
 pub mod output;
 pub mod program;

@@ -33,6 +33,9 @@ pub const WORKER_CONSUMER: &str = "bridge-worker";
 pub const CANCEL_CONSUMER: &str = "bridge-worker-cancel";
 /// Consumer of the MLflow sink.
 pub const SINK_CONSUMER: &str = "mlflow-sink";
+/// What the MLflow sink reads.
+pub const SINK_SUBJECTS: [&str; 4] =
+    ["ml.run.*", "cerebros.nas.run.completed", "cerebros.nas.run.failed", "cerebros.nas.run.cancelled"];
 /// Consumer of the classifier.
 pub const CLASSIFIER_CONSUMER: &str = "dlq-classifier";
 /// Consumer of the advisories about deliveries that ran out, on the stream of advisories.
@@ -121,12 +124,7 @@ pub fn consumers() -> Vec<pull::Config> {
         consumer(
             SINK_CONSUMER,
             "runs and trials on their way into MLflow",
-            &[
-                "ml.run.*",
-                "cerebros.nas.run.completed",
-                "cerebros.nas.run.failed",
-                "cerebros.nas.run.cancelled",
-            ],
+            &SINK_SUBJECTS,
             // Far above what a sink holds: the events of a run that MLflow does not take wait here and hold up nobody.
             50_000,
         ),

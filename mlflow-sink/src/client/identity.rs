@@ -2,6 +2,7 @@
 
 use serde::Deserialize;
 use serde_json::json;
+use sha2::{Digest as _, Sha256};
 
 use super::error::ClientError;
 use super::{Client, Experiment, FoundRun, wire};
@@ -42,6 +43,16 @@ impl Client {
             Err(ClientError::Missing { .. }) => Ok(None),
             Err(error) => Err(error),
         }
+    }
+
+    /// Which server it is, and which workspace on it, as part of a key.
+    pub async fn name(&self) -> Result<String, ClientError> {
+        let made = self.identity().await?;
+        let mut text = if made > 0 { made.to_string() } else { self.url().to_owned() };
+        if let Some(workspace) = self.workspace() {
+            text.push_str(&format!(" {workspace}"));
+        }
+        Ok(Sha256::digest(text).iter().take(4).map(|byte| format!("{byte:02x}")).collect())
     }
 
     /// A run by its id, deleted ones included; `None` when the server has none of that id.

@@ -109,3 +109,18 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn a_wish_for_the_lease_lives_as_long_as_it_is_repeated() {
+    let (mut wish, mut now) = (Wish::default(), Instant::now());
+    assert!(!wish.is_alive(None, now));
+    for revision in 1..5 {
+        assert!(wish.is_alive(Some(revision), now));
+        now += seconds(5);
+    }
+    assert!(wish.is_alive(Some(4), now));
+    now += SILENCE;
+    assert!(!wish.is_alive(Some(4), now), "whoever wished it is gone");
+    assert!(wish.is_alive(Some(5), now), "and is there again");
+    assert!(!wish.is_alive(None, now), "and has withdrawn it");
+}

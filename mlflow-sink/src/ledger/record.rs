@@ -159,6 +159,13 @@ pub struct ReportMark {
     pub attempt: Option<u32>,
 }
 
+impl ReportMark {
+    /// Of a report.
+    pub fn of(event: &Event) -> Self {
+        Self { fingerprint: fingerprint(event), attempt: event.attempt() }
+    }
+}
+
 impl Child {
     /// Of a nested run that was just created.
     pub fn created(mlflow_id: String) -> Self {

@@ -6,10 +6,12 @@
 
 use std::collections::BTreeMap;
 
-use schemas::event::{Direction, TrialStatus};
+use schemas::event::{Direction, TrialReported, TrialStatus};
 use serde::{Deserialize, Serialize};
 
-use super::steps::StepSet;
+use super::parent::{FAILED_METRIC, FINISHED_METRIC, PRUNED_METRIC};
+use super::steps::{StepSet, Steps};
+use super::{Point, Seen, millis};
 
 /// Trials that may wait for one of a lower number: the most that can train at once. Beyond it the gap is a trial that
 /// never comes, and the curve goes on without it.
@@ -53,6 +55,19 @@ pub struct Finished {
     pub attempt: u32,
     /// When, in milliseconds since 1970.
     pub at: i64,
+}
+
+impl Finished {
+    /// What a report says. One MLflow did not take is over, and its values are not there.
+    pub fn of(report: &TrialReported, seen: &Seen, objective: &str, is_written: bool) -> Self {
+        let value = report.metrics.get(objective).and_then(|value| value.finite());
+        Self {
+            objective: value.filter(|_| is_written && report.status == TrialStatus::Succeeded),
+            outcome: report.status.into(),
+            attempt: report.attempt.unwrap_or(0),
+            at: millis(report.finished_at.unwrap_or(seen.at)),
+        }
+    }
 }
 
 /// How many trials ended how.
@@ -195,6 +210,28 @@ impl Curve {
         }
         has_improved
     }
+}
+
+/// The points of the curves as they are written: those that are new, and those that are told again. `best` is the name
+/// of the curve of the best so far.
+pub fn drawn(best: &str, points: &[Best], steps: &mut Steps) -> Vec<Point> {
+    let mut written = Vec::new();
+    for Best { step, value, counts, at, is_again } in points {
+        let counts = [
+            (FINISHED_METRIC, counts.finished),
+            (FAILED_METRIC, counts.failed),
+            (PRUNED_METRIC, counts.pruned),
+        ];
+        let counts = counts.map(|(key, count)| (key, Some(f64::from(count))));
+        for (key, value) in [(best, *value)].into_iter().chain(counts) {
+            let Some(value) = value else { continue };
+            let point = Point { key: key.to_owned(), value, timestamp: *at, step: *step };
+            if steps.insert(&point) || *is_again {
+                written.push(point);
+            }
+        }
+    }
+    written
 }
 
 /// Of two reports of a trial that waits, the one that counts.

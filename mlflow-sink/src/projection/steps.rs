@@ -173,6 +173,11 @@ impl Steps {
         self.finish(key.to_owned(), end.value, end.timestamp)
     }
 
+    /// True when the final value of a metric is known, so that an intermediate one comes late.
+    pub fn has_final(&self, key: &str) -> bool {
+        self.metrics.get(key).is_some_and(|series| series.end.is_some())
+    }
+
     /// The trial is trained again: every step is new.
     pub fn begin_again(&mut self) {
         self.has_begun_again = true;

@@ -14,11 +14,16 @@ use tokio::sync::{oneshot, watch};
 use tokio::task::JoinHandle;
 use tokio::time::{MissedTickBehavior, interval, timeout};
 
-use crate::lease::{Candidate, Move, Sight};
+use crate::lease::{Candidate, Move, Sight, Wish};
 use crate::ledger::Ledger;
 
 /// The key of the lease.
 const KEY: &str = "sinks.leader";
+/// The key of a command that asks for the lease.
+const WISH_KEY: &str = "sinks.wanted";
+/// How long a command waits for the lease: a sink gives way within two looks, one that is gone within the time its key
+/// has to stand still.
+const DEMAND_PATIENCE: Duration = Duration::from_secs(20);
 /// How often it is looked at.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
 /// Deadline of one look or write: below the time the lease is valid for, so that it is renewed in the next try.
@@ -45,6 +50,36 @@ impl Leader {
     ///
     /// What the ledger remembers is forgotten whenever another sink has written since.
     pub(crate) async fn stand(broker: &Broker, name: String, ledger: Ledger) -> Result<Self, CliError> {
+        Self::begin(broker, name, ledger, false).await
+    }
+
+    /// Asks for the lease and waits until it is held: the sink that has it lets go of what it has in hand, and stands by
+    /// until the lease is given up. For commands.
+    ///
+    /// # Errors
+    /// When nobody gives it up in time.
+    pub(crate) async fn demand(broker: &Broker, name: String, ledger: Ledger) -> Result<Self, CliError> {
+        let leader = Self::begin(broker, name, ledger, true).await?;
+        let mut until = leader.watch();
+        if timeout(DEMAND_PATIENCE, until.wait_for(Option::is_some)).await.is_ok() {
+            return Ok(leader);
+        }
+        leader.release().await;
+        Err(CliError::new(
+            "lease-held",
+            Exit::Unreachable,
+            "a sink is writing into MLflow and does not give way",
+        )
+        .because(format!("the lease was not given up within {} s", DEMAND_PATIENCE.as_secs()))
+        .help("is another `check --repair` or `rebuild` under way? Else stop the sink and try again"))
+    }
+
+    async fn begin(
+        broker: &Broker,
+        name: String,
+        ledger: Ledger,
+        is_demanding: bool,
+    ) -> Result<Self, CliError> {
         let bucket = broker.jetstream.get_key_value(MLFLOW_BUCKET).await.map_err(|error| {
             CliError::new(
                 "bucket-missing",
@@ -56,7 +91,9 @@ impl Leader {
         })?;
         let (until, watched) = watch::channel(None);
         let (stop, stopped) = oneshot::channel();
-        let office = Office { bucket, candidate: Candidate::new(name), ledger, last: None, until };
+        let candidate = Candidate::new(name);
+        let wish = Wish::default();
+        let office = Office { bucket, candidate, ledger, last: None, until, is_demanding, wish };
         Ok(Self { until: watched, stop, task: tokio::spawn(office.keep(stopped)) })
     }
 
@@ -86,6 +123,10 @@ struct Office {
     /// Who wrote last, as of the last look.
     last: Option<String>,
     until: watch::Sender<Option<Instant>>,
+    /// True for a command, which asks the others to give way.
+    is_demanding: bool,
+    /// What another command asks of us.
+    wish: Wish,
 }
 
 impl Office {
@@ -97,10 +138,13 @@ impl Office {
                 _ = &mut stopped => break,
                 _ = tick.tick() => {}
             }
-            if let Err(reason) = self.look().await {
+            let is_wanted = self.see_to_wishes().await.unwrap_or(false);
+            let looked = if is_wanted { self.give_way().await } else { self.look().await };
+            if let Err(reason) = looked {
                 tracing::debug!(reason, "the lease of the sinks cannot be seen to");
             }
-            let (before, until) = (*self.until.borrow(), self.candidate.holds_until());
+            let until = self.candidate.holds_until().filter(|_| !is_wanted);
+            let before = *self.until.borrow();
             if before.is_none() != until.is_none() {
                 let sink = self.candidate.name();
                 if until.is_some() {
@@ -113,9 +157,43 @@ impl Office {
             self.until.send_if_modified(|known| std::mem::replace(known, until) != until);
         }
         if let Some(revision) = self.candidate.revision() {
-            let nobody = Held { sink: None, last: Some(self.candidate.name().to_owned()) };
-            let _ = timeout(PATIENCE, self.bucket.update(KEY, value(&nobody), revision)).await;
+            let _ = timeout(PATIENCE, self.bucket.update(KEY, value(&self.nobody()), revision)).await;
         }
+        if self.is_demanding {
+            let _ = timeout(PATIENCE, self.bucket.delete(WISH_KEY)).await;
+        }
+    }
+
+    fn nobody(&self) -> Held {
+        Held { sink: None, last: Some(self.candidate.name().to_owned()) }
+    }
+
+    /// A command repeats its wish; a sink sees whether there is one.
+    async fn see_to_wishes(&mut self) -> Result<bool, String> {
+        if self.is_demanding {
+            let wish = Held { sink: Some(self.candidate.name().to_owned()), last: None };
+            timeout(PATIENCE, self.bucket.put(WISH_KEY, value(&wish))).await.map_err(text)?.map_err(text)?;
+            return Ok(false);
+        }
+        let entry = timeout(PATIENCE, self.bucket.entry(WISH_KEY)).await.map_err(text)?.map_err(text)?;
+        let wished = entry.as_ref().filter(|entry| held(entry).sink.is_some()).map(|entry| entry.revision);
+        let is_alive = self.wish.is_alive(wished, Instant::now());
+        if wished.is_some() && !is_alive {
+            // Of a command that was killed: nobody is to wait for it again.
+            let _ = timeout(PATIENCE, self.bucket.delete_expect_revision(WISH_KEY, wished)).await;
+        }
+        Ok(is_alive)
+    }
+
+    /// Says first that nothing may be written any more, and gives the lease up with the next look: whoever writes has
+    /// stopped by then.
+    async fn give_way(&mut self) -> Result<(), String> {
+        let is_said = self.until.borrow().is_none();
+        let Some(revision) = self.candidate.revision().filter(|_| is_said) else { return Ok(()) };
+        self.candidate.refused();
+        let given_up = self.bucket.update(KEY, value(&self.nobody()), revision);
+        timeout(PATIENCE, given_up).await.map_err(text)?.map_err(text)?;
+        Ok(())
     }
 
     /// Before the first event is taken: what another sink has written is in MLflow, and not in this one's ledger.

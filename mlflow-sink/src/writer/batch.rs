@@ -70,24 +70,33 @@ impl Writer {
         parent: &mut Parent,
         events: &[Seen],
     ) -> Result<Vec<Fate>, Trouble> {
+        let missed = settled(self.draw_missed(parent, events).await)?;
         let mut fates = vec![Fate::Written; events.len()];
         for (index, fate) in self.write_trials(run, parent, events).await? {
             fates[index] = fate;
         }
-        let mut tries_left = MAX_TRIES;
-        let drawn = loop {
-            tries_left -= 1;
-            let drawn = self.draw_curve(parent, events.iter().zip(&fates)).await;
-            match again(drawn, tries_left) {
-                Some(drawn) => break drawn,
-                None => parent.steps.forget(),
-            }
+        let drawn = match missed {
+            Fate::Written => self.draw(parent, events, &fates).await?,
+            refused @ Fate::Refused(_) => refused,
         };
-        if let Fate::Refused(words) = settled(drawn)? {
+        if let Fate::Refused(words) = drawn {
             // The trials themselves are written: none of them is to blame.
             tracing::warn!(%run, words, "MLflow refused the curve of the best so far");
         }
         Ok(fates)
+    }
+
+    /// Draws the curve. Whoever races with others is refused after the last try.
+    async fn draw(&self, parent: &mut Parent, events: &[Seen], fates: &[Fate]) -> Result<Fate, Trouble> {
+        let mut tries_left = MAX_TRIES;
+        loop {
+            tries_left -= 1;
+            let drawn = self.draw_curve(parent, events.iter().zip(fates)).await;
+            match again(drawn, tries_left) {
+                Some(drawn) => return settled(drawn),
+                None => parent.steps.forget(),
+            }
+        }
     }
 
     /// Marks a run as about to be written, so that a crash in the middle is noticed.

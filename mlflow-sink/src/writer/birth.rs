@@ -8,7 +8,6 @@ use std::time::{Duration, Instant};
 use schemas::{Event, RunId};
 use service_kit::births::procedure::{Heard, Next, Procedure};
 use service_kit::births::{Announcement, BIRTH_TAG, Birth, is_model_key};
-use sha2::{Digest as _, Sha256};
 
 use super::doubts::Doubts;
 use super::{Stopped, Trouble, Writer};
@@ -168,12 +167,7 @@ impl Writer {
         if let Some(server) = &*known {
             return Ok(server.clone());
         }
-        let made = self.client.identity().await?;
-        let mut text = if made > 0 { made.to_string() } else { self.client.url().to_owned() };
-        if let Some(workspace) = self.client.workspace() {
-            text.push_str(&format!(" {workspace}"));
-        }
-        let server: String = Sha256::digest(text).iter().take(4).map(|byte| format!("{byte:02x}")).collect();
+        let server = self.client.name().await?;
         self.ledger.turn_to(&server)?;
         *known = Some(server.clone());
         Ok(server)

@@ -6,11 +6,11 @@ use schemas::event::{Direction, TrialReported, TrialStatus};
 use super::{Fate, Trouble, Writer};
 use crate::client::FoundRun;
 use crate::ledger::record::Parent;
-use crate::projection::curve::{Best, Curve, Finished, Outcome};
+use crate::projection::curve::{Best, Curve, Finished, Outcome, drawn};
 use crate::projection::left::LOST;
 use crate::projection::names::legal;
 use crate::projection::parent::{BEST_PREFIX, FAILED_METRIC, FINISHED_METRIC, PRUNED_METRIC};
-use crate::projection::{Point, Seen, Writes, millis, trial};
+use crate::projection::{Seen, Writes, trial};
 
 impl Writer {
     /// Feeds the trials of a batch into the curve and writes the points that follow.
@@ -27,7 +27,7 @@ impl Writer {
         if reports.is_empty() {
             return Ok(());
         }
-        let Some((objective, direction)) = aim(known) else {
+        let Some((objective, direction)) = known.aim() else {
             // They are in MLflow and are found there once the start of the run says what is searched.
             known.is_curve_whole = false;
             return Ok(());
@@ -35,19 +35,24 @@ impl Writer {
         let mut points = self.catch_up(known, &objective, direction).await?;
         for (report, seen, fate) in reports {
             let Some(number) = report.number else { continue };
-            let mut finished = finished(report, seen, &objective);
-            if *fate != Fate::Written {
-                // The trial is over, but MLflow does not have its values.
-                finished.objective = None;
-            }
+            let finished = Finished::of(report, seen, &objective, *fate == Fate::Written);
             points.extend(known.curve.feed(number, finished, direction));
         }
         self.write_points(known, &objective, points).await
     }
 
+    /// Draws what was not drawn, before the reports of a batch are written: afterwards MLflow does not tell any more how a
+    /// trial had ended that is trained again.
+    pub(super) async fn draw_missed(&self, known: &mut Parent, events: &[Seen]) -> Result<(), Trouble> {
+        let has_reports = events.iter().any(|seen| matches!(seen.event, Event::TrialReported(_)));
+        let Some((objective, direction)) = known.aim().filter(|_| has_reports) else { return Ok(()) };
+        let points = self.catch_up(known, &objective, direction).await?;
+        self.write_points(known, &objective, points).await
+    }
+
     /// The run is over: draws what still waits for trials that never came.
     pub(super) async fn finish_curve(&self, known: &mut Parent) -> Result<(), Trouble> {
-        let Some((objective, direction)) = aim(known) else { return Ok(()) };
+        let Some((objective, direction)) = known.aim() else { return Ok(()) };
         let mut points = self.catch_up(known, &objective, direction).await?;
         points.extend(known.curve.finish(direction));
         self.write_points(known, &objective, points).await
@@ -100,39 +105,10 @@ impl Writer {
         for key in [best.as_str(), FINISHED_METRIC, FAILED_METRIC, PRUNED_METRIC] {
             self.know(&known.mlflow_id, &mut steps, key, None).await?;
         }
-        for Best { step, value, counts, at, is_again } in points {
-            let counts = [
-                (FINISHED_METRIC, counts.finished),
-                (FAILED_METRIC, counts.failed),
-                (PRUNED_METRIC, counts.pruned),
-            ];
-            let counts = counts.map(|(key, count)| (key, Some(f64::from(count))));
-            for (key, value) in [(best.as_str(), value)].into_iter().chain(counts) {
-                let Some(value) = value else { continue };
-                let point = Point { key: key.to_owned(), value, timestamp: at, step };
-                if steps.insert(&point) || is_again {
-                    writes.points.push(point);
-                }
-            }
-        }
+        writes.points.extend(drawn(&best, &points, &mut steps));
         self.write_parent(known, writes).await?;
         known.steps = steps;
         Ok(())
-    }
-}
-
-/// What the run searches, once its start was seen.
-fn aim(known: &Parent) -> Option<(String, Option<Direction>)> {
-    Some((known.objective.clone()?, known.direction))
-}
-
-fn finished(report: &TrialReported, seen: &Seen, objective: &str) -> Finished {
-    let value = report.metrics.get(objective).and_then(|value| value.finite());
-    Finished {
-        objective: value.filter(|_| report.status == TrialStatus::Succeeded),
-        outcome: report.status.into(),
-        attempt: report.attempt.unwrap_or(0),
-        at: millis(report.finished_at.unwrap_or(seen.at)),
     }
 }
 

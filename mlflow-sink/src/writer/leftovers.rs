@@ -6,7 +6,7 @@ use schemas::{RunId, TrialId};
 
 use super::{Trouble, Writer, settled};
 use crate::client::FoundRun;
-use crate::ledger::record::{Child, ReportMark};
+use crate::ledger::record::Child;
 use crate::projection::left::{Over, left};
 use crate::projection::trial;
 
@@ -46,10 +46,7 @@ impl Writer {
         };
         tracing::info!(%run, %trial, status = closing.status.as_str(), "a trial nobody reported is closed with its run");
         let mut child = self.ledger.child(run, &trial)?.unwrap_or_else(|| Child::found(found));
-        child.report = Some(ReportMark { fingerprint: String::new(), attempt: over.attempt });
-        // A report that comes late is the truth, and takes these back.
-        child.has_old_tags = true;
-        child.ended_at = Some(closing.end_time);
+        child.leave(over.attempt, closing.end_time);
         Ok(self.ledger.put_child(run, &trial, &child)?)
     }
 }

@@ -9,10 +9,9 @@ use service_kit::births::run_key;
 use super::{Fate, Trouble, Writer, settled};
 use crate::client::{FoundRun, PAGE_EXPERIMENTS};
 use crate::ledger::record::Parent;
-use crate::projection::curve::Curve;
 use crate::projection::left::Over;
 use crate::projection::originals::Told;
-use crate::projection::{Seen, Writes, dataset, millis, parent, trial};
+use crate::projection::{Seen, Writes, dataset, parent, trial};
 
 impl Writer {
     /// The parent run of a run: remembered, else found by its tag, else created.
@@ -63,10 +62,7 @@ impl Writer {
         seen: &Seen,
     ) -> Result<(), Trouble> {
         let told = || parent::started(started, seen.schema.as_deref()).traced(seen.sequence);
-        let (event, at) = (Event::from(started.clone()), millis(started.timestamp));
-        // A later one has opened it again since.
-        let is_old = known.opened_at.is_some_and(|opened| at < opened);
-        if known.has(&event) || (is_old && known.objective.is_some()) {
+        if !known.takes_start(started) {
             return Ok(());
         }
         let refused = match self.put(&known.mlflow_id, &mut known.originals, told()).await {
@@ -76,25 +72,17 @@ impl Writer {
         if let Some(words) = &refused {
             self.write_without_values(&known.mlflow_id, &mut known.originals, told(), words).await?;
         }
-        if known.opened_at.is_some_and(|opened| at > opened) {
+        if known.is_reopened_by(started) {
             let kept = refused.iter().map(|_| parent::REFUSED_TAG.to_owned()).collect();
             self.reopen(known, &kept).await?;
         }
-        known.opened_at = known.opened_at.max(Some(at));
         self.write_dataset(&known.mlflow_id, started).await?;
-        let direction = parent::direction_of(started);
-        if (known.objective.as_ref(), known.direction) != (Some(&started.objective), direction) {
-            // What was drawn before it was known what is searched is drawn again.
-            known.is_curve_whole &= known.curve == Curve::default();
-        }
-        known.objective = Some(started.objective.clone());
-        known.direction = direction;
-        known.experiment = parent::experiment(Some(started), None);
+        known.open(started);
         // What MLflow refused is the event's fault and its dead letter; the run goes on all the same.
         if let Some(words) = refused {
             return Err(Trouble::Refused(words));
         }
-        known.mark(&event);
+        known.mark(&seen.event);
         Ok(())
     }
 
@@ -139,7 +127,7 @@ impl Writer {
         self.client.remove_tags(&known.mlflow_id, &parent::ENDING_TAGS, kept).await?;
         self.client.write(&known.mlflow_id, parent::reopened()).await?;
         self.client.reopen(&known.mlflow_id).await?;
-        known.taken_back = known.taken_back.max(known.ended_attempt);
+        known.take_end_back();
         Ok(())
     }
 
@@ -151,14 +139,7 @@ impl Writer {
         seen: &Seen,
     ) -> Result<(), Trouble> {
         let Some(mut ending) = parent::ending(seen) else { return Ok(()) };
-        let is_stale = match ending.attempt {
-            Some(attempt) => {
-                known.ended_attempt.is_some_and(|known| attempt < known)
-                    || known.taken_back.is_some_and(|known| attempt <= known)
-            }
-            None => known.opened_at.is_some_and(|opened| ending.closing.end_time < opened),
-        };
-        if is_stale {
+        if known.is_past_end(&ending) {
             tracing::info!(%run, attempt = ending.attempt, "the end of an older attempt is ignored");
             return Ok(());
         }
@@ -181,8 +162,7 @@ impl Writer {
         };
         let told = std::mem::take(&mut ending.writes).traced(seen.sequence);
         self.put(&known.mlflow_id, &mut known.originals, told).await?;
-        // The run's own last word decides over its machine-learning record, whichever comes first.
-        if ending.attempt.is_some() || known.ended_attempt.is_none() {
+        if known.is_decided_by(&ending) {
             self.client.close(&known.mlflow_id, &ending.closing).await?;
         }
         if let Event::RunCompleted(ended) = &seen.event {
@@ -192,10 +172,8 @@ impl Writer {
             }
         }
         known.steps = steps;
-        known.ended_attempt = ending.attempt.or(known.ended_attempt);
-        if ending.attempt.is_some() {
+        if known.end(ending.attempt, ending.closing.end_time) {
             self.close_leftovers(run, (&known.mlflow_id, &known.experiment_id), &over).await?;
-            known.opened_at = known.opened_at.or(Some(ending.closing.end_time));
         }
         known.mark(&seen.event);
         Ok(())

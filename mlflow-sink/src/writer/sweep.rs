@@ -76,6 +76,18 @@ pub(crate) async fn sweep_now_and_then(
 }
 
 impl Writer {
+    /// Sweeps once, now.
+    pub(crate) async fn sweep_once(&self, broker: &Broker) -> Result<(), super::Stopped> {
+        match self.sweep(broker).await {
+            Ok(()) => Ok(()),
+            Err(Trouble::Stopped(stopped)) => Err(stopped),
+            Err(Trouble::Vanished(words) | Trouble::Raced(words) | Trouble::Refused(words)) => {
+                tracing::warn!(words, "MLflow did not let a sweep finish");
+                Ok(())
+            }
+        }
+    }
+
     /// Closes the runs that are over by the run registry, and the trials whose run is over in MLflow.
     async fn sweep(&self, broker: &Broker) -> Result<(), Trouble> {
         self.server().await?;
@@ -187,7 +199,7 @@ pub(super) async fn position(broker: &Broker) -> Result<Position, Trouble> {
 }
 
 /// What the registry says of the end of a run; `None` while it goes on.
-fn over(record: &RunRecord) -> Option<(Writes, Over)> {
+pub(crate) fn over(record: &RunRecord) -> Option<(Writes, Over)> {
     let status = match record.state {
         RunState::Completed => RunStatus::Finished,
         RunState::Failed => RunStatus::Failed,

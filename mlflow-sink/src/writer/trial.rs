@@ -8,7 +8,7 @@ use service_kit::births::trial_key;
 
 use super::{Fate, MAX_TRIES, Trouble, Writer, again, settled};
 use crate::client::FoundRun;
-use crate::ledger::record::{Child, Parent, ReportMark, fingerprint};
+use crate::ledger::record::{Child, Parent, ReportMark};
 use crate::projection::{Closing, Seen, Writes, parent, trial};
 
 impl Writer {
@@ -66,8 +66,7 @@ impl Writer {
     /// A trial that had ended and is trained again by a later attempt goes on. Its values are written anew, beside the old
     /// ones, which MLflow keeps. What comes with its report is written before anything is taken back: MLflow may refuse it.
     async fn begin_again(&self, child: &mut Child, attempt: u32, events: &[&Seen]) -> Result<(), Trouble> {
-        let ended_in = child.report.as_ref().and_then(|report| report.attempt);
-        if ended_in.is_none_or(|ended_in| attempt <= ended_in) || child.again_in >= Some(attempt) {
+        if !child.begins_again_in(attempt) {
             return Ok(());
         }
         child.has_old_tags = events.iter().any(|seen| matches!(seen.event, Event::TrialReported(_)));
@@ -76,9 +75,7 @@ impl Writer {
             self.client.write(&child.mlflow_id, trial::again(attempt)).await?;
             self.client.reopen(&child.mlflow_id).await?;
         }
-        child.steps.begin_again();
-        child.strange.clear();
-        child.again_in = Some(attempt);
+        child.begin_again(attempt);
         Ok(())
     }
 
@@ -107,7 +104,7 @@ impl Writer {
         seen: &Seen,
         words: &str,
     ) -> Result<(), Trouble> {
-        if is_stale(child, report.attempt) {
+        if child.is_past_report(report.attempt) {
             return Ok(());
         }
         let trial::Report { writes, closing, .. } = trial::reported(report, seen);
@@ -225,8 +222,7 @@ impl Writer {
         metric: &MetricReported,
         sequence: u64,
     ) -> Result<(), Trouble> {
-        let is_old = metric.attempt.zip(child.again_in).is_some_and(|(says, again_in)| says < again_in);
-        if is_old {
+        if child.is_past_value(metric.attempt) {
             return Ok(());
         }
         match trial::metric(metric) {
@@ -238,7 +234,7 @@ impl Writer {
                 }
             }
             // What an older attempt than that of the report met is history.
-            trial::Value::Strange(_) if is_stale(child, metric.attempt) => {}
+            trial::Value::Strange(_) if child.is_past_report(metric.attempt) => {}
             trial::Value::Strange(strange) => strange.note(&mut child.strange, writes),
         }
         Ok(())
@@ -252,15 +248,13 @@ impl Writer {
         report: &TrialReported,
         seen: &Seen,
     ) -> Result<Option<Closing>, Trouble> {
-        let mark = ReportMark { fingerprint: fingerprint(&seen.event), attempt: report.attempt };
-        if let Some(known) = &child.report {
-            let is_stale = is_stale(child, mark.attempt);
-            if is_stale {
-                tracing::info!(trial = %report.trial_id, attempt = report.attempt, "report of an older attempt is ignored");
-            }
-            if is_stale || known.fingerprint == mark.fingerprint {
-                return Ok(None);
-            }
+        let mark = ReportMark::of(&seen.event);
+        if child.is_past_report(mark.attempt) {
+            tracing::info!(trial = %report.trial_id, attempt = report.attempt, "report of an older attempt is ignored");
+            return Ok(None);
+        }
+        if child.has(&mark) {
+            return Ok(None);
         }
         let projected = trial::reported(report, seen);
         writes.extend(projected.writes.traced(seen.sequence));
@@ -274,12 +268,6 @@ impl Writer {
         child.ended_at = Some(at);
         Ok(Some(projected.closing))
     }
-}
-
-/// True for the report of an older attempt than the one that was written.
-fn is_stale(child: &Child, attempt: Option<u32>) -> bool {
-    let known = child.report.as_ref().and_then(|report| report.attempt);
-    attempt.zip(known).is_some_and(|(says, known)| says < known)
 }
 
 fn all_refused(places: impl Iterator<Item = usize>, words: &str) -> Vec<(usize, Fate)> {

@@ -7,6 +7,7 @@ use service_kit::registry::Registry;
 use service_kit::registry::record::{Claimant, claim};
 use testkit::{Mlflow, experiment_name, wait_until};
 
+use crate::commands::{assert_clean, command};
 use crate::events::{BEGAN, at, ended, reported, run, search, started, value, values};
 use crate::pipeline::{CAUGHT_UP, Pipeline};
 use crate::server::Server;
@@ -51,6 +52,7 @@ async fn an_attempt_that_failed_and_the_next_one_are_told_in_their_order_when_th
     let sink = pipeline.sink(&mlflow.url(), "unused");
     pipeline.caught_up().await;
     sink.stop().await;
+    assert_clean(&pipeline, &mlflow.url()).await;
 
     let runs = Server::at(&mlflow.url()).run_set(&experiment).await;
     let parent = |name: &str| runs.iter().find(|run| run.name == name).unwrap();
@@ -73,12 +75,14 @@ async fn the_end_of_an_older_attempt_that_comes_again_after_the_ledger_was_lost_
     let sink = pipeline.sink(&mlflow.url(), "unused");
     pipeline.caught_up().await;
     sink.stop().await;
+    assert_clean(&pipeline, &mlflow.url()).await;
     pipeline.delete_the_ledger();
     let twin = schemas::codec::encode(&failed(&run, 1), schemas::Encoding::Json).unwrap();
     pipeline.broker.jetstream.publish("ml.run.failed", twin.into()).await.unwrap().await.unwrap();
     let sink = pipeline.sink(&mlflow.url(), "unused");
     pipeline.caught_up().await;
     sink.stop().await;
+    assert_clean(&pipeline, &mlflow.url()).await;
     assert_eq!(Server::at(&mlflow.url()).runs(&experiment).await["old-end"].status, "RUNNING");
 }
 
@@ -94,6 +98,7 @@ async fn a_refused_report_ends_its_trial_and_says_why_its_values_are_missing() {
     let sink = pipeline.sink(&mlflow.url(), "unused");
     pipeline.caught_up().await;
     sink.stop().await;
+    assert_clean(&pipeline, &mlflow.url()).await;
 
     let runs = Server::at(&mlflow.url()).runs(&experiment).await;
     let trial = &runs["trial-00000"];
@@ -123,6 +128,7 @@ async fn a_refused_start_opens_its_run_again_all_the_same() {
     pipeline.publish_in(2, 2, &run, &[completed(&run, 2)]).await;
     pipeline.caught_up().await;
     sink.stop().await;
+    assert_clean(&pipeline, &mlflow.url()).await;
     assert_eq!(server.runs(&experiment).await["refused-start"].status, "FINISHED");
     assert_eq!(pipeline.dead_letters().await.len(), 1);
 }
@@ -136,6 +142,7 @@ async fn a_trial_somebody_deleted_costs_its_own_events_and_no_other() {
     let sink = pipeline.sink(&mlflow.url(), "unused");
     pipeline.caught_up().await;
     sink.stop().await;
+    assert_clean(&pipeline, &mlflow.url()).await;
     server.delete_run(&server.runs(&experiment).await["trial-00000"].id).await;
     first = started_again(&run, &experiment, false);
     let mut gone = value(&run, 0, "loss", 0, 0.5);
@@ -148,6 +155,8 @@ async fn a_trial_somebody_deleted_costs_its_own_events_and_no_other() {
     let sink = pipeline.sink(&mlflow.url(), "unused");
     pipeline.caught_up().await;
     sink.stop().await;
+    let told = command(&pipeline, &mlflow.url(), &["check"]).await;
+    assert_eq!((told.kinds(), told.exit), (vec!["deleted_run deleted/deleted-t00000".to_owned()], 9));
 
     let letters = pipeline.dead_letters().await;
     assert_eq!(letters.len(), 1, "{letters:?}");
@@ -187,6 +196,7 @@ async fn trials_nobody_reported_are_lost_with_a_failed_run_and_killed_with_a_can
     pipeline.publish(&run, &[reported(&run, 1).into()]).await;
     pipeline.caught_up().await;
     sink.stop().await;
+    assert_clean(&pipeline, &mlflow.url()).await;
     let trial = &server.runs(&lost).await["trial-00001"];
     assert_eq!((trial.status.as_str(), trial.end_time), ("FINISHED", Some(BEGAN + 150)));
     let stale = |tag: &&String| tag.starts_with("cerebros.failure.") || tag.as_str() == "cerebros.unreported";
@@ -204,6 +214,7 @@ async fn a_run_whose_end_never_came_is_closed_with_its_trials_when_the_registry_
     let sink = pipeline.sink(&mlflow.url(), "unused");
     pipeline.caught_up().await;
     sink.stop().await;
+    assert_clean(&pipeline, &mlflow.url()).await;
     let server = Server::at(&mlflow.url());
     assert_eq!(server.runs(&experiment).await["swept"].status, "RUNNING");
 
@@ -233,6 +244,7 @@ async fn a_run_whose_end_never_came_is_closed_with_its_trials_when_the_registry_
     })
     .await;
     sink.stop().await;
+    assert_clean(&pipeline, &mlflow.url()).await;
     let runs = server.runs(&experiment).await;
     assert_eq!((runs["swept"].status.as_str(), runs["swept"].end_time), ("FAILED", Some(BEGAN + 9_000)));
     assert_eq!(runs["trial-00001"].tags["cerebros.status"], "lost");

@@ -4,6 +4,7 @@ use std::hash::{BuildHasher as _, RandomState};
 
 use testkit::{Mlflow, experiment_name, wait_until};
 
+use crate::commands::command;
 use crate::events::{run, search};
 use crate::pipeline::{CAUGHT_UP, Pipeline};
 use crate::process::{Place, assert_same, undisturbed};
@@ -57,4 +58,7 @@ async fn a_sink_killed_twenty_times_at_any_moment_leaves_what_an_undisturbed_one
     let found = Server::at(&mlflow.url()).runs(&experiment).await;
     assert_same(found, expected);
     assert_eq!(pipeline.dead_letters().await, Vec::<String>::new());
+    // The other broker's run of the same name is not looked at.
+    let told = command(&pipeline, &mlflow.url(), &["check"]).await;
+    assert_eq!((told.kinds().len(), told.exit), (0, 0), "{told:?}");
 }

@@ -4,6 +4,8 @@
 
 mod access;
 mod births;
+mod check;
+mod commands;
 mod economy;
 mod endings;
 mod events;
@@ -17,6 +19,7 @@ mod own;
 mod pipeline;
 mod process;
 mod projection;
+mod rebuild;
 mod refusal;
 mod reopened;
 mod replay;

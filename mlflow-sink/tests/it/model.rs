@@ -8,6 +8,7 @@ use service_kit::topology::ARTIFACTS_BUCKET;
 use sha2::{Digest as _, Sha256};
 use testkit::{HttpFault, HttpProxy, Mlflow, Rule, experiment_name};
 
+use crate::commands::assert_clean;
 use crate::events::{run, search};
 use crate::own::Own;
 use crate::pipeline::Pipeline;
@@ -44,6 +45,7 @@ async fn the_best_model_s_file_is_an_artefact_of_its_trial_and_of_the_run_and_st
     let sink = pipeline.sink(&mlflow.url(), "unused");
     pipeline.caught_up().await;
     sink.stop().await;
+    assert_clean(&pipeline, &mlflow.url()).await;
 
     let server = Server::at(&mlflow.url());
     let runs = server.runs(&experiment).await;
@@ -61,6 +63,7 @@ async fn the_best_model_s_file_is_an_artefact_of_its_trial_and_of_the_run_and_st
     let sink = pipeline.sink(&mlflow.url(), "unused");
     pipeline.caught_up().await;
     sink.stop().await;
+    assert_clean(&pipeline, &mlflow.url()).await;
     assert_eq!(server.run_set(&experiment).await, before);
 }
 
@@ -80,6 +83,7 @@ async fn a_file_that_is_not_what_was_announced_or_not_there_is_said_and_the_run_
     let sink = pipeline.sink(&mlflow.url(), "unused");
     pipeline.caught_up().await;
     sink.stop().await;
+    assert_clean(&pipeline, &mlflow.url()).await;
     for (experiment, reason) in [(&forged, "not what was announced"), (&missing, "object store")] {
         let runs = server.runs(experiment).await;
         let parent = &runs[experiment.as_str()];
@@ -216,6 +220,7 @@ async fn a_server_that_takes_no_files_is_no_outage() {
     let sink = pipeline.sink(&mlflow.url, "unused");
     pipeline.caught_up().await;
     sink.stop().await;
+    assert_clean(&pipeline, &mlflow.url).await;
     let runs = Server::at(&mlflow.url).runs(&experiment).await;
     let parent = &runs["no-files"];
     assert_eq!(parent.status, "FINISHED");

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use testkit::{Fault, Mlflow, Proxy, experiment_name, wait_until};
 
+use crate::commands::assert_clean;
 use crate::events::{run, search};
 use crate::pipeline::{CAUGHT_UP, Pipeline};
 use crate::process::{Place, assert_same, undisturbed};
@@ -62,6 +63,7 @@ async fn an_outage_longer_than_the_broker_waits_for_a_word_changes_no_order() {
     proxy.set(Fault::Pass);
     pipeline.caught_up().await;
     sink.stop().await;
+    assert_clean(&pipeline, &mlflow.url()).await;
     let expected = undisturbed(mlflow, &whole, &[(run.clone(), search(&run, &whole, 60))]).await;
     let found = Server::at(&mlflow.url()).runs(&experiment).await;
     assert_same(found, expected);

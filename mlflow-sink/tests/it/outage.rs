@@ -2,6 +2,7 @@
 
 use testkit::{Fault, Mlflow, Proxy, experiment_name, wait_until};
 
+use crate::commands::assert_clean;
 use crate::events::{run, search};
 use crate::pipeline::{CAUGHT_UP, Pipeline};
 use crate::server::Server;
@@ -22,6 +23,7 @@ async fn an_mlflow_killed_and_restarted_in_the_middle_loses_nothing_and_dead_let
     mlflow.restart().await;
     pipeline.caught_up().await;
     sink.stop().await;
+    assert_clean(&pipeline, &mlflow.url()).await;
 
     let runs = Server::at(&url).runs("killed").await;
     assert_eq!(runs.len(), 41);
@@ -48,6 +50,7 @@ async fn events_published_before_mlflow_is_there_are_caught_up() {
     proxy.set(Fault::Pass);
     pipeline.caught_up().await;
     sink.stop().await;
+    assert_clean(&pipeline, &mlflow.url()).await;
     assert_eq!(Server::at(&mlflow.url()).runs(&experiment).await.len(), 4);
     assert_eq!(pipeline.dead_letters().await, Vec::<String>::new());
 }
@@ -67,9 +70,11 @@ async fn a_sink_stopped_during_an_outage_ends_at_once_and_the_next_one_finishes(
     .await;
     proxy.set(Fault::Cut);
     sink.stop().await;
+    assert_clean(&pipeline, &mlflow.url()).await;
     let sink = pipeline.sink(&mlflow.url(), "unused");
     pipeline.caught_up().await;
     sink.stop().await;
+    assert_clean(&pipeline, &mlflow.url()).await;
     let runs = Server::at(&mlflow.url()).runs(&experiment).await;
     assert_eq!(runs.len(), 31);
     // What was on its way to the first sink comes after what was not, so a trial's end may come before its values.

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use async_nats::jetstream::consumer::{FromConsumer as _, PullConsumer, pull};
 use clap::Parser as _;
+use futures_util::StreamExt as _;
 use schemas::cloudevents::Context;
 use schemas::subject::{DLQ_STREAM, STREAM};
 use schemas::{Encoding, Event, RunId};
@@ -123,6 +124,20 @@ impl Pipeline {
     /// As if all its events had grown too old.
     pub(crate) async fn empty_the_stream(&self) {
         self.broker.jetstream.get_stream(STREAM).await.unwrap().purge().await.unwrap();
+    }
+
+    /// Makes the broker forget which MLflow run belongs to a trial.
+    pub(crate) async fn forget_birth(&self, trial: &str) {
+        let bucket = self.broker.jetstream.get_key_value(MLFLOW_BUCKET).await.unwrap();
+        let end = format!(".trial.{}", trial.replace('.', "="));
+        let keys: Vec<String> = bucket.keys().await.unwrap().map(Result::unwrap).collect().await;
+        bucket.delete(keys.iter().find(|key| key.ends_with(&end)).unwrap()).await.unwrap();
+    }
+
+    /// Takes everything out of the stream up to a sequence, as age would.
+    pub(crate) async fn purge_up_to(&self, sequence: u64) {
+        let stream = self.broker.jetstream.get_stream(STREAM).await.unwrap();
+        stream.purge().sequence(sequence + 1).await.unwrap();
     }
 
     pub(crate) fn delete_the_ledger(&self) {

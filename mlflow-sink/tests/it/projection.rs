@@ -8,6 +8,7 @@ use service_kit::registry::Registry;
 use service_kit::registry::record::{Claimant, claim};
 use testkit::{Mlflow, experiment_name};
 
+use crate::commands::assert_clean;
 use crate::events::{BEGAN, at, ended, reported, run, search, started, value};
 use crate::pipeline::Pipeline;
 use crate::server::Server;
@@ -21,6 +22,7 @@ async fn a_search_of_five_trials_is_a_parent_with_five_children() {
     pipeline.publish(&run, &search(&run, &experiment, 5)).await;
     pipeline.caught_up().await;
     sink.stop().await;
+    assert_clean(&pipeline, &mlflow.url()).await;
 
     let mut runs = Server::at(&mlflow.url()).runs(&experiment).await;
     for (name, run) in &runs {
@@ -101,6 +103,7 @@ async fn every_ending_has_its_honest_status_and_nothing_that_is_no_number_is_a_m
     pipeline.publish(&run, &events).await;
     pipeline.caught_up().await;
     sink.stop().await;
+    assert_clean(&pipeline, &mlflow.url()).await;
 
     let runs = Server::at(&mlflow.url()).runs(&experiment).await;
     let status = |name: &str| runs[name].status.as_str();
@@ -135,6 +138,7 @@ async fn a_run_that_failed_before_it_started_is_there_with_its_reason_and_linked
     pipeline.publish(&run, &[Event::from(failed)]).await;
     pipeline.caught_up().await;
     sink.stop().await;
+    assert_clean(&pipeline, &mlflow.url()).await;
 
     let runs = Server::at(&mlflow.url()).runs(&experiment).await;
     let parent = &runs["rejected"];
@@ -215,6 +219,7 @@ async fn five_thousand_values_and_hundreds_of_parameters_with_odd_names_land() {
     pipeline.publish(&run, &events).await;
     pipeline.caught_up().await;
     sink.stop().await;
+    assert_clean(&pipeline, &mlflow.url()).await;
 
     let runs = Server::at(&mlflow.url()).runs(&experiment).await;
     let trial = &runs["trial-00000"];

@@ -5,6 +5,7 @@ use schemas::{Event, Json};
 use serde_json::json;
 use testkit::{Mlflow, experiment_name};
 
+use crate::commands::assert_clean;
 use crate::events::{ended, reported, run, search, started};
 use crate::pipeline::Pipeline;
 use crate::server::Server;
@@ -28,6 +29,7 @@ async fn a_refused_report_is_one_dead_letter_and_its_own_run_and_the_others_go_o
     pipeline.publish(&poisoned, &ended(&poisoned, 2)).await;
     pipeline.caught_up().await;
     sink.stop().await;
+    assert_clean(&pipeline, &mlflow.url()).await;
 
     let letters = pipeline.dead_letters().await;
     assert_eq!(letters.len(), 1, "{letters:?}");
@@ -50,6 +52,7 @@ async fn a_deleted_experiment_is_said_with_its_remedy_and_other_runs_go_on() {
     let sink = pipeline.sink(&mlflow.url(), "unused");
     pipeline.caught_up().await;
     sink.stop().await;
+    assert_clean(&pipeline, &mlflow.url()).await;
 
     let letters = pipeline.dead_letters().await;
     assert_eq!(letters.len(), 1, "{letters:?}");
@@ -68,5 +71,6 @@ async fn what_cannot_be_read_is_left_to_the_classifier() {
     let sink = pipeline.sink(&mlflow.url(), "unused");
     pipeline.caught_up().await;
     sink.stop().await;
+    assert_clean(&pipeline, &mlflow.url()).await;
     assert_eq!(pipeline.dead_letters().await, Vec::<String>::new());
 }

@@ -8,12 +8,13 @@ use schemas::event::{
 use schemas::{Event, Failure, FailureClass, Real, RunId, Stage};
 use testkit::{Mlflow, experiment_name};
 
+use crate::commands::assert_clean;
 use crate::events::{BEGAN, at, ended, reported, run, started, value, values};
 use crate::pipeline::Pipeline;
 use crate::server::{Run, Server};
 
 /// The first attempt: trial 0 succeeds, trial 1 fails on its way.
-fn first(run: &RunId, experiment: &str) -> Vec<Event> {
+pub(crate) fn first(run: &RunId, experiment: &str) -> Vec<Event> {
     let mut events = vec![started(run, experiment)];
     events.extend(values(run, 0));
     events.push(reported(run, 0).into());
@@ -63,7 +64,7 @@ fn again(event: Event) -> Event {
 }
 
 /// The second attempt up to the middle of its trial, and the rest.
-fn second(run: &RunId, experiment: &str) -> (Vec<Event>, Vec<Event>) {
+pub(crate) fn second(run: &RunId, experiment: &str) -> (Vec<Event>, Vec<Event>) {
     let mut begin = vec![started(run, experiment)];
     begin.extend(values(run, 1));
     begin.push(value(run, 1, "gradient", 0, f64::INFINITY));
@@ -134,6 +135,7 @@ async fn a_completed_run_whose_failed_trials_are_trained_again_runs_and_ends_aga
     pipeline.publish_in(2, 2, &run, &end).await;
     pipeline.caught_up().await;
     sink.stop().await;
+    assert_clean(&pipeline, &mlflow.url()).await;
     let runs = server.runs(&experiment).await;
     check_end(&runs, "reopened");
     assert_eq!(values_of(&runs["reopened"], "best/accuracy"), [(1, 0.5), (2, 0.5), (2, 1.5)]);
@@ -147,6 +149,7 @@ async fn a_completed_run_whose_failed_trials_are_trained_again_runs_and_ends_aga
         let sink = pipeline.sink(&mlflow.url(), "unused");
         pipeline.caught_up().await;
         sink.stop().await;
+        assert_clean(&pipeline, &mlflow.url()).await;
         assert_eq!(server.run_set(&experiment).await, before, "with the ledger: {keeps_ledger}");
     }
     assert_eq!(pipeline.dead_letters().await, Vec::<String>::new());
@@ -164,12 +167,14 @@ async fn a_sink_that_comes_late_or_lost_its_ledger_shows_the_same_end() {
             let sink = pipeline.sink(&mlflow.url(), "unused");
             pipeline.caught_up().await;
             sink.stop().await;
+            assert_clean(&pipeline, &mlflow.url()).await;
             pipeline.delete_the_ledger();
         }
         pipeline.publish_in(2, 2, &run, &[begin, end].concat()).await;
         let sink = pipeline.sink(&mlflow.url(), "unused");
         pipeline.caught_up().await;
         sink.stop().await;
+        assert_clean(&pipeline, &mlflow.url()).await;
         check_end(&server.runs(&experiment).await, name);
     }
 }
@@ -194,6 +199,7 @@ async fn a_trial_that_is_cancelled_between_two_tries_is_killed_and_keeps_its_val
     pipeline.publish(&run, &events).await;
     pipeline.caught_up().await;
     sink.stop().await;
+    assert_clean(&pipeline, &mlflow.url()).await;
 
     let runs = Server::at(&mlflow.url()).runs(&experiment).await;
     let (cancelled, pruned) = (&runs["trial-00000"], &runs["trial-00001"]);

@@ -2,6 +2,7 @@
 
 use testkit::{Mlflow, experiment_name};
 
+use crate::commands::assert_clean;
 use crate::events::{reported, run, search, started, values};
 use crate::pipeline::Pipeline;
 use crate::server::Server;
@@ -18,6 +19,7 @@ async fn replaying_the_whole_stream_changes_nothing_with_and_without_the_ledger(
     let sink = pipeline.sink(&mlflow.url(), "unused");
     pipeline.caught_up().await;
     sink.stop().await;
+    assert_clean(&pipeline, &mlflow.url()).await;
     let before = server.run_set(&experiment).await;
     assert_eq!(before.len(), 10);
 
@@ -25,6 +27,7 @@ async fn replaying_the_whole_stream_changes_nothing_with_and_without_the_ledger(
     let sink = pipeline.sink(&mlflow.url(), "unused");
     pipeline.caught_up().await;
     sink.stop().await;
+    assert_clean(&pipeline, &mlflow.url()).await;
     assert_eq!(server.run_set(&experiment).await, before, "with the ledger");
 
     pipeline.forget_the_position().await;
@@ -32,6 +35,7 @@ async fn replaying_the_whole_stream_changes_nothing_with_and_without_the_ledger(
     let sink = pipeline.sink(&mlflow.url(), "unused");
     pipeline.caught_up().await;
     sink.stop().await;
+    assert_clean(&pipeline, &mlflow.url()).await;
     assert_eq!(server.run_set(&experiment).await, before, "without the ledger");
     assert_eq!(pipeline.dead_letters().await, Vec::<String>::new());
 }
@@ -50,6 +54,7 @@ async fn a_ledger_lost_in_the_middle_of_a_run_leaves_no_trace() {
         pipeline.publish(&run, part).await;
         pipeline.caught_up().await;
         sink.stop().await;
+        assert_clean(&pipeline, &mlflow.url()).await;
         if !is_last {
             pipeline.delete_the_ledger();
         }
@@ -59,6 +64,7 @@ async fn a_ledger_lost_in_the_middle_of_a_run_leaves_no_trace() {
     undisturbed.publish(&run, &search(&run, &whole, 4)).await;
     undisturbed.caught_up().await;
     sink.stop().await;
+    assert_clean(&pipeline, &mlflow.url()).await;
     let (torn, whole) = (server.runs(&torn).await, server.runs(&whole).await);
     assert_eq!(torn.keys().collect::<Vec<_>>(), whole.keys().collect::<Vec<_>>());
     for (name, run) in &torn {
@@ -77,6 +83,7 @@ async fn values_handed_over_after_the_end_of_their_trial_are_kept() {
     pipeline.publish(&run, &values(&run, 0)).await;
     pipeline.caught_up().await;
     sink.stop().await;
+    assert_clean(&pipeline, &mlflow.url()).await;
     let runs = Server::at(&mlflow.url()).runs(&experiment).await;
     let trial = &runs["trial-00000"];
     let accuracy: Vec<_> = trial.history["accuracy"].iter().map(|(step, value, _)| (*step, *value)).collect();

@@ -57,6 +57,33 @@ impl Server {
         self.post("runs/delete", json!({"run_id": id})).await;
     }
 
+    pub(crate) async fn set_status(&self, id: &str, status: &str) {
+        self.post("runs/update", json!({"run_id": id, "status": status})).await;
+    }
+
+    pub(crate) async fn set_end(&self, id: &str, end_time: i64) {
+        self.post("runs/update", json!({"run_id": id, "status": "FINISHED", "end_time": end_time})).await;
+    }
+
+    pub(crate) async fn set_tag(&self, id: &str, name: &str, value: &str) {
+        self.post("runs/set-tag", json!({"run_id": id, "key": name, "value": value})).await;
+    }
+
+    pub(crate) async fn delete_tag(&self, id: &str, name: &str) {
+        self.post("runs/delete-tag", json!({"run_id": id, "key": name})).await;
+    }
+
+    pub(crate) async fn log_metric(&self, id: &str, name: &str, value: f64, step: i64) {
+        let body = json!({"run_id": id, "key": name, "value": value, "step": step, "timestamp": 1});
+        self.post("runs/log-metric", body).await;
+    }
+
+    pub(crate) async fn create_run(&self, experiment: &str, tags: &[(&str, String)]) {
+        let id = self.experiment(experiment).await;
+        let tags: Vec<Value> = tags.iter().map(|(key, value)| json!({"key": key, "value": value})).collect();
+        self.post("runs/create", json!({"experiment_id": id, "start_time": 1, "tags": tags})).await;
+    }
+
     pub(crate) async fn create_experiment(&self, name: &str) {
         self.post("experiments/create", json!({"name": name})).await;
     }
@@ -72,6 +99,13 @@ impl Server {
         let runs: BTreeMap<_, _> = all.into_iter().map(|run| (run.name.clone(), run)).collect();
         assert_eq!(runs.len(), count, "no two runs of one name");
         runs
+    }
+
+    /// How many runs an experiment has.
+    pub(crate) async fn count(&self, experiment: &str) -> usize {
+        let id = self.experiment(experiment).await;
+        let found = self.post("runs/search", json!({"experiment_ids": [id], "max_results": 1000})).await;
+        found["runs"].as_array().map_or(0, Vec::len)
     }
 
     /// The runs of an experiment in the order of their ids, with everything they have.

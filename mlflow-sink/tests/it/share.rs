@@ -3,6 +3,7 @@
 use nix::sys::signal::Signal;
 use testkit::{Fault, Mlflow, Proxy, experiment_name, wait_until};
 
+use crate::commands::command;
 use crate::events::{run, search};
 use crate::pipeline::{CAUGHT_UP, Pipeline};
 use crate::process::{Place, assert_same, undisturbed};
@@ -52,6 +53,9 @@ async fn of_two_sinks_one_is_frozen_and_one_is_killed_and_every_trial_is_there_o
     let found = Server::at(&mlflow.url()).runs(&experiment).await;
     assert_same(found, expected);
     assert_eq!(pipeline.dead_letters().await, Vec::<String>::new());
+    // The other broker's run of the same name is not looked at.
+    let told = command(&pipeline, &mlflow.url(), &["check"]).await;
+    assert_eq!((told.kinds().len(), told.exit), (0, 0), "{told:?}");
 }
 
 #[tokio::test]

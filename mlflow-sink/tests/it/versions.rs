@@ -5,6 +5,7 @@ use schemas::{Event, Json};
 use serde_json::json;
 use testkit::{Mlflow, experiment_name};
 
+use crate::commands::assert_clean;
 use crate::events::{ended, reported, run, search, started, value};
 use crate::pipeline::Pipeline;
 use crate::server::Server;
@@ -23,6 +24,7 @@ async fn a_search_lands_and_a_replay_without_the_ledger_changes_nothing() {
         let sink = pipeline.sink(&mlflow.url(), "unused");
         pipeline.caught_up().await;
         sink.stop().await;
+        assert_clean(&pipeline, &mlflow.url()).await;
         let before = server.run_set(&experiment).await;
         assert_eq!(before.len(), 4);
         assert!(before.iter().all(|run| run.status == "FINISHED"));
@@ -32,6 +34,7 @@ async fn a_search_lands_and_a_replay_without_the_ledger_changes_nothing() {
         let sink = pipeline.sink(&mlflow.url(), "unused");
         pipeline.caught_up().await;
         sink.stop().await;
+        assert_clean(&pipeline, &mlflow.url()).await;
         assert_eq!(server.run_set(&experiment).await, before);
         assert_eq!(pipeline.dead_letters().await, Vec::<String>::new());
     })
@@ -57,6 +60,7 @@ async fn what_is_refused_is_one_dead_letter_with_mlflow_s_words() {
         ack.await.unwrap();
         pipeline.caught_up().await;
         sink.stop().await;
+        assert_clean(&pipeline, &mlflow.url()).await;
         let letters = pipeline.dead_letters().await;
         assert!(letters.len() == 1 && letters[0].contains("Changing param values"), "{letters:?}");
     })
@@ -78,6 +82,7 @@ async fn a_large_trial_lands_whole() {
         pipeline.publish(&run, &events).await;
         pipeline.caught_up().await;
         sink.stop().await;
+        assert_clean(&pipeline, &mlflow.url()).await;
         let runs = Server::at(&mlflow.url()).runs(&experiment).await;
         let trial = &runs["trial-00000"];
         assert_eq!((trial.history["loss"].len(), trial.params.len()), (2500, 250));

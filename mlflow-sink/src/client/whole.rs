@@ -1,0 +1,256 @@
+//! Runs with everything the server has of them, deleted ones included, and what mends them.
+
+use std::collections::BTreeMap;
+
+use reqwest::Method;
+use serde::Deserialize;
+use serde_json::json;
+
+use super::error::{Call, ClientError};
+use super::wire::{self, HistoryPoint};
+use super::{CALL_TIMEOUT, Client};
+
+/// Runs of a page, at first.
+const PAGE_RUNS: u32 = 200;
+/// Most runs whose histories are asked for at once: MLflow's own limit.
+pub const BULK_RUNS: usize = 100;
+/// Most points of one such answer. One that has as many may have been cut.
+const BULK_POINTS: usize = 25_000;
+/// The interface of MLflow's own pages, seen from the one for programs.
+const BULK: &str = "../../../ajax-api/2.0/mlflow/metrics/get-history-bulk";
+
+/// A run as the server has it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct WholeRun {
+    /// MLflow's id.
+    pub id: String,
+    /// Its experiment.
+    pub experiment: String,
+    /// MLflow's word for how it stands.
+    pub status: String,
+    /// It was deleted, and can be restored.
+    pub is_deleted: bool,
+    /// Milliseconds since 1970.
+    pub start_time: i64,
+    /// Milliseconds since 1970, when it ended.
+    pub end_time: Option<i64>,
+    /// Tags.
+    pub tags: BTreeMap<String, String>,
+    /// Parameters.
+    pub params: BTreeMap<String, String>,
+    /// The last point of each metric.
+    pub metrics: Vec<HistoryPoint>,
+}
+
+/// Where a search goes on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Page {
+    token: Option<String>,
+    runs: u32,
+}
+
+impl Page {
+    /// The first one.
+    pub fn first() -> Self {
+        Self { token: None, runs: PAGE_RUNS }
+    }
+}
+
+#[derive(Deserialize)]
+struct Answer {
+    #[serde(default)]
+    runs: Vec<Run>,
+    #[serde(default)]
+    next_page_token: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct Run {
+    info: Info,
+    #[serde(default)]
+    data: Data,
+}
+
+#[derive(Deserialize)]
+struct Info {
+    run_id: String,
+    #[serde(default)]
+    experiment_id: String,
+    #[serde(default)]
+    status: String,
+    #[serde(default)]
+    lifecycle_stage: String,
+    #[serde(default)]
+    start_time: i64,
+    #[serde(default)]
+    end_time: Option<i64>,
+}
+
+#[derive(Default, Deserialize)]
+struct Data {
+    #[serde(default)]
+    tags: Vec<Pair>,
+    #[serde(default)]
+    params: Vec<Pair>,
+    #[serde(default)]
+    metrics: Vec<HistoryPoint>,
+}
+
+#[derive(Deserialize)]
+struct Pair {
+    key: String,
+    #[serde(default)]
+    value: String,
+}
+
+#[derive(Deserialize)]
+struct BulkAnswer {
+    #[serde(default)]
+    metrics: Vec<BulkPoint>,
+}
+
+#[derive(Deserialize)]
+struct BulkPoint {
+    run_id: String,
+    #[serde(flatten)]
+    point: HistoryPoint,
+}
+
+impl From<Run> for WholeRun {
+    fn from(Run { info, data }: Run) -> Self {
+        let map = |pairs: Vec<Pair>| pairs.into_iter().map(|pair| (pair.key, pair.value)).collect();
+        Self {
+            id: info.run_id,
+            experiment: info.experiment_id,
+            status: info.status,
+            is_deleted: info.lifecycle_stage == "deleted",
+            start_time: info.start_time,
+            end_time: info.end_time,
+            tags: map(data.tags),
+            params: map(data.params),
+            metrics: data.metrics,
+        }
+    }
+}
+
+impl Client {
+    /// A page of the runs that carry this tag, deleted ones included, oldest first, and where it goes on. A page the
+    /// server does not manage, or that is too long an answer, is asked for again in smaller ones.
+    pub async fn search_whole(
+        &self,
+        experiments: &[String],
+        (tag, value): (&str, &str),
+        page: Page,
+    ) -> Result<(Vec<WholeRun>, Option<Page>), ClientError> {
+        let mut runs = page.runs;
+        loop {
+            let body = json!({
+                "experiment_ids": experiments,
+                "filter": format!("tags.`{tag}` = '{}'", value.replace('\'', "\\'")),
+                "run_view_type": "ALL",
+                "max_results": runs,
+                "order_by": ["attributes.start_time ASC"],
+                "page_token": page.token,
+            });
+            match self.post::<Answer>("runs/search", &body).await {
+                Ok(answer) => {
+                    let is_last = answer.runs.is_empty();
+                    let next = answer.next_page_token.filter(|token| !token.is_empty() && !is_last);
+                    let next = next.map(|token| Page { token: Some(token), runs });
+                    return Ok((answer.runs.into_iter().map(WholeRun::from).collect(), next));
+                }
+                Err(ClientError::Outage { .. }) if runs > 1 => runs = (runs / 4).max(1),
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    /// Every point of a metric of at most [`BULK_RUNS`] runs, by run; the run and its points are handed over once each.
+    pub async fn histories(
+        &self,
+        runs: &[&str],
+        key: &str,
+        each: &mut (dyn FnMut(&str, Vec<HistoryPoint>) + Send),
+    ) -> Result<(), ClientError> {
+        let mut waiting = vec![runs];
+        while let Some(runs) = waiting.pop() {
+            let [first, ..] = runs else { continue };
+            let points = if let [run] = runs {
+                BTreeMap::from([(run.to_owned(), self.history(run, key).await?)])
+            } else {
+                match self.bulk(runs, key).await {
+                    Ok(points) if points.values().map(Vec::len).sum::<usize>() < BULK_POINTS => points,
+                    // Too many points for one answer.
+                    Ok(_) => {
+                        let (left, right) = runs.split_at(runs.len() / 2);
+                        waiting.extend([left, right]);
+                        continue;
+                    }
+                    // An interface of its pages, which another server may not have, or not in this way: one by one.
+                    Err(error @ (ClientError::Outage { .. } | ClientError::Misconfigured { .. })) => {
+                        tracing::debug!(%error, first, "histories are read one by one");
+                        waiting.extend(runs.chunks(1));
+                        continue;
+                    }
+                    Err(ClientError::Unsupported { .. }) => {
+                        waiting.extend(runs.chunks(1));
+                        continue;
+                    }
+                    Err(error) => return Err(error),
+                }
+            };
+            let mut points = points;
+            for run in runs {
+                each(run, points.remove(*run).unwrap_or_default());
+            }
+        }
+        Ok(())
+    }
+
+    async fn bulk<'a>(
+        &self,
+        runs: &[&'a str],
+        key: &str,
+    ) -> Result<BTreeMap<&'a str, Vec<HistoryPoint>>, ClientError> {
+        let limit = BULK_POINTS.to_string();
+        let mut query: Vec<(&str, &str)> = runs.iter().map(|run| ("run_id", *run)).collect();
+        query.extend([("metric_key", key), ("max_results", &limit)]);
+        let request = self.wire.request(Method::GET, BULK).query(&query);
+        let call = Call { path: "metrics/get-history-bulk", is_optional: true };
+        let answer: BulkAnswer = self.wire.call(call, request, CALL_TIMEOUT).await?;
+        let mut points: BTreeMap<&str, Vec<HistoryPoint>> = BTreeMap::new();
+        for BulkPoint { run_id, point } in answer.metrics {
+            if let Some(run) = runs.iter().find(|run| **run == run_id) {
+                points.entry(run).or_default().push(point);
+            }
+        }
+        Ok(points)
+    }
+
+    /// A run by its id, with everything; `None` when the server has none of that id.
+    pub async fn whole_run(&self, id: &str) -> Result<Option<WholeRun>, ClientError> {
+        #[derive(Deserialize)]
+        struct One {
+            run: Run,
+        }
+        match self.get::<One>("runs/get", &[("run_id", id)]).await {
+            Ok(answer) => Ok(Some(answer.run.into())),
+            Err(ClientError::Missing { .. }) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Takes back that a run was deleted.
+    pub async fn restore_run(&self, id: &str) -> Result<(), ClientError> {
+        let _: wire::Anything = self.post("runs/restore", &json!({"run_id": id})).await?;
+        Ok(())
+    }
+
+    /// Removes a tag; one that is not there is removed.
+    pub async fn delete_tag(&self, run: &str, tag: &str) -> Result<(), ClientError> {
+        match self.post::<wire::Anything>("runs/delete-tag", &json!({"run_id": run, "key": tag})).await {
+            Ok(_) | Err(ClientError::Missing { .. }) => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+}
