@@ -11,6 +11,7 @@ pub mod breaker;
 pub mod content;
 pub mod error;
 mod halves;
+pub mod histories;
 mod identity;
 mod transport;
 pub mod whole;
