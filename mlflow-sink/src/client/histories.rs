@@ -38,38 +38,40 @@ impl Client {
         each: &mut (dyn FnMut(&str, Vec<HistoryPoint>) + Send),
     ) -> Result<(), ClientError> {
         let mut waiting = vec![runs];
-        while let Some(runs) = waiting.pop() {
-            let [first, ..] = runs else { continue };
-            let points = if let [run] = runs {
-                BTreeMap::from([(run.to_owned(), self.history(run, key).await?)])
-            } else {
-                match self.bulk(runs, key).await {
-                    Ok(points) if points.values().map(Vec::len).sum::<usize>() < BULK_POINTS => points,
-                    // Too many points for one answer.
-                    Ok(_) => {
-                        let (left, right) = runs.split_at(runs.len() / 2);
-                        waiting.extend([left, right]);
-                        continue;
-                    }
-                    // An interface of its pages, which another server may not have, or not in this way: one by one.
-                    Err(error @ (ClientError::Outage { .. } | ClientError::Misconfigured { .. })) => {
-                        tracing::debug!(%error, first, "histories are read one by one");
-                        waiting.extend(runs.chunks(1));
-                        continue;
-                    }
-                    Err(ClientError::Unsupported { .. }) => {
-                        waiting.extend(runs.chunks(1));
-                        continue;
-                    }
-                    Err(error) => return Err(error),
+        while let Some(some) = waiting.pop() {
+            match self.together(some, key).await? {
+                Ok(mut points) => {
+                    some.iter().for_each(|run| each(run, points.remove(*run).unwrap_or_default()));
                 }
-            };
-            let mut points = points;
-            for run in runs {
-                each(run, points.remove(*run).unwrap_or_default());
+                Err(fewer) => waiting.extend(some.chunks(fewer)),
             }
         }
         Ok(())
+    }
+
+    /// The same in one answer; or of how many runs to ask when there is none for so many: they have too many points, or
+    /// this server does not have the interface of MLflow's pages, or not as we know it.
+    async fn together<'a>(
+        &self,
+        runs: &[&'a str],
+        key: &str,
+    ) -> Result<Result<BTreeMap<&'a str, Vec<HistoryPoint>>, usize>, ClientError> {
+        if let [run] = runs {
+            return Ok(Ok(BTreeMap::from([(*run, self.history(run, key).await?)])));
+        }
+        match self.bulk(runs, key).await {
+            Ok(points) if points.values().map(Vec::len).sum::<usize>() < BULK_POINTS => Ok(Ok(points)),
+            Ok(_) => Ok(Err(runs.len().div_ceil(2))),
+            Err(
+                error @ (ClientError::Unsupported { .. }
+                | ClientError::Outage { .. }
+                | ClientError::Misconfigured { .. }),
+            ) => {
+                tracing::debug!(%error, "histories are read one by one");
+                Ok(Err(1))
+            }
+            Err(error) => Err(error),
+        }
     }
 
     async fn bulk<'a>(
