@@ -37,7 +37,7 @@ use survey::{Key, Survey};
 #[command(
     after_help = "Exit codes: 0 MLflow is as the stream says; 9 something was found, also when all of it was repaired; \
     6 the broker or MLflow cannot be reached.\n\n\
-    Examples:\n  mlflow-sink check\n  mlflow-sink check --repair\n  mlflow-sink check --run 0197 -o ndjson | jq -r .kind"
+    Examples:\n  mlflow-sink check\n  mlflow-sink check --repair\n  mlflow-sink check --since 2h -o ndjson | jq -r .kind"
 )]
 pub struct CheckArgs {
     /// Mend what differs; a running sink stands by meanwhile

@@ -12,6 +12,7 @@ pub mod content;
 pub mod error;
 pub mod files;
 mod halves;
+pub mod histories;
 mod identity;
 pub mod models;
 mod transport;

@@ -207,7 +207,8 @@ pub(crate) async fn sweep(writer: &Writer, broker: &Broker) -> Result<(), CliErr
     Ok(())
 }
 
-fn lease_lost() -> CliError {
+/// The lease is somebody else's: nothing may be written any more.
+pub(crate) fn lease_lost() -> CliError {
     CliError::new("lease-lost", Exit::Unreachable, "another sink has taken over the writing into MLflow")
         .because("the lease could not be renewed in time")
         .help("see that the broker answers, and run the command again: what is done stays done")

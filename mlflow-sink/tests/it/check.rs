@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use schemas::event::{MetricReported, RunCancelled, RunFailed, TrialReported, TrialStatus};
 use schemas::{Event, Failure, FailureClass, Json, Real, RunId, Stage};
 use serde_json::json;
-use testkit::{Mlflow, experiment_name};
+use testkit::{HttpFault, HttpProxy, Mlflow, Rule, experiment_name};
 
 use crate::commands::command;
 use crate::events::{ended, reported, run, search, started, value, values};
@@ -239,4 +239,35 @@ async fn an_mlflow_that_does_not_answer_is_said_with_its_exit_code() {
     let told = command(&pipeline, "http://127.0.0.1:9", &["check"]).await;
     assert_eq!(told.exit, 6, "{told:?}");
     assert!(told.stderr.contains("mlflow-unusable"), "{}", told.stderr);
+}
+
+#[tokio::test]
+async fn histories_are_read_of_many_runs_at_once_and_one_by_one_where_a_server_cannot() {
+    for mlflow in [Mlflow::shared().await, Mlflow::shared_2().await] {
+        let (pipeline, experiment) = (Pipeline::start().await, experiment_name("histories"));
+        let (run, server) = (of(&experiment, "plain"), Server::at(&mlflow.url()));
+        pipeline.publish(&run, &search(&run, &experiment, 3)).await;
+        let sink = pipeline.sink(&mlflow.url(), "unused");
+        pipeline.caught_up().await;
+        sink.stop().await;
+        let trial =
+            server.run_set(&experiment).await.into_iter().find(|run| run.name == "trial-00001").unwrap();
+        // Below the last value: only the history has it.
+        server.log_metric(&trial.id, "loss", 0.25, -7).await;
+        let expected = [format!("surplus_metric {run}/{run}-t00001")];
+
+        let proxy = HttpProxy::start(&mlflow.url()).await;
+        let calls = |path: &str| proxy.seen().iter().filter(|seen| seen.path.contains(path)).count();
+        let told = command(&pipeline, &proxy.url(), &["check"]).await;
+        assert_eq!((told.kinds().as_slice(), told.exit), (&expected[..], 9), "{told:?}");
+        let (bulk, single) = (calls("get-history-bulk?"), calls("get-history?"));
+        assert!(
+            bulk >= 3 && single >= 1,
+            "those of the trials at once, those of the run alone: {bulk} {single}"
+        );
+
+        proxy.set([Rule::on("get-history-bulk", HttpFault::says(404, "<html>no such page</html>"))]);
+        let told = command(&pipeline, &proxy.url(), &["check"]).await;
+        assert_eq!((told.kinds().as_slice(), told.exit), (&expected[..], 9), "{told:?}");
+    }
 }

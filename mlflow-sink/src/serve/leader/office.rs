@@ -1,0 +1,165 @@
+//! The task that looks at the key of the lease, renews it, gives it up for a command that asks for it.
+
+use std::time::{Duration, Instant};
+
+use async_nats::jetstream::kv;
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+use tokio::sync::{oneshot, watch};
+use tokio::time::{MissedTickBehavior, interval, timeout};
+
+use crate::lease::{Candidate, Move, Sight, Wish};
+use crate::ledger::Ledger;
+
+/// The key of the lease.
+const KEY: &str = "sinks.leader";
+/// The key of a command that asks for the lease.
+const WISH_KEY: &str = "sinks.wanted";
+/// How often it is looked at.
+const LOOK_EVERY: Duration = Duration::from_millis(500);
+/// Deadline of one look or write: below the time the lease is valid for, so that it is renewed in the next try.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+/// What the key holds.
+#[derive(Debug, Default, Serialize, Deserialize)]
+struct Held {
+    sink: Option<String>,
+    /// Who had it last, when nobody has it.
+    #[serde(default)]
+    last: Option<String>,
+}
+
+/// Whoever sees to the lease, as a task of its own.
+pub(super) struct Office {
+    bucket: kv::Store,
+    candidate: Candidate,
+    ledger: Ledger,
+    /// Who wrote last, as of the last look.
+    last: Option<String>,
+    until: watch::Sender<Option<Instant>>,
+    /// True for a command, which asks the others to give way.
+    is_demanding: bool,
+    /// What another command asks of us.
+    wish: Wish,
+}
+
+impl Office {
+    pub(super) fn new(
+        bucket: kv::Store,
+        candidate: Candidate,
+        ledger: Ledger,
+        until: watch::Sender<Option<Instant>>,
+        is_demanding: bool,
+    ) -> Self {
+        Self { bucket, candidate, ledger, last: None, until, is_demanding, wish: Wish::default() }
+    }
+
+    pub(super) async fn keep(mut self, mut stopped: oneshot::Receiver<()>) {
+        let mut tick = interval(LOOK_EVERY);
+        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                _ = &mut stopped => break,
+                _ = tick.tick() => {}
+            }
+            let is_wanted = self.see_to_wishes().await.unwrap_or(false);
+            let looked = if is_wanted { self.give_way().await } else { self.look().await };
+            if let Err(reason) = looked {
+                tracing::debug!(reason, "the lease of the sinks cannot be seen to");
+            }
+            let until = self.candidate.holds_until().filter(|_| !is_wanted);
+            let before = *self.until.borrow();
+            if before.is_none() != until.is_none() {
+                let sink = self.candidate.name();
+                if until.is_some() {
+                    self.catch_up_ledger();
+                    tracing::info!(sink, "this sink takes the events now");
+                } else {
+                    tracing::warn!(sink, "another sink takes the events; this one stands by");
+                }
+            }
+            self.until.send_if_modified(|known| std::mem::replace(known, until) != until);
+        }
+        if let Some(revision) = self.candidate.revision() {
+            let _ = timeout(PATIENCE, self.bucket.update(KEY, value(&self.nobody()), revision)).await;
+        }
+        if self.is_demanding {
+            let _ = timeout(PATIENCE, self.bucket.delete(WISH_KEY)).await;
+        }
+    }
+
+    fn nobody(&self) -> Held {
+        Held { sink: None, last: Some(self.candidate.name().to_owned()) }
+    }
+
+    /// A command repeats its wish; a sink sees whether there is one.
+    async fn see_to_wishes(&mut self) -> Result<bool, String> {
+        if self.is_demanding {
+            let wish = Held { sink: Some(self.candidate.name().to_owned()), last: None };
+            timeout(PATIENCE, self.bucket.put(WISH_KEY, value(&wish))).await.map_err(text)?.map_err(text)?;
+            return Ok(false);
+        }
+        let entry = timeout(PATIENCE, self.bucket.entry(WISH_KEY)).await.map_err(text)?.map_err(text)?;
+        let wished = entry.as_ref().filter(|entry| held(entry).sink.is_some()).map(|entry| entry.revision);
+        let is_alive = self.wish.is_alive(wished, Instant::now());
+        if wished.is_some() && !is_alive {
+            // Of a command that was killed: nobody is to wait for it again.
+            let _ = timeout(PATIENCE, self.bucket.delete_expect_revision(WISH_KEY, wished)).await;
+        }
+        Ok(is_alive)
+    }
+
+    /// Says first that nothing may be written any more, and gives the lease up with the next look: whoever writes has
+    /// stopped by then.
+    async fn give_way(&mut self) -> Result<(), String> {
+        let is_said = self.until.borrow().is_none();
+        let Some(revision) = self.candidate.revision().filter(|_| is_said) else { return Ok(()) };
+        self.candidate.refused();
+        let given_up = self.bucket.update(KEY, value(&self.nobody()), revision);
+        timeout(PATIENCE, given_up).await.map_err(text)?.map_err(text)?;
+        Ok(())
+    }
+
+    /// Before the first event is taken: what another sink has written is in MLflow, and not in this one's ledger.
+    fn catch_up_ledger(&self) {
+        if self.last.as_deref() == Some(self.candidate.name()) {
+            return;
+        }
+        if let Err(error) = self.ledger.forget_all() {
+            // It is written to before each batch, which fails the same way.
+            tracing::error!(%error, "the ledger cannot be emptied");
+        }
+    }
+
+    async fn look(&mut self) -> Result<(), String> {
+        let entry = timeout(PATIENCE, self.bucket.entry(KEY)).await.map_err(text)?.map_err(text)?;
+        let held = entry.as_ref().map(held).unwrap_or_default();
+        let revision = entry.as_ref().map_or(0, |entry| entry.revision);
+        self.last = held.sink.clone().or(held.last);
+        let sight = Sight { revision, holder: held.sink };
+        let now = Instant::now();
+        let Move::Write(revision) = self.candidate.look(&sight, now) else { return Ok(()) };
+        let ours = Held { sink: Some(self.candidate.name().to_owned()), last: None };
+        let written = self.bucket.update(KEY, value(&ours), revision);
+        match timeout(PATIENCE, written).await.map_err(text)? {
+            Ok(revision) => self.candidate.wrote(revision, now),
+            Err(error) if error.kind() == kv::UpdateErrorKind::WrongLastRevision => self.candidate.refused(),
+            Err(error) => return Err(text(error)),
+        }
+        Ok(())
+    }
+}
+
+/// What an entry says; one that cannot be read, or was deleted by a person, holds nobody.
+fn held(entry: &kv::Entry) -> Held {
+    let is_put = entry.operation == kv::Operation::Put;
+    is_put.then(|| serde_json::from_slice(&entry.value).ok()).flatten().unwrap_or_default()
+}
+
+fn value(held: &Held) -> Bytes {
+    serde_json::to_vec(held).expect("names are plain data").into()
+}
+
+fn text(error: impl std::fmt::Display) -> String {
+    error.to_string()
+}
