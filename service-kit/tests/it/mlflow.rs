@@ -49,3 +49,22 @@ async fn a_server_behind_tls_is_checked_with_the_certificates_that_are_named() {
     let check = checked(&["--mlflow-url", &url, "--mlflow-ca", authority, "--mlflow-insecure-tls"]).await;
     assert!(check.message.contains("contradict"), "{}", check.message);
 }
+
+#[tokio::test]
+async fn a_workspace_the_server_does_not_have_is_said_and_a_server_in_trouble_is_not_taken_for_it() {
+    for (status, said) in [
+        (
+            500,
+            r#"{"error_code": "FEATURE_DISABLED", "message": "Workspace APIs are not available: workspaces are not enabled on this server"}"#,
+        ),
+        (404, r#"{"error_code": "RESOURCE_DOES_NOT_EXIST", "message": "Workspace 'team' not found"}"#),
+    ] {
+        let proxy = says(status, said).await;
+        let check = checked(&["--mlflow-url", &proxy.url(), "--mlflow-workspace", "team"]).await;
+        assert!(check.message.contains("\"team\""), "{}", check.message);
+        assert!(check.remedy.unwrap().contains("MLFLOW_WORKSPACE"));
+    }
+    let proxy = says(503, "Workspace 'team' not found").await;
+    let check = checked(&["--mlflow-url", &proxy.url(), "--mlflow-workspace", "team"]).await;
+    assert!(check.message.contains("HTTP 503"), "{}", check.message);
+}
