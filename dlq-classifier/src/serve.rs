@@ -2,8 +2,9 @@
 //!
 //! Three loops, each on its own task, each ending at the drain:
 //! - [`events`]: decode, validate, ack or reject. An ack is not confirmed: deciding again about a message whose ack was
-//!   lost costs microseconds and changes nothing. A rejection is confirmed before the ack, and its message id makes a
-//!   second one a duplicate;
+//!   lost costs microseconds and changes nothing. A rejection is confirmed before the delivery is terminated, and its
+//!   message id makes a second one a duplicate. Letters that cannot be published ([`outlet`]) wait on the stream, and
+//!   the service says that it is not ready;
 //! - [`advisory`]: what the broker gave up delivering to any consumer of the event stream;
 //! - [`unreadable`]: messages whose headers break the protocol, which no client can receive.
 //!
@@ -12,6 +13,7 @@
 mod advisory;
 mod events;
 mod measures;
+mod outlet;
 mod unreadable;
 
 use std::time::Duration;
@@ -48,7 +50,7 @@ pub struct ServeArgs {
 pub async fn run(args: ServeArgs, shutdown: Shutdown) -> Result<Exit, CliError> {
     let metrics = Metrics::new();
     let health = Health::new("dlq-classifier");
-    let component = health.component("broker");
+    let conditions = Conditions { broker: health.component("broker"), letters: health.component("letters") };
     let measures = Measures::new(&metrics);
     args.health.serve(DEFAULT_HTTP_PORT, health, metrics, shutdown.clone()).await?;
     let target = args.broker.resolve()?;
@@ -59,7 +61,7 @@ pub async fn run(args: ServeArgs, shutdown: Shutdown) -> Result<Exit, CliError> 
             () = shutdown.drain() => break,
         };
         topology::ensure(&broker).await?;
-        match classify(&broker, &measures, &component, &shutdown).await {
+        match classify(&broker, &measures, &conditions, &shutdown).await {
             Ended::Drained => broker.flush().await,
             Ended::ClientGone => tracing::warn!("the broker's client ended, connecting anew"),
             Ended::Broken => {
@@ -83,13 +85,23 @@ pub enum Ended {
     Broken,
 }
 
+/// What the service says about itself.
+#[derive(Debug)]
+pub struct Conditions {
+    /// The connection.
+    pub broker: ComponentHandle,
+    /// Whether dead letters can be published.
+    pub letters: ComponentHandle,
+}
+
 /// The loops of the service on a broker whose topology is there. Public for composition and tests.
 pub async fn classify(
     broker: &Broker,
     measures: &Measures,
-    component: &ComponentHandle,
+    conditions: &Conditions,
     shutdown: &Shutdown,
 ) -> Ended {
+    let component = &conditions.broker;
     // Before anything is received: what broke the last client would break this one as well.
     if let Err(error) = unreadable::sweep(broker, measures).await {
         tracing::warn!(error, "messages in hand cannot be looked at yet");
@@ -99,7 +111,8 @@ pub async fn classify(
     let mut running = JoinSet::new();
     running.spawn(advisory::run(broker.clone(), measures.clone(), loops.clone()));
     running.spawn(unreadable::run(broker.clone(), measures.clone(), loops.clone()));
-    running.spawn(events::run(broker.clone(), measures.clone(), loops.clone()));
+    let letters = conditions.letters.clone();
+    running.spawn(events::run(broker.clone(), measures.clone(), letters, loops.clone()));
     let ended = tokio::select! {
         ended = watch_connection(broker, component, shutdown) => ended,
         Some(broken) = running.join_next() => broke_down(broken, component),

@@ -13,7 +13,7 @@ use crate::clock;
 use crate::publish::{self, Outgoing, PublishFailure, Published};
 
 /// A dead letter is repeated this long while the broker does not confirm; then the delivery is left to come again.
-const PATIENCE: Duration = Duration::from_secs(20);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 
 /// Publishes the dead letter of a message and waits for the confirmation. A second one of the same cause is a
 /// duplicate to the broker.
@@ -24,6 +24,18 @@ pub async fn publish(
     headers: &Headers,
     payload: Bytes,
 ) -> Result<Published, PublishFailure> {
+    publish_within(broker, place, failure, headers, payload, PATIENCE).await
+}
+
+/// The same for somebody with less patience.
+pub async fn publish_within(
+    broker: &Broker,
+    place: &Place,
+    failure: &Failure,
+    headers: &Headers,
+    payload: Bytes,
+    patience: Duration,
+) -> Result<Published, PublishFailure> {
     let run = run_of(place, headers, &payload, None);
     let verdict = Verdict::new(place, failure, clock::now(), headers).of_run(run);
     let message = Outgoing {
@@ -31,7 +43,7 @@ pub async fn publish(
         headers: publish::to_header_map(&verdict.headers(headers, &place.message_id())),
         payload,
     };
-    publish::send(broker, &message, PATIENCE).await
+    publish::send(broker, &message, patience).await
 }
 
 /// The run a dead message belongs to: what it says itself if it can be read, what its headers say, what its JSON says.
