@@ -5,13 +5,14 @@
 //!   lost costs microseconds and changes nothing. A rejection is confirmed before the delivery is terminated, and its
 //!   message id makes a second one a duplicate. Letters that cannot be published ([`outlet`]) wait on the stream, and
 //!   the service says that it is not ready;
-//! - [`advisory`]: what the broker gave up delivering to any consumer of the event stream;
+//! - [`advisory`]: what the broker gave up delivering to any consumer of the event stream, or was told to;
 //! - [`unreadable`]: messages whose headers break the protocol, which no client can receive.
 //!
 //! The dead-letter stream is never read here.
 
 mod advisory;
 mod events;
+mod lost;
 mod measures;
 mod outlet;
 mod unreadable;

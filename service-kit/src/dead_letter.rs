@@ -38,6 +38,28 @@ pub async fn publish_within(
 ) -> Result<Published, PublishFailure> {
     let run = run_of(place, headers, &payload, None);
     let verdict = Verdict::new(place, failure, clock::now(), headers).of_run(run);
+    send(broker, place, &verdict, headers, payload, patience).await
+}
+
+/// Publishes the letter of a message that is gone, with all that is left of it: its verdict, which says so.
+pub async fn publish_gone(
+    broker: &Broker,
+    place: &Place,
+    failure: &Failure,
+) -> Result<Published, PublishFailure> {
+    let headers = Headers::default();
+    let verdict = Verdict::new(place, failure, clock::now(), &headers).without_payload();
+    send(broker, place, &verdict, &headers, Bytes::new(), PATIENCE).await
+}
+
+async fn send(
+    broker: &Broker,
+    place: &Place,
+    verdict: &Verdict,
+    headers: &Headers,
+    payload: Bytes,
+    patience: Duration,
+) -> Result<Published, PublishFailure> {
     let message = Outgoing {
         subject: verdict.kept_on(),
         headers: publish::to_header_map(&verdict.headers(headers, &place.message_id())),

@@ -6,6 +6,7 @@ mod capture;
 mod corpus;
 mod growth;
 mod hostile;
+mod lost;
 mod outage;
 mod repair;
 mod room;
