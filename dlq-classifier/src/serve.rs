@@ -1,11 +1,12 @@
 //! `serve`: reads every event of the event stream once and dead-letters what no reader could use.
 //!
-//! Three loops, each on its own task, each ending at the drain:
+//! Four loops, each on its own task, each ending at the drain:
 //! - [`events`]: decode, validate, ack or reject. An ack is not confirmed: deciding again about a message whose ack was
 //!   lost costs microseconds and changes nothing. A rejection is confirmed before the delivery is terminated, and its
 //!   message id makes a second one a duplicate. Letters that cannot be published ([`outlet`]) wait on the stream, and
 //!   the service says that it is not ready;
 //! - [`advisory`]: what the broker gave up delivering to any consumer of the event stream, or was told to;
+//! - [`sweep`]: what consumers lost without a word of the broker;
 //! - [`unreadable`]: messages whose headers break the protocol, which no client can receive.
 //!
 //! The dead-letter stream is never read here.
@@ -14,7 +15,9 @@ mod advisory;
 mod events;
 mod lost;
 mod measures;
+mod notes;
 mod outlet;
+mod sweep;
 mod unreadable;
 
 use std::time::Duration;
@@ -37,14 +40,35 @@ const CONNECT_PATIENCE: Duration = Duration::from_secs(30);
 const DEFAULT_HTTP_PORT: u16 = 8020;
 /// How often the state of the connection is looked at.
 const CONNECTION_CHECK: Duration = Duration::from_millis(500);
+/// Least time between two sweeps.
+const LEAST_PERIOD: Duration = Duration::from_millis(50);
 
 /// Flags of `serve`.
-#[derive(Debug, Default, clap::Args)]
+#[derive(Debug, clap::Args)]
 pub struct ServeArgs {
     #[command(flatten)]
     broker: BrokerArgs,
     #[command(flatten)]
     health: HealthArgs,
+    #[command(flatten)]
+    settings: Settings,
+}
+
+/// How the service works.
+#[derive(Debug, Clone, clap::Args)]
+pub struct Settings {
+    /// How often consumers are compared with the stream, for what was lost without a word
+    #[arg(long, env = "CEREBROS_SWEEP_EVERY", value_name = "DURATION", default_value = "10s", value_parser = period)]
+    pub sweep_every: Duration,
+}
+
+fn period(text: &str) -> Result<Duration, String> {
+    let period = humantime::parse_duration(text).map_err(|error| error.to_string())?;
+    if period < LEAST_PERIOD {
+        Err(format!("at least {}", humantime::format_duration(LEAST_PERIOD)))
+    } else {
+        Ok(period)
+    }
 }
 
 /// Runs the service until the drain is over.
@@ -62,7 +86,7 @@ pub async fn run(args: ServeArgs, shutdown: Shutdown) -> Result<Exit, CliError> 
             () = shutdown.drain() => break,
         };
         topology::ensure(&broker).await?;
-        match classify(&broker, &measures, &conditions, &shutdown).await {
+        match classify(&broker, &args.settings, &measures, &conditions, &shutdown).await {
             Ended::Drained => broker.flush().await,
             Ended::ClientGone => tracing::warn!("the broker's client ended, connecting anew"),
             Ended::Broken => {
@@ -98,6 +122,7 @@ pub struct Conditions {
 /// The loops of the service on a broker whose topology is there. Public for composition and tests.
 pub async fn classify(
     broker: &Broker,
+    settings: &Settings,
     measures: &Measures,
     conditions: &Conditions,
     shutdown: &Shutdown,
@@ -112,6 +137,7 @@ pub async fn classify(
     let mut running = JoinSet::new();
     running.spawn(advisory::run(broker.clone(), measures.clone(), loops.clone()));
     running.spawn(unreadable::run(broker.clone(), measures.clone(), loops.clone()));
+    running.spawn(sweep::run(broker.clone(), measures.clone(), settings.sweep_every, loops.clone()));
     let letters = conditions.letters.clone();
     running.spawn(events::run(broker.clone(), measures.clone(), letters, loops.clone()));
     let ended = tokio::select! {

@@ -5,11 +5,15 @@
 //! Whoever of us terminates a message has published its dead letter before, which has the same message id: the one
 //! written here is a duplicate then. Of a stranger's termination it is the only one.
 
+use std::collections::HashSet;
+
 use schemas::Timestamp;
 use schemas::subject::{ADVISORY_STREAM, STREAM};
 use serde::Deserialize;
 use service_kit::broker::Broker;
 use service_kit::delivery::Delivery;
+use service_kit::error::CliError;
+use service_kit::history::History;
 use service_kit::intake::Intake;
 use service_kit::shutdown::Shutdown;
 use service_kit::topology::ADVISORY_CONSUMER;
@@ -73,6 +77,20 @@ async fn follow(broker: &Broker, measures: &Measures, advisory: &Advisory) -> Re
         return Ok(());
     }
     lost::bury(broker, measures, &advisory.lost()).await
+}
+
+/// The messages of which the broker has said that a consumer ran out of deliveries for them, as far as that is kept.
+pub(super) async fn announced(broker: &Broker, consumer: &str) -> Result<HashSet<u64>, String> {
+    let subject = format!("$JS.EVENT.ADVISORY.CONSUMER.MAX_DELIVERIES.{STREAM}.{consumer}");
+    let words = |error: CliError| error.what;
+    let mut history =
+        History::to_the_present(broker, ADVISORY_STREAM, &[subject.as_str()], 1).await.map_err(words)?;
+    let mut announced = HashSet::new();
+    while let Some(kept) = history.next().await.map_err(words)? {
+        let read = serde_json::from_slice::<Advisory>(&kept.payload);
+        announced.extend(read.ok().map(|advisory| advisory.stream_seq));
+    }
+    Ok(announced)
 }
 
 impl Advisory {

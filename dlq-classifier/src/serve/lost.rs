@@ -38,6 +38,22 @@ impl Lost {
         Self { consumer: consumer.to_owned(), sequence, deliveries, failure, noticed }
     }
 
+    /// Of `of` messages `ran_out` did, and nobody can tell which.
+    pub(super) fn one_of(
+        consumer: &str,
+        sequence: u64,
+        deliveries: u64,
+        (ran_out, of): (u64, u64),
+        noticed: Timestamp,
+    ) -> Self {
+        let words = format!(
+            "of {of} messages consumer {consumer} was handed last, {ran_out} ran out of deliveries, and the broker does not say \
+             which: this may be one it has done"
+        );
+        let failure = Failure::new(FailureClass::WorkerLost, Stage::Execute, words);
+        Self { failure, ..Self::exhausted(consumer, sequence, deliveries, noticed) }
+    }
+
     /// The consumer terminated it.
     pub(super) fn terminated(
         consumer: &str,

@@ -11,3 +11,4 @@ mod outage;
 mod repair;
 mod room;
 mod selection;
+mod sweep;

@@ -65,6 +65,11 @@ impl Serving {
         })
         .await;
     }
+
+    /// SIGKILL, and its end.
+    pub(crate) async fn kill(mut self) {
+        self.child.kill().await.unwrap();
+    }
 }
 
 impl Room {

@@ -170,6 +170,13 @@ pub const VARIABLES: &[Variable] = &[
         .flagged("cache-max-entries")
         .or("512")
         .whole(),
+    text(
+        "CEREBROS_SWEEP_EVERY",
+        "sweep_every",
+        "how often the classifier compares consumers with the stream",
+    )
+    .flagged("sweep-every")
+    .or("10s"),
     text("CEREBROS_DATA_DIR", "data_dir", "directory of everything that is written here")
         .flagged("data-dir")
         .or("./.cerebros"),
