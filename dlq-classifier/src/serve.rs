@@ -5,6 +5,7 @@
 //!   lost costs microseconds and changes nothing. A rejection is confirmed before the delivery is terminated, and its
 //!   message id makes a second one a duplicate. Letters that cannot be published ([`outlet`]) wait on the stream, and
 //!   the service says that it is not ready;
+//!   Beyond the [`storm`] limit nothing is judged any more;
 //! - [`advisory`]: what the broker gave up delivering to any consumer of the event stream, or was told to;
 //! - [`sweep`]: what consumers lost without a word of the broker;
 //! - [`unreadable`]: messages whose headers break the protocol, which no client can receive.
@@ -15,11 +16,13 @@ mod advisory;
 mod events;
 mod lost;
 mod measures;
-mod notes;
+pub(crate) mod notes;
 mod outlet;
+pub(crate) mod storm;
 mod sweep;
 mod unreadable;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use service_kit::broker::Broker;
@@ -33,6 +36,7 @@ use service_kit::topology;
 use tokio::task::{JoinError, JoinSet};
 
 pub use measures::Measures;
+use storm::guard::Guard;
 
 /// How long the service waits for its broker at the start; an orchestrator restarts it after that.
 const CONNECT_PATIENCE: Duration = Duration::from_secs(30);
@@ -60,6 +64,9 @@ pub struct Settings {
     /// How often consumers are compared with the stream, for what was lost without a word
     #[arg(long, env = "CEREBROS_SWEEP_EVERY", value_name = "DURATION", default_value = "10s", value_parser = period)]
     pub sweep_every: Duration,
+    /// How much is too much.
+    #[command(flatten)]
+    pub storm: storm::Bounds,
 }
 
 fn period(text: &str) -> Result<Duration, String> {
@@ -75,7 +82,11 @@ fn period(text: &str) -> Result<Duration, String> {
 pub async fn run(args: ServeArgs, shutdown: Shutdown) -> Result<Exit, CliError> {
     let metrics = Metrics::new();
     let health = Health::new("dlq-classifier");
-    let conditions = Conditions { broker: health.component("broker"), letters: health.component("letters") };
+    let conditions = Conditions {
+        broker: health.component("broker"),
+        letters: health.component("letters"),
+        storm: health.component("storm limit"),
+    };
     let measures = Measures::new(&metrics);
     args.health.serve(DEFAULT_HTTP_PORT, health, metrics, shutdown.clone()).await?;
     let target = args.broker.resolve()?;
@@ -117,6 +128,8 @@ pub struct Conditions {
     pub broker: ComponentHandle,
     /// Whether dead letters can be published.
     pub letters: ComponentHandle,
+    /// Whether it has stopped at its limit.
+    pub storm: ComponentHandle,
 }
 
 /// The loops of the service on a broker whose topology is there. Public for composition and tests.
@@ -138,8 +151,9 @@ pub async fn classify(
     running.spawn(advisory::run(broker.clone(), measures.clone(), loops.clone()));
     running.spawn(unreadable::run(broker.clone(), measures.clone(), loops.clone()));
     running.spawn(sweep::run(broker.clone(), measures.clone(), settings.sweep_every, loops.clone()));
-    let letters = conditions.letters.clone();
-    running.spawn(events::run(broker.clone(), measures.clone(), letters, loops.clone()));
+    let health = conditions.storm.clone();
+    let guard = Guard { broker: broker.clone(), health, measures: measures.clone(), alerted: Arc::default() };
+    running.spawn(events::run(guard, settings.storm, conditions.letters.clone(), loops.clone()));
     let ended = tokio::select! {
         ended = watch_connection(broker, component, shutdown) => ended,
         Some(broken) = running.join_next() => broke_down(broken, component),

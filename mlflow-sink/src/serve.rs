@@ -49,7 +49,7 @@ const LEAST_ROOM: usize = 2 * MAX_MESSAGE_BYTES as usize;
 /// Pause after the consumer could not be set back.
 const REWIND_PAUSE: Duration = Duration::from_millis(500);
 /// Letters of events that cannot be read on their way at once; an event may have half a megabyte.
-const UNREAD_AT_ONCE: usize = 16;
+const UNREAD_AT_ONCE: usize = 4;
 /// Pause before one beyond them comes again.
 const UNREAD_PAUSE: Duration = Duration::from_secs(2);
 /// Time to finish what is in hand when the service is told to stop; below the 30 s a container is usually given.

@@ -11,9 +11,27 @@ use schemas::{Failure, RunId};
 use crate::broker::Broker;
 use crate::clock;
 use crate::publish::{self, Outgoing, PublishFailure, Published};
+use crate::topology::DLQ_BUCKET;
 
 /// A dead letter is repeated this long while the broker does not confirm; then the delivery is left to come again.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
+
+/// Note in the bucket of the dead-letter queue that says whether classifiers have stopped at their storm limit.
+pub const STORM_NOTE: &str = "storm";
+
+/// Whether the classifiers have stopped at their storm limit: then nobody fills the queue in their name.
+pub(crate) async fn are_stopped(broker: &Broker) -> bool {
+    #[derive(serde::Deserialize)]
+    struct Standing {
+        state: String,
+    }
+    let said = async {
+        let bucket = broker.jetstream.get_key_value(DLQ_BUCKET).await.ok()?;
+        let note = bucket.get(STORM_NOTE).await.ok()??;
+        serde_json::from_slice::<Standing>(&note).ok()
+    };
+    said.await.is_some_and(|standing| standing.state == "stopped")
+}
 
 /// Publishes the dead letter of a message and waits for the confirmation. A second one of the same cause is a
 /// duplicate to the broker.

@@ -25,6 +25,8 @@ const LEAST_PERIOD: Duration = Duration::from_millis(20);
 const MAX_TERM_REASON_BYTES: usize = 256;
 /// How long a reader tries to publish the letter of a message it cannot read, before it hands the message back.
 const UNREADABLE_PATIENCE: Duration = Duration::from_secs(2);
+/// Pause before a message nobody can read comes again while the classifiers have stopped.
+const STOPPED_PAUSE: Duration = Duration::from_secs(15);
 /// Longest pause before a message whose letter could not be published comes again.
 const LONGEST_RETURN: Duration = Duration::from_secs(60);
 
@@ -44,6 +46,9 @@ pub enum SettleError {
     /// The dead letter could not be published, so the message was not given up.
     #[error("the dead letter was not published: {0}")]
     DeadLetter(#[from] PublishFailure),
+    /// The classifiers have stopped at their storm limit, and nobody fills the queue in their name.
+    #[error("message {0} is left where it is: the classifiers have stopped at their storm limit")]
+    Stopped(u64),
 }
 
 /// One hand-over of a message by the broker.
@@ -182,6 +187,11 @@ impl Delivery {
     /// # Errors
     /// The letter could not be published, and the message comes again, after a pause that grows with its deliveries.
     pub async fn leave_unread(mut self, broker: &Broker, error: &DecodeError) -> Result<(), SettleError> {
+        if dead_letter::are_stopped(broker).await {
+            let sequence = self.place.sequence;
+            self.settle("retry", AckKind::Nak(Some(STOPPED_PAUSE)).into()).await?;
+            return Err(SettleError::Stopped(sequence));
+        }
         let place = Place { consumer: CLASSIFIER_CONSUMER.to_owned(), deliveries: 1, ..self.place.clone() };
         let (headers, payload) = (&self.headers, self.message.payload.clone());
         let failure = error.to_failure();

@@ -18,6 +18,8 @@ use tokio::task::{JoinError, JoinSet};
 
 use super::Measures;
 use super::outlet::{Outlet, Way};
+use super::storm::guard::Guard;
+use super::storm::{Bounds, Storm, Why};
 
 /// Messages on their way to us at once. From 500 up, fetching costs nothing next to decoding; more would only be handed
 /// out again after a crash.
@@ -26,33 +28,87 @@ const BATCH: usize = 500;
 const MAX_WAITING: usize = 32;
 /// How long a letter is repeated while the broker does not confirm it: well within the lease of its message.
 const LETTER_PATIENCE: Duration = Duration::from_secs(3);
-/// How often it is looked whether letters can be published.
+/// How often it is looked whether letters can be published, and whether another classifier has stopped all.
 const LOOK: Duration = Duration::from_secs(1);
+/// When nothing has come for so long, nothing is on its way to us.
+const SILENCE: Duration = Duration::from_millis(100);
+/// How often one that has stopped looks whether it may go on.
+const STOPPED_LOOK: Duration = Duration::from_secs(2);
 
-pub(super) async fn run(broker: Broker, measures: Measures, health: ComponentHandle, shutdown: Shutdown) {
+pub(super) async fn run(guard: Guard, bounds: Bounds, health: ComponentHandle, shutdown: Shutdown) {
+    health.ready();
+    loop {
+        let way = tokio::select! {
+            way = guard.way() => way,
+            () = shutdown.drain() => return,
+        };
+        let pause = match way {
+            Ok(Some(through)) => {
+                judge(&guard, Storm::new(bounds, through), &health, &shutdown).await;
+                Duration::ZERO
+            }
+            Ok(None) => STOPPED_LOOK,
+            Err(error) => {
+                tracing::warn!(error, "whether the classifiers have stopped cannot be found out yet");
+                LOOK
+            }
+        };
+        tokio::select! {
+            () = tokio::time::sleep(pause) => {}
+            () = shutdown.drain() => return,
+        }
+    }
+}
+
+/// Judges what comes, until the drain or until the classifiers have stopped.
+async fn judge(guard: &Guard, storm: Storm, health: &ComponentHandle, shutdown: &Shutdown) {
+    let broker = guard.broker.clone();
     let mut intake = Intake::new(&broker, CLASSIFIER_CONSUMER, BATCH);
     let mut desk = Desk {
         broker,
-        measures,
-        health,
+        measures: guard.measures.clone(),
+        health: health.clone(),
+        storm,
+        stopped: None,
         outlet: Outlet::default(),
         waiting: VecDeque::new(),
         letters: JoinSet::new(),
         is_writing: false,
     };
     let mut look = tokio::time::interval(LOOK);
-    desk.health.ready();
-    loop {
+    while desk.stopped.is_none() {
         tokio::select! {
             biased;
             () = shutdown.drain() => break,
             Some(letter) = desk.letters.join_next() => desk.settle(letter).await,
-            _ = look.tick() => desk.tell(),
+            _ = look.tick() => {
+                desk.tell();
+                if matches!(guard.is_stopped().await, Ok(true)) {
+                    break;
+                }
+            }
             delivery = intake.next(), if desk.waiting.len() < MAX_WAITING => desk.classify(delivery).await,
         }
     }
     while let Some(letter) = desk.letters.join_next().await {
         desk.settle(letter).await;
+    }
+    if !shutdown.is_draining() {
+        // What is here already waits with the broker, not with us until its leases run out; for so long that it does not
+        // come back to what we have asked for.
+        for _ in 0..2 * BATCH {
+            let Ok(delivery) = tokio::time::timeout(SILENCE, intake.next()).await else { break };
+            put_off(delivery, STOPPED_LOOK).await;
+        }
+    }
+    if let Some((why, sequence)) = desk.stopped {
+        while let Err(error) = guard.stop(&why, sequence).await {
+            tracing::warn!(error, "that the classifiers have stopped cannot be written down yet");
+            tokio::select! {
+                () = tokio::time::sleep(LOOK) => {}
+                () = shutdown.drain() => return,
+            }
+        }
     }
 }
 
@@ -61,6 +117,9 @@ struct Desk {
     broker: Broker,
     measures: Measures,
     health: ComponentHandle,
+    storm: Storm,
+    /// Why no more is judged, and which message was one too many.
+    stopped: Option<(Why, u64)>,
     outlet: Outlet,
     /// What is to become a letter, in order.
     waiting: VecDeque<(Delivery, Failure)>,
@@ -84,6 +143,7 @@ impl Desk {
         match delivery.decode() {
             Ok(decoded) => {
                 self.measures.valid(decoded.unknown_fields.len());
+                self.storm.seen(delivery.sequence(), false);
                 delivery.ack_unconfirmed().await;
             }
             Err(error) => self.reject(delivery, error.to_failure()).await,
@@ -91,6 +151,10 @@ impl Desk {
     }
 
     async fn reject(&mut self, delivery: Delivery, failure: Failure) {
+        if let Some(why) = self.storm.seen(delivery.sequence(), true) {
+            self.stopped = Some((why, delivery.sequence()));
+            return put_off(delivery, STOPPED_LOOK).await;
+        }
         match self.outlet.way(Instant::now()) {
             Way::Open => self.waiting.push_back((delivery, failure)),
             Way::Shut(pause) => put_off(delivery, pause).await,

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use schemas::FailureClass;
-use service_kit::metrics::{Counter, CounterBy, Metrics};
+use service_kit::metrics::{Counter, CounterBy, Gauge, Metrics};
 
 /// The counters of the service.
 #[derive(Debug, Clone)]
@@ -14,6 +14,7 @@ pub struct Measures {
     unknown_fields: Counter,
     dead: CounterBy,
     gone: Counter,
+    is_stopped: Gauge,
     all_dead: Arc<AtomicU64>,
 }
 
@@ -30,6 +31,8 @@ impl Measures {
                 "classifier_gone",
                 "Messages that ran out of deliveries and were gone when looked for",
             ),
+            is_stopped: metrics
+                .gauge("dlq_storm", "1 while the classifiers have stopped at their storm limit, else 0"),
             all_dead: Arc::default(),
         }
     }
@@ -54,6 +57,10 @@ impl Measures {
 
     pub(super) fn gone(&self) {
         self.gone.inc();
+    }
+
+    pub(super) fn stopped(&self, is_stopped: bool) {
+        self.is_stopped.set(i64::from(is_stopped));
     }
 
     /// Events looked at so far.

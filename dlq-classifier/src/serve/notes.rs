@@ -15,12 +15,13 @@ pub(crate) struct Notes {
     bucket: kv::Store,
 }
 
-/// A note and the revision it was read at.
+/// A note as it was read.
 #[derive(Debug, Clone)]
 pub(crate) struct Note<T> {
     /// What it says; `None` when there is none that can be read.
     pub(crate) said: Option<T>,
-    revision: Option<u64>,
+    /// The revision it was read at.
+    pub(crate) revision: Option<u64>,
 }
 
 impl Notes {

@@ -11,4 +11,5 @@ mod outage;
 mod repair;
 mod room;
 mod selection;
+mod storm;
 mod sweep;
