@@ -1,6 +1,7 @@
 //! What was asked for: a request with the facts that came with it.
 
 use schemas::cloudevents::{Context, Headers, Voice, header};
+use schemas::codec::DecodeError;
 use schemas::event::RunRequested;
 use schemas::{Event, RunId, Timestamp};
 use service_kit::delivery::Delivery;
@@ -33,12 +34,13 @@ pub struct Asked {
 }
 
 impl Asked {
-    /// The request in a delivery; `None` when it holds none that can be read.
-    pub fn of(delivery: &Delivery) -> Option<Self> {
-        let Ok(Event::RunRequested(request)) = delivery.decode().map(|decoded| decoded.event) else {
-            return None;
-        };
-        Some(Self {
+    /// The request in a delivery; `None` when the event is another one.
+    ///
+    /// # Errors
+    /// Why nothing can be read in it.
+    pub fn of(delivery: &Delivery) -> Result<Option<Self>, DecodeError> {
+        let Event::RunRequested(request) = delivery.decode()?.event else { return Ok(None) };
+        Ok(Some(Self {
             run_id: request.run_id.clone().unwrap_or_else(|| delivery.derived_run_id()),
             request,
             sequence: delivery.sequence(),
@@ -47,7 +49,7 @@ impl Asked {
             headers: delivery.headers().clone(),
             cancelled: None,
             is_owner_gone: false,
-        })
+        }))
     }
 
     /// The request for `run` in a message of stream `stream`, if it is one.

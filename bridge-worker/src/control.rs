@@ -177,8 +177,11 @@ pub async fn take_cancel_requests(worker: Arc<Worker>, shutdown: Shutdown) {
 async fn take_one(worker: &Arc<Worker>, delivery: Delivery, shutdown: &Shutdown) -> Result<(), String> {
     let request = match delivery.decode().map(|decoded| decoded.event) {
         Ok(Event::RunCancelRequested(request)) => request,
-        // The classifier reads every event and dead-letters what cannot be read.
-        Ok(_) | Err(_) => return delivery.ack().await.map_err(|error| error.to_string()),
+        Ok(_) => return delivery.ack().await.map_err(|error| error.to_string()),
+        Err(error) => {
+            let left = delivery.leave_unread(&worker.broker, &error).await;
+            return left.map_err(|error| error.to_string());
+        }
     };
     let run = &request.run_id;
     let (reason, now) = (request.reason.clone().unwrap_or_default(), clock::now());

@@ -37,9 +37,14 @@ impl Worker {
         let reply = lease.reply().map(str::to_owned);
         let keeper = LeaseKeeper::start(lease, vitals.clone());
         let (sequence, began, ack_wait) = (delivery.sequence(), Instant::now(), delivery.lease().ack_wait());
-        let Some(asked) = Asked::of(&delivery) else {
-            // What cannot be read is the classifier's to dead-letter, once.
-            return report(sequence, delivery.ack().await);
+        let asked = match Asked::of(&delivery) {
+            Ok(Some(asked)) => asked,
+            // The consumer takes nothing but requests.
+            Ok(None) => return report(sequence, delivery.ack().await),
+            Err(error) => {
+                tracing::warn!(sequence, %error, "a request that cannot be read becomes a dead letter");
+                return report(sequence, delivery.leave_unread(&self.broker, &error).await);
+            }
         };
         if asked.is_reserved() {
             tracing::info!(run = %asked.run_id, "the request is reserved for a process of its own");

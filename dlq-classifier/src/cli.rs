@@ -14,7 +14,7 @@ use crate::queue::Queue;
 use crate::replay::Rate;
 use crate::selection::Selection;
 use crate::serve::ServeArgs;
-use crate::{discard, entry, replay, serve, show};
+use crate::{discard, entry, replay, resume, serve, show};
 
 /// Finds malformed events, keeps them untouched with a verdict, and brings them back.
 #[derive(Debug, clap::Parser)]
@@ -56,6 +56,8 @@ pub enum Operator {
     Replay(ReplayArgs),
     /// Mark dead letters as not needed
     Discard(DiscardArgs),
+    /// Tell classifiers to go on that have stopped at their storm limit
+    Resume(ResumeArgs),
 }
 
 /// The flags of every command for people.
@@ -140,6 +142,16 @@ pub struct DiscardArgs {
     pub(crate) common: Common,
 }
 
+/// Flags of `resume`.
+#[derive(Debug, clap::Args)]
+pub struct ResumeArgs {
+    /// Why, for the record
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) reason: Option<String>,
+    #[command(flatten)]
+    pub(crate) common: Common,
+}
+
 impl Operator {
     fn common(&self) -> &Common {
         match self {
@@ -148,6 +160,7 @@ impl Operator {
             Self::Show(args) => &args.common,
             Self::Replay(args) => &args.common,
             Self::Discard(args) => &args.common,
+            Self::Resume(args) => &args.common,
         }
     }
 
@@ -182,6 +195,7 @@ pub async fn run(command: Command, shutdown: Shutdown) -> Result<Exit, CliError>
         Command::Operator(Operator::Show(args)) => show::run(&args.id, args.raw, &args.common).await,
         Command::Operator(Operator::Replay(args)) => replay::run(args, shutdown).await,
         Command::Operator(Operator::Discard(args)) => discard::run(args).await,
+        Command::Operator(Operator::Resume(args)) => resume::run(args).await,
     }
 }
 

@@ -24,6 +24,7 @@ pub mod filter;
 pub mod operation;
 mod queue;
 pub mod replay;
+mod resume;
 mod selection;
 pub mod serve;
 mod show;

@@ -109,6 +109,11 @@ impl Operation {
         Self::on(Kind::Discarded, act, at, ids)
     }
 
+    /// A record of a classifier that was told to go on, with everything up to `through` let through.
+    pub fn resumed(act: &Act, at: Timestamp, through: u64) -> Self {
+        Self { range: Some((1, through)), ..Self::on(Kind::Resumed, act, at, Vec::new()) }
+    }
+
     fn on(operation: Kind, act: &Act, at: Timestamp, ids: Vec<String>) -> Self {
         let bounded = |text: &String| bounded_head(text, MAX_REASON_BYTES);
         Self {

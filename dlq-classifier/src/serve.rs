@@ -1,20 +1,28 @@
 //! `serve`: reads every event of the event stream once and dead-letters what no reader could use.
 //!
-//! Four loops, each on its own task, each ending at the drain:
+//! Five loops, each on its own task, each ending at the drain:
 //! - [`events`]: decode, validate, ack or reject. An ack is not confirmed: deciding again about a message whose ack was
-//!   lost costs microseconds and changes nothing. A rejection is confirmed before the ack, and its message id makes a
-//!   second one a duplicate;
-//! - [`advisory`]: what the broker gave up delivering to any consumer of the event stream;
+//!   lost costs microseconds and changes nothing. A rejection is confirmed before the delivery is terminated, and its
+//!   message id makes a second one a duplicate. Letters that cannot be published ([`outlet`]) wait on the stream, and
+//!   the service says that it is not ready. Beyond the [`storm`] limit nothing is judged any more;
+//! - [`advisory`]: what the broker gave up delivering to any consumer of the event stream, or was told to;
+//! - [`sweep`]: what consumers lost without a word of the broker;
 //! - [`unreadable`]: messages whose headers break the protocol, which no client can receive;
 //! - [`watch`]: the numbers and the alerts of the queue. It alone reads the dead-letter stream, and only to count.
 
 mod advisory;
 mod alert_args;
 mod events;
+mod lost;
 mod measures;
+pub(crate) mod notes;
+mod outlet;
+pub(crate) mod storm;
+mod sweep;
 mod unreadable;
 mod watch;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use service_kit::broker::Broker;
@@ -27,9 +35,9 @@ use service_kit::shutdown::Shutdown;
 use service_kit::topology;
 use tokio::task::{JoinError, JoinSet};
 
-use crate::alert::Bounds;
 pub use alert_args::AlertArgs;
 pub use measures::Measures;
+use storm::guard::Guard;
 
 /// How long the service waits for its broker at the start; an orchestrator restarts it after that.
 const CONNECT_PATIENCE: Duration = Duration::from_secs(30);
@@ -37,26 +45,55 @@ const CONNECT_PATIENCE: Duration = Duration::from_secs(30);
 const DEFAULT_HTTP_PORT: u16 = 8020;
 /// How often the state of the connection is looked at.
 const CONNECTION_CHECK: Duration = Duration::from_millis(500);
+/// Least time between two sweeps.
+const LEAST_PERIOD: Duration = Duration::from_millis(50);
 
 /// Flags of `serve`.
-#[derive(Debug, Default, clap::Args)]
+#[derive(Debug, clap::Args)]
 pub struct ServeArgs {
     #[command(flatten)]
     broker: BrokerArgs,
     #[command(flatten)]
     health: HealthArgs,
     #[command(flatten)]
-    alerts: AlertArgs,
+    settings: Settings,
+}
+
+/// How the service works.
+#[derive(Debug, Clone, clap::Args)]
+pub struct Settings {
+    /// How often consumers are compared with the stream, for what was lost without a word
+    #[arg(long, env = "CEREBROS_SWEEP_EVERY", value_name = "DURATION", default_value = "10s", value_parser = period)]
+    pub sweep_every: Duration,
+    /// How much is too much.
+    #[command(flatten)]
+    pub storm: storm::Bounds,
+    /// When somebody is told.
+    #[command(flatten)]
+    pub alerts: AlertArgs,
+}
+
+fn period(text: &str) -> Result<Duration, String> {
+    let period = humantime::parse_duration(text).map_err(|error| error.to_string())?;
+    if period < LEAST_PERIOD {
+        Err(format!("at least {}", humantime::format_duration(LEAST_PERIOD)))
+    } else {
+        Ok(period)
+    }
 }
 
 /// Runs the service until the drain is over.
 pub async fn run(args: ServeArgs, shutdown: Shutdown) -> Result<Exit, CliError> {
     let metrics = Metrics::new();
     let health = Health::new("dlq-classifier");
-    let component = health.component("broker");
+    let conditions = Conditions {
+        broker: health.component("broker"),
+        letters: health.component("letters"),
+        storm: health.component("storm limit"),
+    };
     let measures = Measures::new(&metrics);
     args.health.serve(DEFAULT_HTTP_PORT, health, metrics, shutdown.clone()).await?;
-    let (target, bounds) = (args.broker.resolve()?, args.alerts.bounds());
+    let target = args.broker.resolve()?;
     while !shutdown.is_draining() {
         let connect = Broker::connect(&target, "dlq-classifier", CONNECT_PATIENCE);
         let broker = tokio::select! {
@@ -64,7 +101,7 @@ pub async fn run(args: ServeArgs, shutdown: Shutdown) -> Result<Exit, CliError> 
             () = shutdown.drain() => break,
         };
         topology::ensure(&broker).await?;
-        match classify(&broker, &measures, &bounds, &component, &shutdown).await {
+        match classify(&broker, &args.settings, &measures, &conditions, &shutdown).await {
             Ended::Drained => broker.flush().await,
             Ended::ClientGone => tracing::warn!("the broker's client ended, connecting anew"),
             Ended::Broken => {
@@ -88,14 +125,26 @@ pub enum Ended {
     Broken,
 }
 
+/// What the service says about itself.
+#[derive(Debug)]
+pub struct Conditions {
+    /// The connection.
+    pub broker: ComponentHandle,
+    /// Whether dead letters can be published.
+    pub letters: ComponentHandle,
+    /// Whether it has stopped at its limit.
+    pub storm: ComponentHandle,
+}
+
 /// The loops of the service on a broker whose topology is there. Public for composition and tests.
 pub async fn classify(
     broker: &Broker,
+    settings: &Settings,
     measures: &Measures,
-    bounds: &Bounds,
-    component: &ComponentHandle,
+    conditions: &Conditions,
     shutdown: &Shutdown,
 ) -> Ended {
+    let component = &conditions.broker;
     // Before anything is received: what broke the last client would break this one as well.
     if let Err(error) = unreadable::sweep(broker, measures).await {
         tracing::warn!(error, "messages in hand cannot be looked at yet");
@@ -105,8 +154,11 @@ pub async fn classify(
     let mut running = JoinSet::new();
     running.spawn(advisory::run(broker.clone(), measures.clone(), loops.clone()));
     running.spawn(unreadable::run(broker.clone(), measures.clone(), loops.clone()));
-    running.spawn(events::run(broker.clone(), measures.clone(), loops.clone()));
-    running.spawn(watch::run(broker.clone(), measures.clone(), bounds.clone(), loops.clone()));
+    running.spawn(sweep::run(broker.clone(), measures.clone(), settings.sweep_every, loops.clone()));
+    let health = conditions.storm.clone();
+    let guard = Guard { broker: broker.clone(), health, measures: measures.clone(), alerted: Arc::default() };
+    running.spawn(events::run(guard, settings.storm, conditions.letters.clone(), loops.clone()));
+    running.spawn(watch::run(broker.clone(), measures.clone(), settings.alerts.bounds(), loops.clone()));
     let ended = tokio::select! {
         ended = watch_connection(broker, component, shutdown) => ended,
         Some(broken) = running.join_next() => broke_down(broken, component),

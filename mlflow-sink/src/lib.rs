@@ -7,12 +7,12 @@
 //! Invariants:
 //! - the truth is in the stream and in MLflow: replaying the stream, or deleting the ledger, changes nothing there;
 //! - an outage of MLflow, however long, pauses the consumer and never makes a dead letter;
-//! - an event MLflow refuses for good becomes one dead letter with MLflow's words, and holds up nobody else.
+//! - an event MLflow refuses for good becomes one dead letter with MLflow's words, and holds up nobody else;
+//! - an event that cannot be read becomes the dead letter the classifier would write, or has written.
 //!
 //! Of several sinks one takes events and writes, by its [`lease`]; the others stand by and go on when it is gone.
 //!
-//! Deliberately not here: judging events that cannot be read (the classifier does), and sharing the work of one stream
-//! among several sinks.
+//! Deliberately not here: sharing the work of one stream among several sinks.
 
 pub mod check;
 pub mod client;

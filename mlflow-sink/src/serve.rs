@@ -6,7 +6,7 @@
 //!   start, with a connection, in a process that stood still), all in hand are forgotten and come again, in order;
 //! - a delivery is acked after MLflow has its event, rejected after its dead letter is confirmed;
 //! - an outage stops the pulling, keeps what is in hand under its lease, and dead-letters nothing;
-//! - what cannot be decoded is the classifier's: it is acked here and reported there;
+//! - what cannot be decoded becomes a dead letter, in the classifier's name, so that it is one for both;
 //! - draining finishes what is in hand within [`GRACE`], and leaves the rest to the next sink.
 
 mod batch;
@@ -20,6 +20,7 @@ use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
 use schemas::RunId;
+use schemas::codec::DecodeError;
 use service_kit::broker::Broker;
 use service_kit::delivery::{Delivery, Lease};
 use service_kit::error::CliError;
@@ -47,6 +48,10 @@ const INTAKE: usize = 1000;
 const LEAST_ROOM: usize = 2 * MAX_MESSAGE_BYTES as usize;
 /// Pause after the consumer could not be set back.
 const REWIND_PAUSE: Duration = Duration::from_millis(500);
+/// Letters of events that cannot be read on their way at once; an event may have half a megabyte.
+const UNREAD_AT_ONCE: usize = 4;
+/// Pause before one beyond them comes again.
+const UNREAD_PAUSE: Duration = Duration::from_secs(2);
 /// Time to finish what is in hand when the service is told to stop; below the 30 s a container is usually given.
 const GRACE: Duration = Duration::from_secs(20);
 
@@ -78,6 +83,7 @@ pub(crate) async fn run(
         extended_at: Instant::now(),
         period: Lease::PERIOD,
         running: JoinSet::new(),
+        unread: JoinSet::new(),
         sweeping: JoinSet::new(),
         sink: Arc::new(sink),
         leader,
@@ -100,6 +106,8 @@ struct Loop {
     extended_at: Instant,
     period: Duration,
     running: JoinSet<Batch>,
+    /// Letters of what cannot be read, on their way.
+    unread: JoinSet<()>,
     /// The look for runs of creates that came late.
     sweeping: JoinSet<()>,
 }
@@ -202,7 +210,24 @@ impl Loop {
                 self.sink.numbers.events.inc("ignored");
                 delivery.ack_unconfirmed().await;
             }
+            Taken::Unread(delivery, error) => self.leave_unread(*delivery, error).await,
         }
+    }
+
+    /// Puts a message nobody can read into the dead-letter queue, beside everything else: a queue that is full or away
+    /// keeps no event from MLflow.
+    async fn leave_unread(&mut self, delivery: Delivery, error: DecodeError) {
+        self.sink.numbers.events.inc("ignored");
+        while self.unread.try_join_next().is_some() {}
+        if self.unread.len() >= UNREAD_AT_ONCE {
+            return hand_back(delivery, UNREAD_PAUSE).await;
+        }
+        let (broker, sequence) = (self.sink.broker.clone(), delivery.sequence());
+        self.unread.spawn(async move {
+            if let Err(unsettled) = delivery.leave_unread(&broker, &error).await {
+                tracing::warn!(sequence, %error, %unsettled, "an event that cannot be read comes again");
+            }
+        });
     }
 
     async fn hold(&mut self, run: &RunId, held: Held) {

@@ -20,6 +20,8 @@ pub const REPLAYS: &str = "Cerebros-Dlq-Replays";
 /// Replays after which a message that dies again is a replay loop. One that died three times more, with a person looking
 /// on each time, is not cured by a fourth; bulk replays leave it alone from then on.
 pub const MAX_REPLAYS: u32 = 3;
+/// What the letter of a message that was gone says of its payload.
+const PAYLOAD_GONE: &str = "gone";
 /// Header of a replayed message that names the dead letter it came from.
 pub const REPLAY_OF: &str = "Cerebros-Replay-Of";
 
@@ -56,6 +58,8 @@ pub struct Verdict {
     pub cause: Option<FailureClass>,
     /// Run the message belongs to, as far as whoever gave it up could tell; letters of earlier builds do not say.
     pub run: Option<String>,
+    /// The message was gone from its stream when it was looked for: the letter holds no payload and no headers of it.
+    pub is_payload_gone: bool,
 }
 
 /// Where a message stood when it was given up.
@@ -118,6 +122,7 @@ impl Verdict {
             replays,
             cause: is_loop.then_some(failure.class),
             run: None,
+            is_payload_gone: false,
         }
     }
 
@@ -125,6 +130,12 @@ impl Verdict {
     #[must_use]
     pub fn of_run(self, run: Option<String>) -> Self {
         Self { run, ..self }
+    }
+
+    /// The same for a message that is gone.
+    #[must_use]
+    pub fn without_payload(self) -> Self {
+        Self { is_payload_gone: true, ..self }
     }
 
     /// Where the message stood when it was given up.
@@ -177,6 +188,9 @@ impl Verdict {
         if let Some(run) = &self.run {
             put("Run", one_line(run, MAX_REASON_BYTES));
         }
+        if self.is_payload_gone {
+            put("Payload", PAYLOAD_GONE.to_owned());
+        }
         headers
     }
 
@@ -202,6 +216,7 @@ impl Verdict {
             replays: get("Replays")?.parse().ok()?,
             cause: get("Cause").and_then(FailureClass::parse),
             run: get("Run").map(str::to_owned),
+            is_payload_gone: get("Payload") == Some(PAYLOAD_GONE),
         })
     }
 }

@@ -11,9 +11,27 @@ use schemas::{Failure, RunId};
 use crate::broker::Broker;
 use crate::clock;
 use crate::publish::{self, Outgoing, PublishFailure, Published};
+use crate::topology::DLQ_BUCKET;
 
 /// A dead letter is repeated this long while the broker does not confirm; then the delivery is left to come again.
-const PATIENCE: Duration = Duration::from_secs(20);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
+
+/// Note in the bucket of the dead-letter queue that says whether classifiers have stopped at their storm limit.
+pub const STORM_NOTE: &str = "storm";
+
+/// Whether the classifiers have stopped at their storm limit: then nobody fills the queue in their name.
+pub(crate) async fn are_stopped(broker: &Broker) -> bool {
+    #[derive(serde::Deserialize)]
+    struct Standing {
+        state: String,
+    }
+    let said = async {
+        let bucket = broker.jetstream.get_key_value(DLQ_BUCKET).await.ok()?;
+        let note = bucket.get(STORM_NOTE).await.ok()??;
+        serde_json::from_slice::<Standing>(&note).ok()
+    };
+    said.await.is_some_and(|standing| standing.state == "stopped")
+}
 
 /// Publishes the dead letter of a message and waits for the confirmation. A second one of the same cause is a
 /// duplicate to the broker.
@@ -24,14 +42,48 @@ pub async fn publish(
     headers: &Headers,
     payload: Bytes,
 ) -> Result<Published, PublishFailure> {
+    publish_within(broker, place, failure, headers, payload, PATIENCE).await
+}
+
+/// The same for somebody with less patience.
+pub async fn publish_within(
+    broker: &Broker,
+    place: &Place,
+    failure: &Failure,
+    headers: &Headers,
+    payload: Bytes,
+    patience: Duration,
+) -> Result<Published, PublishFailure> {
     let run = run_of(place, headers, &payload, None);
     let verdict = Verdict::new(place, failure, clock::now(), headers).of_run(run);
+    send(broker, place, &verdict, headers, payload, patience).await
+}
+
+/// Publishes the letter of a message that is gone, with all that is left of it: its verdict, which says so.
+pub async fn publish_gone(
+    broker: &Broker,
+    place: &Place,
+    failure: &Failure,
+) -> Result<Published, PublishFailure> {
+    let headers = Headers::default();
+    let verdict = Verdict::new(place, failure, clock::now(), &headers).without_payload();
+    send(broker, place, &verdict, &headers, Bytes::new(), PATIENCE).await
+}
+
+async fn send(
+    broker: &Broker,
+    place: &Place,
+    verdict: &Verdict,
+    headers: &Headers,
+    payload: Bytes,
+    patience: Duration,
+) -> Result<Published, PublishFailure> {
     let message = Outgoing {
         subject: verdict.kept_on(),
         headers: publish::to_header_map(&verdict.headers(headers, &place.message_id())),
         payload,
     };
-    publish::send(broker, &message, PATIENCE).await
+    publish::send(broker, &message, patience).await
 }
 
 /// The run a dead message belongs to: what it says itself if it can be read, what its headers say, what its JSON says.

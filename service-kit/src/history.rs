@@ -207,15 +207,8 @@ pub struct Raw {
 /// The message at a sequence of a stream; `None` when it is gone. Read through the broker's JSON API, which hands out
 /// headers in base64, so that headers which break the protocol break nothing here.
 pub async fn raw(broker: &Broker, stream: &str, sequence: u64) -> Result<Option<Raw>, CliError> {
-    let subject = format!("STREAM.MSG.GET.{stream}");
     let request = serde_json::json!({ "seq": sequence });
-    let answer: Response<Answer> =
-        broker.jetstream.request(subject, &request).await.map_err(|error| broken(&error))?;
-    let message = match answer {
-        Response::Ok(answer) => answer.message,
-        Response::Err { error } if error.error_code() == ErrorCode::NO_MESSAGE_FOUND => return Ok(None),
-        Response::Err { error } => return Err(broken(&error)),
-    };
+    let Some(message) = asked(broker, stream, &request).await? else { return Ok(None) };
     let decode = |text: &str| BASE64_STANDARD.decode(text).map_err(|error| broken(&error));
     Ok(Some(Raw {
         subject: message.subject,
@@ -224,6 +217,35 @@ pub async fn raw(broker: &Broker, stream: &str, sequence: u64) -> Result<Option<
         header_block: decode(&message.hdrs)?,
         payload: decode(&message.data)?.into(),
     }))
+}
+
+/// The message the broker finds for a request to its JSON API.
+async fn asked(
+    broker: &Broker,
+    stream: &str,
+    request: &serde_json::Value,
+) -> Result<Option<Message>, CliError> {
+    let subject = format!("STREAM.MSG.GET.{stream}");
+    let answer: Response<Answer> =
+        broker.jetstream.request(subject, request).await.map_err(|error| broken(&error))?;
+    match answer {
+        Response::Ok(answer) => Ok(Some(answer.message)),
+        Response::Err { error } if error.error_code() == ErrorCode::NO_MESSAGE_FOUND => Ok(None),
+        Response::Err { error } => Err(broken(&error)),
+    }
+}
+
+/// Sequence of the first message from `from` on that came on a subject `filter` takes (all when it is empty); `None`
+/// when there is none.
+pub async fn next_on(
+    broker: &Broker,
+    stream: &str,
+    filter: &str,
+    from: u64,
+) -> Result<Option<u64>, CliError> {
+    let filter = if filter.is_empty() { ">" } else { filter };
+    let request = serde_json::json!({ "seq": from, "next_by_subj": filter });
+    Ok(asked(broker, stream, &request).await?.map(|message| message.seq))
 }
 
 /// The message at a sequence of a stream; `None` when it is gone. What is no header in its header block is left out.

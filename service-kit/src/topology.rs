@@ -2,7 +2,7 @@
 //!
 //! Every service makes sure of all of it at its start, so that none depends on another having run first. What exists
 //! with other limits is left as it is: an operator's change is not undone. Only what an earlier build could not know of
-//! is added: subjects of a stream, filters of a consumer that had none.
+//! is added: subjects of a stream, filters of a consumer that had none, the kind of advisories it did not read.
 
 use std::time::Duration;
 
@@ -208,10 +208,9 @@ pub async fn ensure(broker: &Broker) -> Result<(), CliError> {
     }
     let stream =
         jetstream.get_stream_no_info(ADVISORY_STREAM).await.map_err(|error| failed("stream", &error))?;
-    stream
-        .get_or_create_consumer(ADVISORY_CONSUMER, advisory_consumer())
+    advisory_consumer_exists(&stream)
         .await
-        .map_err(|error| failed(&format!("consumer {ADVISORY_CONSUMER}"), &error))?;
+        .map_err(|error| failed(&format!("consumer {ADVISORY_CONSUMER}"), &*error))?;
     schema_registry::register(broker).await.map_err(|error| failed("registry of schemas", &error))
 }
 
@@ -256,6 +255,20 @@ async fn consumer_exists(stream: &Stream<()>, ours: pull::Config) -> Result<(), 
         wider.max_ack_pending = ours.max_ack_pending;
     }
     stream.update_consumer(wider).await?;
+    Ok(())
+}
+
+/// Creates the consumer of the advisories, or widens the one an earlier build made, which knew of one kind only.
+async fn advisory_consumer_exists(stream: &Stream<()>) -> Result<(), AnyError> {
+    let ours = advisory_consumer();
+    let known = stream.get_or_create_consumer(ADVISORY_CONSUMER, ours.clone()).await?;
+    let known = &known.cached_info().config;
+    if ours.filter_subjects.contains(&known.filter_subject) {
+        tracing::info!(consumer = ADVISORY_CONSUMER, "consumer takes in terminated deliveries now");
+        let widened =
+            pull::Config { ack_wait: known.ack_wait, max_ack_pending: known.max_ack_pending, ..ours };
+        stream.update_consumer(widened).await?;
+    }
     Ok(())
 }
 

@@ -1,8 +1,12 @@
 //! Requests that can never run, and requests that are none.
 
+use std::collections::BTreeSet;
+
+use schemas::event::RunRequested;
 use schemas::lifecycle::RunState;
-use schemas::{Event, FailureClass};
-use serde_json::json;
+use schemas::{Encoding, Event, FailureClass, Record, codec, shape};
+use serde_json::{Value, json};
+use service_kit::topology::{CLASSIFIER_CONSUMER, SCHEMAS_BUCKET};
 use testkit::wait_until;
 
 use crate::house::{House, PATIENCE};
@@ -40,7 +44,7 @@ async fn a_request_that_can_never_run_fails_its_run_and_becomes_one_dead_letter(
 }
 
 #[tokio::test]
-async fn what_is_no_request_is_left_to_the_classifier_and_never_stops_the_worker() {
+async fn what_is_no_request_becomes_the_classifier_s_dead_letter_and_never_stops_the_worker() {
     let house = House::open().await;
     let _worker = house.worker(&["--slots", "1", "--preload", "noop"]).await;
     for garbage in [&b"not json"[..], b"", b"\xff\xfe", b"{}", b"[]", br#"{"dataset_id": 7}"#] {
@@ -54,7 +58,43 @@ async fn what_is_no_request_is_left_to_the_classifier_and_never_stops_the_worker
     assert_eq!(house.ended("good").await.state, RunState::Completed);
     wait_until("every request is settled", PATIENCE, async || (house.unsettled().await == 0).then_some(()))
         .await;
-    assert!(house.dead_letters().await.is_empty());
+    let letters = house.dead_letters().await;
+    let sequences = letters.iter().filter_map(|letter| letter.headers.get("Cerebros-Dlq-Sequence"));
+    assert_eq!(sequences.collect::<BTreeSet<_>>().len(), 6);
+    for letter in &letters {
+        let of = |name: &str| letter.headers.get(name).unwrap().to_owned();
+        assert_eq!(of("Cerebros-Dlq-Consumer"), CLASSIFIER_CONSUMER, "the classifier's own makes no second");
+        assert_eq!(of("Nats-Msg-Id"), format!("dlq:CEREBROS:{}:dlq-classifier", of("Cerebros-Dlq-Sequence")));
+    }
+}
+
+#[tokio::test]
+async fn a_request_no_worker_can_read_is_not_lost() {
+    let house = House::open().await;
+    let worker = house.worker(&["--slots", "1", "--preload", "noop"]).await;
+    // Written with a schema that is registered a moment later: the classifier will find nothing wrong with it.
+    let mut schema: Value = serde_json::from_str(Record::RunRequested.latest().text).unwrap();
+    let more = json!({"name": "urgency", "doc": "d", "type": "int", "default": 0});
+    schema["fields"].as_array_mut().unwrap().push(more);
+    let fingerprint = shape::parse(&schema.to_string()).unwrap().fingerprint;
+    let mut payload = codec::encode(&RunRequested::new("digits").into(), Encoding::Avro).unwrap();
+    payload[2..10].copy_from_slice(&fingerprint.0);
+    payload.push(14);
+    let avro =
+        async_nats::HeaderMap::from_iter([("Content-Type".parse().unwrap(), "application/avro".into())]);
+    let (subject, body) = ("cerebros.nas.run.requested", payload.clone().into());
+    house.broker.client.publish_with_headers(subject, avro, body).await.unwrap();
+    house.broker.client.flush().await.unwrap();
+    wait_until("the worker has settled it", PATIENCE, async || (house.unsettled().await == 0).then_some(()))
+        .await;
+    worker.stop().await;
+    let bucket = house.broker.jetstream.get_key_value(SCHEMAS_BUCKET).await.unwrap();
+    bucket.put(fingerprint.to_string(), schema.to_string().into()).await.unwrap();
+
+    let letters = house.dead_letters().await;
+    assert_eq!(letters.len(), 1);
+    assert_eq!(letters[0].payload, payload);
+    assert_eq!(letters[0].headers.get("Cerebros-Dlq-Class"), Some("schema_unknown"));
 }
 
 #[tokio::test]

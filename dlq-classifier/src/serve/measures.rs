@@ -17,6 +17,7 @@ pub struct Measures {
     unknown_fields: Counter,
     dead: CounterBy,
     gone: Counter,
+    is_stopped: Gauge,
     all_dead: Arc<AtomicU64>,
     open: Gauge,
     oldest: RealGauge,
@@ -42,6 +43,8 @@ impl Measures {
                 "classifier_gone",
                 "Messages that ran out of deliveries and were gone when looked for",
             ),
+            is_stopped: metrics
+                .gauge("dlq_storm", "1 while the classifiers have stopped at their storm limit, else 0"),
             all_dead: Arc::default(),
             open: metrics.gauge("dlq_open", "Dead letters nobody has dealt with"),
             oldest: metrics
@@ -92,6 +95,10 @@ impl Measures {
     /// The state of an alert.
     pub(super) fn alert(&self, kind: Kind, state: State) {
         self.alerts.set(kind.as_str(), i64::from(state == State::Crossed));
+    }
+
+    pub(super) fn stopped(&self, is_stopped: bool) {
+        self.is_stopped.set(i64::from(is_stopped));
     }
 
     /// Events looked at so far.

@@ -1,7 +1,5 @@
 //! Bounds of the queue: crossed once, cleared once, however many look.
 
-use std::time::Duration;
-
 use dlq_classifier::serve::Measures;
 use schemas::subject::DLQ_STREAM;
 use serde_json::Value;
@@ -41,7 +39,7 @@ impl Room {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_bound_is_crossed_and_cleared_once_though_two_classifiers_watch_and_one_begins_anew() {
     let room = Room::new().await;
-    let flags = ["--http", "127.0.0.1:0", "--alert-depth", "3"];
+    let flags = ["--alert-depth", "3"];
     let (_one, two) = (room.serve_with(&flags), room.serve_with(&flags));
     for _ in 0..4 {
         room.publish(REQUESTED, &[], b"{").await;
@@ -63,7 +61,7 @@ async fn a_bound_is_crossed_and_cleared_once_though_two_classifiers_watch_and_on
 #[tokio::test(flavor = "multi_thread")]
 async fn an_entry_that_the_stream_drops_soon_is_said_before() {
     let room = Room::new().await;
-    let _serving = room.serve_with(&["--http", "127.0.0.1:0", "--alert-notice", "31days"]);
+    let _serving = room.serve_with(&["--alert-notice", "31days"]);
     room.publish(REQUESTED, &[], b"{").await;
     let expiring = &room.wait_for_alerts("expiring", &["crossed"]).await[0];
     assert!(text(expiring, "message").contains("max_age"), "{expiring:#}");
@@ -92,23 +90,10 @@ fn the_rules_for_prometheus_name_metrics_there_are() {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_numbers_of_the_queue_are_on_the_page() {
     let room = Room::new().await;
-    let free = std::net::TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap();
-    let _serving = room.serve_with(&["--http", &free.to_string()]);
+    let serving = room.serve();
     room.publish(REQUESTED, &[], b"{").await;
     wait_until("the page counts an open entry", PATIENCE, async || {
-        let page = page(free).await?;
-        page.contains("\ncerebros_dlq_open 1\n").then_some(())
+        serving.page("/metrics").await.contains("\ncerebros_dlq_open 1\n").then_some(())
     })
     .await;
-}
-
-/// What a page of numbers says, once it is there.
-async fn page(address: std::net::SocketAddr) -> Option<String> {
-    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-    let mut connection = tokio::net::TcpStream::connect(address).await.ok()?;
-    connection.write_all(b"GET /metrics HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").await.ok()?;
-    let mut text = String::new();
-    let read = connection.read_to_string(&mut text);
-    tokio::time::timeout(Duration::from_secs(5), read).await.ok()?.ok()?;
-    Some(text)
 }

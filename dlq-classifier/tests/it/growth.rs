@@ -11,7 +11,7 @@ use crate::room::{Room, text};
 const REQUESTED: &str = "cerebros.nas.run.requested";
 
 /// The text of a schema of tomorrow, the key it belongs under, and a request written with it.
-fn tomorrow() -> (String, String, Vec<u8>) {
+pub(crate) fn tomorrow() -> (String, String, Vec<u8>) {
     let mut schema: Value = serde_json::from_str(Record::RunRequested.latest().text).unwrap();
     let more = json!({"name": "urgency", "doc": "d", "type": "int", "default": 0});
     schema["fields"].as_array_mut().unwrap().push(more);

@@ -1,5 +1,6 @@
 //! A broker, the program, and a plain NATS client that knows nothing of us.
 
+use std::net::TcpListener;
 use std::process::{Output, Stdio};
 use std::time::Duration;
 
@@ -13,6 +14,8 @@ use service_kit::broker::Broker;
 use service_kit::config::BrokerArgs;
 use service_kit::topology::{self, CLASSIFIER_CONSUMER};
 use testkit::{Cluster, Nats, Scratch, wait_until};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
 use tokio::process::{Child, Command};
 
 /// Longest wait for anything in these tests.
@@ -31,6 +34,43 @@ pub(crate) struct Room<N = Nats> {
 /// A running `serve`; killed on drop.
 pub(crate) struct Serving {
     pub(crate) child: Child,
+    address: String,
+}
+
+impl Serving {
+    /// A page of its health server; empty while there is none.
+    pub(crate) async fn page(&self, path: &str) -> String {
+        let Ok(mut socket) = TcpStream::connect(&self.address).await else { return String::new() };
+        let request = format!("GET {path} HTTP/1.1\r\nHost: classifier\r\nConnection: close\r\n\r\n");
+        let mut answer = String::new();
+        if socket.write_all(request.as_bytes()).await.is_ok() {
+            // What came before the connection broke is all there is.
+            let _ = socket.read_to_string(&mut answer).await;
+        }
+        answer
+    }
+
+    /// Waits until the service says that it is not ready, with these words.
+    pub(crate) async fn is_unready(&self, words: &str) {
+        wait_until(&format!("the classifier is not ready: {words}"), PATIENCE, async || {
+            let is_unready = self.page("/readyz").await.starts_with("HTTP/1.1 503");
+            (is_unready && self.page("/health").await.contains(words)).then_some(())
+        })
+        .await;
+    }
+
+    /// Waits until the service says that it is ready.
+    pub(crate) async fn is_ready(&self) {
+        wait_until("the classifier is ready", PATIENCE, async || {
+            self.page("/readyz").await.starts_with("HTTP/1.1 200").then_some(())
+        })
+        .await;
+    }
+
+    /// SIGKILL, and its end.
+    pub(crate) async fn kill(mut self) {
+        self.child.kill().await.unwrap();
+    }
 }
 
 impl Room {
@@ -68,14 +108,16 @@ impl<N> Room<N> {
     }
 
     pub(crate) fn serve(&self) -> Serving {
-        self.serve_with(&["--http", "127.0.0.1:0"])
+        self.serve_with(&[])
     }
 
-    /// The service with flags of the test's own.
-    pub(crate) fn serve_with(&self, flags: &[&str]) -> Serving {
+    /// The same with more arguments.
+    pub(crate) fn serve_with(&self, arguments: &[&str]) -> Serving {
+        // Nobody else's while we hold it; the service takes it a moment later.
+        let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
         let mut command = self.program();
-        command.args(["serve", "--log", "warn"]).args(flags).stdout(Stdio::null());
-        Serving { child: command.spawn().unwrap() }
+        command.args(["serve", "--http", &address, "--log", "warn"]).args(arguments).stdout(Stdio::null());
+        Serving { child: command.spawn().unwrap(), address }
     }
 
     /// Runs a command to its end.
@@ -133,6 +175,13 @@ impl<N> Room<N> {
             (consumer.num_pending == 0 && consumer.num_ack_pending == 0).then_some(())
         })
         .await;
+    }
+
+    /// How many messages a consumer of the event stream has not been handed, and how many it has not settled.
+    pub(crate) async fn waiting(&self, consumer: &str) -> (u64, usize) {
+        let stream = self.broker.jetstream.get_stream_no_info(STREAM).await.unwrap();
+        let info = stream.consumer_info(consumer).await.unwrap();
+        (info.num_pending, info.num_ack_pending)
     }
 
     /// How many messages the dead-letter stream holds.

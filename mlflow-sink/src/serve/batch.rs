@@ -35,7 +35,7 @@ pub(super) async fn write(sink: Arc<Sink>, run: RunId, held: Vec<Held>) -> Batch
     let (began, pass) = (Instant::now(), sink.gate.pass());
     // What can be read once can be read again.
     let (held, seen): (Vec<Held>, Vec<Seen>) =
-        held.into_iter().filter_map(|held| held.seen().map(|seen| (held, seen))).unzip();
+        held.into_iter().filter_map(|held| held.seen().ok().map(|seen| (held, seen))).unzip();
     // The events outlive a panic: they stay in hand, in their order, and are tried again.
     let written = AssertUnwindSafe(sink.writer.write(&run, &seen)).catch_unwind().await;
     let end = match written {

@@ -1,5 +1,6 @@
 //! What a delivery is to the sink.
 
+use schemas::codec::DecodeError;
 use schemas::{Record, RunId, Timestamp};
 use service_kit::delivery::Delivery;
 
@@ -21,33 +22,33 @@ pub(crate) struct Held {
 pub(super) enum Taken {
     /// An event of a run that belongs into MLflow.
     Event(RunId, Box<Held>),
-    /// Nothing for MLflow, or nothing anybody can read; the latter is the classifier's to report.
+    /// Nothing for MLflow.
     NotOurs(Box<Delivery>),
+    /// Nothing this sink can read.
+    Unread(Box<Delivery>, DecodeError),
 }
 
 pub(super) fn sort(delivery: Delivery) -> Taken {
     let held = Held { delivery };
-    match held.seen().and_then(|seen| seen.run().cloned()) {
-        Some(run) => Taken::Event(run, Box::new(held)),
-        None => Taken::NotOurs(Box::new(held.delivery)),
+    match held.seen().map(|seen| seen.run().cloned()) {
+        Ok(Some(run)) => Taken::Event(run, Box::new(held)),
+        Ok(None) => Taken::NotOurs(Box::new(held.delivery)),
+        Err(error) => Taken::Unread(Box::new(held.delivery), error),
     }
 }
 
 impl Held {
-    /// The event and when it happened; `None` when it cannot be read.
-    pub(super) fn seen(&self) -> Option<Seen> {
-        match self.delivery.decode() {
-            Ok(decoded) => Some(Seen {
-                event: decoded.event,
-                at: time_of(&self.delivery),
-                schema: self.delivery.headers().get("ce-dataschema").map(str::to_owned),
-                sequence: self.delivery.sequence(),
-            }),
-            Err(error) => {
-                tracing::debug!(sequence = self.delivery.sequence(), %error, "left to the classifier");
-                None
-            }
-        }
+    /// The event and when it happened.
+    ///
+    /// # Errors
+    /// Why it cannot be read.
+    pub(super) fn seen(&self) -> Result<Seen, DecodeError> {
+        Ok(Seen {
+            event: self.delivery.decode()?.event,
+            at: time_of(&self.delivery),
+            schema: self.delivery.headers().get("ce-dataschema").map(str::to_owned),
+            sequence: self.delivery.sequence(),
+        })
     }
 }
 

@@ -1,6 +1,7 @@
 //! What MLflow will never take becomes a dead letter with its words, and holds up nobody.
 
 use schemas::event::TrialReported;
+use schemas::subject::DLQ_STREAM;
 use schemas::{Event, Json};
 use serde_json::json;
 use testkit::{Mlflow, experiment_name};
@@ -64,7 +65,7 @@ async fn a_deleted_experiment_is_said_with_its_remedy_and_other_runs_go_on() {
 }
 
 #[tokio::test]
-async fn what_cannot_be_read_is_left_to_the_classifier() {
+async fn what_cannot_be_read_becomes_the_classifier_s_dead_letter() {
     let (pipeline, mlflow) = (Pipeline::start().await, Mlflow::shared().await);
     let ack = pipeline.broker.jetstream.publish("ml.run.trial", "{\"trial_id\": 7}".into()).await.unwrap();
     ack.await.unwrap();
@@ -72,5 +73,10 @@ async fn what_cannot_be_read_is_left_to_the_classifier() {
     pipeline.caught_up().await;
     sink.stop().await;
     assert_clean(&pipeline, &mlflow.url()).await;
-    assert_eq!(pipeline.dead_letters().await, Vec::<String>::new());
+    let stream = pipeline.broker.jetstream.get_stream(DLQ_STREAM).await.unwrap();
+    assert_eq!(stream.cached_info().state.messages, 1);
+    let letter = stream.get_raw_message(1).await.unwrap();
+    let header = |name: &str| letter.headers.get(name).unwrap().as_str().to_owned();
+    assert_eq!(header("Nats-Msg-Id"), "dlq:CEREBROS:1:dlq-classifier", "the classifier's own is a duplicate");
+    assert!(header("Cerebros-Dlq-Reason").contains("trial_id"));
 }

@@ -202,6 +202,32 @@ pub const VARIABLES: &[Variable] = &[
         .flagged("cache-max-entries")
         .or("512")
         .whole(),
+    text(
+        "CEREBROS_SWEEP_EVERY",
+        "sweep_every",
+        "how often the classifier compares consumers with the stream",
+    )
+    .flagged("sweep-every")
+    .or("10s"),
+    text(
+        "CEREBROS_STORM_CONSECUTIVE",
+        "storm_consecutive",
+        "malformed messages in a row that stop the classifier",
+    )
+    .flagged("storm-consecutive")
+    .or("1000")
+    .whole(),
+    text(
+        "CEREBROS_STORM_RATIO",
+        "storm_ratio",
+        "part of the last messages that stops the classifier when malformed",
+    )
+    .flagged("storm-ratio")
+    .or("0.5"),
+    text("CEREBROS_STORM_WINDOW", "storm_window", "how many the last messages are")
+        .flagged("storm-window")
+        .or("2000")
+        .whole(),
     text("CEREBROS_DATA_DIR", "data_dir", "directory of everything that is written here")
         .flagged("data-dir")
         .or("./.cerebros"),

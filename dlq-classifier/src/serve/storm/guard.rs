@@ -1,0 +1,185 @@
+//! Where the state of the limit is kept, and who is told.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use futures_util::StreamExt as _;
+use schemas::cloudevents::{Headers, header};
+use schemas::subject::{DLQ_ALERT_PREFIX, FENCE_PREFIX, STREAM};
+use serde::Serialize;
+use service_kit::broker::Broker;
+use service_kit::health::ComponentHandle;
+use service_kit::publish::{self, Outgoing};
+use service_kit::{clock, history};
+
+use super::{NOTE, SAMPLE, Standing, Why, is_in_order};
+use crate::serve::Measures;
+use crate::serve::notes::{Note, Notes};
+
+/// How long an alert is tried. It is said in the log and on the health page as well.
+const ALERT_PATIENCE: Duration = Duration::from_secs(5);
+/// Messages of a sample that are read at once; each may have half a megabyte.
+const READ_AT_ONCE: usize = 8;
+/// Kind of the alert.
+const KIND: &str = "storm";
+
+/// Keeps the state.
+#[derive(Debug, Clone)]
+pub(in crate::serve) struct Guard {
+    pub(in crate::serve) broker: Broker,
+    pub(in crate::serve) health: ComponentHandle,
+    pub(in crate::serve) measures: Measures,
+    /// Revision of the state of which the last alert of this process spoke.
+    pub(in crate::serve) alerted: Arc<AtomicU64>,
+}
+
+/// What subscribers of the alerts get.
+#[derive(Debug, Serialize)]
+struct Alert<'a> {
+    alert: &'static str,
+    state: &'static str,
+    value: f64,
+    threshold: f64,
+    at: schemas::Timestamp,
+    source: &'static str,
+    reason: &'a str,
+}
+
+impl Guard {
+    /// Whether letters may be written: up to which sequence without being counted, or not at all. Says so on the health
+    /// page, and looks whether things are in order again.
+    pub(in crate::serve) async fn way(&self) -> Result<Option<u64>, String> {
+        let notes = Notes::open(&self.broker).await?;
+        let note = notes.read::<Standing>(NOTE).await?;
+        let way = match &note.said {
+            None => Some(0),
+            Some(Standing::Open { through, .. }) => Some(*through),
+            Some(stopped @ Standing::Stopped { reason, sequence, last, .. }) => {
+                self.say(Some(reason));
+                self.alert_once(stopped, note.revision.unwrap_or_default()).await;
+                if self.is_in_order(*sequence, *last).await? {
+                    self.resume(&notes, &note, stopped).await?
+                } else {
+                    None
+                }
+            }
+        };
+        if way.is_some() {
+            self.say(None);
+        }
+        Ok(way)
+    }
+
+    /// Whether somebody has stopped all classifiers.
+    pub(in crate::serve) async fn is_stopped(&self) -> Result<bool, String> {
+        let note = Notes::open(&self.broker).await?.read::<Standing>(NOTE).await?;
+        Ok(matches!(note.said, Some(Standing::Stopped { .. })))
+    }
+
+    /// Stops all classifiers.
+    pub(in crate::serve) async fn stop(&self, why: &Why, sequence: u64) -> Result<(), String> {
+        tracing::error!(sequence, why.reason, "the storm limit is passed: no more dead letters");
+        let last = last_sequence(&self.broker).await?;
+        self.say(Some(&why.reason));
+        let notes = Notes::open(&self.broker).await?;
+        let note = notes.read::<Standing>(NOTE).await?;
+        if matches!(note.said, Some(Standing::Stopped { .. })) {
+            return Ok(());
+        }
+        let (reason, value, threshold) = (why.reason.clone(), why.value, why.threshold);
+        let stopped = Standing::Stopped { reason, value, threshold, sequence, last, at: clock::now() };
+        // Whoever reads it sends the alert, so that one that was killed here has not kept it to itself.
+        notes.write(NOTE, &note, &stopped).await.map(drop)
+    }
+
+    /// The same alert from every classifier is one to the broker.
+    async fn alert_once(&self, stopped: &Standing, revision: u64) {
+        if self.alerted.swap(revision, Ordering::Relaxed) != revision {
+            self.alert(stopped, "crossed", revision).await;
+        }
+    }
+
+    /// Resumes by itself.
+    async fn resume(
+        &self,
+        notes: &Notes,
+        note: &Note<Standing>,
+        was: &Standing,
+    ) -> Result<Option<u64>, String> {
+        let through = last_sequence(&self.broker).await?;
+        let open = Standing::Open { through, at: clock::now() };
+        let Some(revision) = notes.write(NOTE, note, &open).await? else { return Ok(None) };
+        tracing::warn!(through, "what comes is in order again: dead letters are written again");
+        self.alert(was, "cleared", revision).await;
+        Ok(Some(through))
+    }
+
+    /// What came since the limit was passed is in order, or what passed it is, by now: a schema was put in, or this build
+    /// reads what the one before could not.
+    async fn is_in_order(&self, sequence: u64, last: u64) -> Result<bool, String> {
+        let newest = last_sequence(&self.broker).await?;
+        let since = self.sample((last + 1).max(newest.saturating_sub(SAMPLE - 1)), newest).await?;
+        if is_in_order(&since) {
+            return Ok(true);
+        }
+        Ok(is_in_order(&self.sample(sequence.saturating_sub(SAMPLE - 1).max(1), sequence).await?))
+    }
+
+    /// For each event in a range, whether it is in order.
+    async fn sample(&self, from: u64, to: u64) -> Result<Vec<bool>, String> {
+        let mut messages = futures_util::stream::iter(from..=to)
+            .map(|sequence| history::at(&self.broker, STREAM, sequence))
+            .buffered(READ_AT_ONCE);
+        let mut sample = Vec::new();
+        while let Some(kept) = messages.next().await {
+            let kept = kept.map_err(|error| error.what)?;
+            let event = kept.filter(|kept| !kept.subject.starts_with(FENCE_PREFIX));
+            sample.extend(event.map(|kept| kept.decode().is_ok()));
+        }
+        Ok(sample)
+    }
+
+    fn say(&self, stopped: Option<&str>) {
+        self.measures.stopped(stopped.is_some());
+        match stopped {
+            None => self.health.ready(),
+            Some(reason) => self.health.not_ready(format_args!(
+                "stopped at the storm limit, nothing is lost: {reason}; `dlq-classifier resume` goes on"
+            )),
+        }
+    }
+
+    async fn alert(&self, standing: &Standing, state: &'static str, revision: u64) {
+        let Standing::Stopped { reason, value, threshold, .. } = standing else { return };
+        if let Err(error) = alert(&self.broker, (*value, *threshold), reason, state, revision).await {
+            tracing::error!(error, "the alert could not be published");
+        }
+    }
+}
+
+/// Publishes an alert about the limit. Its message id is that of the change, so that it is sent once.
+pub(crate) async fn alert(
+    broker: &Broker,
+    (value, threshold): (f64, f64),
+    reason: &str,
+    state: &'static str,
+    revision: u64,
+) -> Result<(), String> {
+    let alert =
+        Alert { alert: KIND, state, value, threshold, at: clock::now(), source: "dlq-classifier", reason };
+    let mut headers = Headers::default();
+    headers.push(header::MESSAGE_ID, format!("dlq-alert:{KIND}:{revision}"));
+    headers.push(header::CONTENT_TYPE, "application/json");
+    let message = Outgoing {
+        subject: format!("{DLQ_ALERT_PREFIX}{KIND}"),
+        headers: publish::to_header_map(&headers),
+        payload: serde_json::to_vec(&alert).map_err(|error| error.to_string())?.into(),
+    };
+    publish::send(broker, &message, ALERT_PATIENCE).await.map(drop).map_err(|error| error.to_string())
+}
+
+pub(crate) async fn last_sequence(broker: &Broker) -> Result<u64, String> {
+    let stream = broker.jetstream.get_stream(STREAM).await.map_err(|error| error.to_string())?;
+    Ok(stream.cached_info().state.last_sequence)
+}

@@ -1,0 +1,144 @@
+//! The storm limit: a classifier that stops instead of filling the queue, and goes on.
+
+use schemas::subject::DLQ_STREAM;
+use serde_json::Value;
+use service_kit::history::History;
+use service_kit::topology::{CLASSIFIER_CONSUMER, SCHEMAS_BUCKET};
+use testkit::wait_until;
+
+use crate::growth::tomorrow;
+use crate::room::{PATIENCE, Room, Serving, text};
+
+const REQUESTED: &str = "cerebros.nas.run.requested";
+const LIMIT: u64 = 20;
+
+fn serve(room: &Room) -> Serving {
+    room.serve_with(&["--storm-consecutive", "20", "--storm-window", "40"])
+}
+
+async fn storm(room: &Room, messages: usize) {
+    for number in 0..messages {
+        room.stranger.publish(REQUESTED, format!("{{ {number}").into()).await.unwrap();
+    }
+    room.stranger.flush().await.unwrap();
+}
+
+/// The letters in the queue, without alerts and records.
+async fn letters(room: &Room) -> u64 {
+    room.json(&["list"]).await.as_array().unwrap().len() as u64
+}
+
+async fn alerts(room: &Room) -> Vec<Value> {
+    let mut history =
+        History::to_the_present(&room.broker, DLQ_STREAM, &["cerebros.dlq.alert.storm"], 1).await.unwrap();
+    let mut alerts = Vec::new();
+    while let Some(kept) = history.next().await.unwrap() {
+        alerts.push(serde_json::from_slice(&kept.payload).unwrap());
+    }
+    alerts
+}
+
+async fn alerted(room: &Room, states: &[&str]) -> Vec<Value> {
+    wait_until(&format!("the alerts are {states:?}"), PATIENCE, async || {
+        let alerts = alerts(room).await;
+        assert!(alerts.len() <= states.len(), "{alerts:#?}");
+        (alerts.len() == states.len()
+            && alerts.iter().zip(states).all(|(alert, state)| text(alert, "state") == *state))
+        .then_some(alerts)
+    })
+    .await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_bad_deployment_stops_the_classifier_at_the_limit_and_a_command_lets_it_go_on() {
+    const MESSAGES: usize = 300;
+    let room = Room::new().await;
+    let serving = serve(&room);
+    storm(&room, MESSAGES).await;
+    serving.is_unready("stopped at the storm limit").await;
+    let alert = &alerted(&room, &["crossed"]).await[0];
+    assert!(text(alert, "reason").contains("more than 20 messages in a row"), "{alert}");
+    assert_eq!((text(alert, "alert"), alert["threshold"].as_f64()), ("storm", Some(20.0)));
+    assert!(letters(&room).await <= LIMIT);
+    assert!(serving.page("/metrics").await.contains("cerebros_dlq_storm 1"));
+
+    // Who is started anew stays stopped.
+    serving.kill().await;
+    let serving = serve(&room);
+    serving.is_unready("more than 20 messages in a row").await;
+    assert!(letters(&room).await <= LIMIT);
+
+    let resumed = room.json(&["resume", "--reason", "they have to go"]).await;
+    assert_eq!(resumed["resumed"], true);
+    serving.is_ready().await;
+    room.entries(MESSAGES).await;
+    alerted(&room, &["crossed", "cleared"]).await;
+    let again = room.json(&["resume"]).await;
+    assert_eq!(again["resumed"], false);
+    let mut records =
+        History::to_the_present(&room.broker, DLQ_STREAM, &["cerebros.dlq.operation.resumed"], 1)
+            .await
+            .unwrap();
+    let record: Value = serde_json::from_slice(&records.next().await.unwrap().unwrap().payload).unwrap();
+    assert_eq!(
+        (text(&record, "reason"), record["range"][1].as_u64()),
+        ("they have to go", resumed["through"].as_u64())
+    );
+    assert!(records.next().await.unwrap().is_none());
+
+    // What comes from now on counts again.
+    storm(&room, 30).await;
+    serving.is_unready("stopped at the storm limit").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn it_goes_on_by_itself_when_what_comes_is_in_order_again() {
+    let room = Room::new().await;
+    let serving = [serve(&room), serve(&room)];
+    storm(&room, 60).await;
+    for classifier in &serving {
+        classifier.is_unready("stopped at the storm limit").await;
+    }
+    for _ in 0..20 {
+        room.publish(REQUESTED, &[], br#"{"dataset_id":"digits"}"#).await;
+    }
+    for classifier in &serving {
+        classifier.is_ready().await;
+    }
+    room.entries(60).await;
+    wait_until("everything is settled", PATIENCE, async || {
+        (room.waiting(CLASSIFIER_CONSUMER).await == (0, 0)).then_some(())
+    })
+    .await;
+    alerted(&room, &["crossed", "cleared"]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn it_goes_on_when_what_stopped_it_can_be_read() {
+    let room = Room::new().await;
+    let serving = serve(&room);
+    let (schema, fingerprint, payload) = tomorrow();
+    for _ in 0..120 {
+        room.publish(REQUESTED, &[("Content-Type", "application/avro")], &payload).await;
+    }
+    serving.is_unready("stopped at the storm limit").await;
+    let bucket = room.broker.jetstream.get_key_value(SCHEMAS_BUCKET).await.unwrap();
+    bucket.put(fingerprint, schema.into()).await.unwrap();
+    serving.is_ready().await;
+    room.settled().await;
+    assert!(letters(&room).await <= LIMIT);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn poison_among_valid_events_stops_nothing() {
+    let room = Room::new().await;
+    let serving = serve(&room);
+    for number in 0..200 {
+        let valid = br#"{"dataset_id":"digits"}"#;
+        let payload: &[u8] = if number % 5 == 0 { b"{" } else { valid };
+        room.publish(REQUESTED, &[], payload).await;
+    }
+    room.entries(40).await;
+    serving.is_ready().await;
+    assert!(alerts(&room).await.is_empty());
+}

@@ -1,0 +1,230 @@
+//! What consumers lost without a word of the broker: every advisory is purged before the classifier begins.
+
+use std::time::Duration;
+
+use async_nats::jetstream::consumer::{AckPolicy, PullConsumer, pull};
+use futures_util::StreamExt as _;
+use schemas::subject::{ADVISORY_STREAM, STREAM};
+use service_kit::topology::{CLASSIFIER_CONSUMER, DLQ_BUCKET, WORKER_CONSUMER};
+use testkit::wait_until;
+
+use crate::room::{PATIENCE, Room, Serving, text};
+
+const REQUESTED: &str = "cerebros.nas.run.requested";
+const ACK_WAIT: Duration = Duration::from_millis(100);
+
+fn config(name: &str, max_deliver: i64) -> pull::Config {
+    pull::Config {
+        durable_name: Some(name.to_owned()),
+        ack_policy: AckPolicy::Explicit,
+        ack_wait: ACK_WAIT,
+        max_deliver,
+        filter_subject: REQUESTED.to_owned(),
+        ..pull::Config::default()
+    }
+}
+
+fn serve(room: &Room) -> Serving {
+    room.serve_with(&["--sweep-every", "100ms"])
+}
+
+async fn request(room: &Room, run: &str) {
+    room.publish(REQUESTED, &[], format!(r#"{{"run_id":"{run}","dataset_id":"digits"}}"#).as_bytes()).await;
+}
+
+/// Takes so many messages and settles none.
+async fn take(consumer: &PullConsumer, count: usize) -> Vec<async_nats::jetstream::Message> {
+    let batch = consumer.batch().max_messages(count).expires(PATIENCE);
+    batch.messages().await.unwrap().take(count).map(Result::unwrap).collect().await
+}
+
+/// Waits until the broker waits for nothing any more, and takes away what it said about it.
+async fn given_up(room: &Room, consumer: &str) {
+    let stream = room.broker.jetstream.get_stream_no_info(STREAM).await.unwrap();
+    let handle: PullConsumer = stream.get_consumer(consumer).await.unwrap();
+    wait_until("the consumer has nothing in hand", PATIENCE, async || {
+        // The broker notices that deliveries ran out when somebody asks for more.
+        let mut more = handle.fetch().max_messages(1).messages().await.unwrap();
+        assert!(more.next().await.is_none());
+        (room.waiting(consumer).await == (0, 0)).then_some(())
+    })
+    .await;
+    wait_until("what the broker said is gone", PATIENCE, async || {
+        let mut stream = room.broker.jetstream.get_stream(ADVISORY_STREAM).await.unwrap();
+        stream.purge().await.unwrap();
+        (stream.info().await.unwrap().state.messages == 0).then_some(())
+    })
+    .await;
+}
+
+/// Waits until the sweep is through with a consumer as it stands.
+async fn dealt_with(room: &Room, consumer: &str) {
+    let bucket = room.broker.jetstream.get_key_value(DLQ_BUCKET).await.unwrap();
+    wait_until("the sweep has dealt with the consumer", PATIENCE, async || {
+        let note = bucket.get(format!("sweep.{consumer}")).await.unwrap()?;
+        let note: serde_json::Value = serde_json::from_slice(&note).unwrap();
+        (note["dealt_with"].is_object() && note["dealt_with"] == note["reading"]).then_some(())
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_worker_lost_on_its_last_permitted_delivery_is_found_without_its_advisory() {
+    let room = Room::new().await;
+    for max_deliver in [1, 2] {
+        let name = format!("doomed-{max_deliver}");
+        let consumer = room.consumer(config(&name, max_deliver)).await;
+        request(&room, &name).await;
+        for _ in 0..max_deliver * room.state(STREAM).await.messages as i64 {
+            take(&consumer, 1).await;
+        }
+        given_up(&room, &name).await;
+    }
+    let _serving = serve(&room);
+    let entries = room.entries(3).await;
+    let mut found: Vec<_> = entries
+        .iter()
+        .map(|entry| {
+            (text(entry, "consumer"), entry["seq"].as_u64().unwrap(), entry["deliveries"].as_u64().unwrap())
+        })
+        .collect();
+    assert!(entries.iter().all(|entry| text(entry, "class") == "worker_lost"), "{entries:#?}");
+    found.sort_unstable();
+    assert_eq!(found, [("doomed-1", 1, 1), ("doomed-2", 1, 2), ("doomed-2", 2, 2)]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn where_only_the_number_of_lost_messages_is_known_each_candidate_says_so() {
+    let room = Room::new().await;
+    let consumer = room.consumer(config("doomed", -1)).await;
+    for run in ["a", "b", "c", "d"] {
+        request(&room, run).await;
+    }
+    // All are handed out three times; the second is done in the end.
+    for _ in 0..3 {
+        take(&consumer, 4).await;
+    }
+    for message in take(&consumer, 4).await {
+        if message.info().unwrap().stream_sequence == 2 {
+            message.double_ack().await.unwrap();
+        }
+    }
+    room.consumer(config("doomed", 2)).await;
+    given_up(&room, "doomed").await;
+    let _serving = serve(&room);
+    dealt_with(&room, "doomed").await;
+    // Three of the four are lost, and the broker does not say which.
+    let entries = room.entries(4).await;
+    assert!(entries.iter().all(|entry| text(entry, "class") == "worker_lost"));
+    assert!(text(&entries[0], "reason").contains("3 ran out"), "{}", entries[0]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_sweep_adds_nothing_to_what_the_broker_has_announced() {
+    let room = Room::new().await;
+    let consumer = room.consumer(config("doomed", 2)).await;
+    for run in ["a", "b", "c", "d"] {
+        request(&room, run).await;
+    }
+    let _serving = serve(&room);
+    take(&consumer, 4).await;
+    take(&consumer, 4).await[1].double_ack().await.unwrap();
+    wait_until("the broker waits for nothing", PATIENCE, async || {
+        assert!(consumer.fetch().max_messages(1).messages().await.unwrap().next().await.is_none());
+        (room.waiting("doomed").await == (0, 0)).then_some(())
+    })
+    .await;
+    dealt_with(&room, "doomed").await;
+    let entries = room.entries(3).await;
+    assert!(entries.iter().all(|entry| text(entry, "reason").contains("never settled it")), "{entries:#?}");
+    assert_eq!(room.kept().await, 3);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_limit_lowered_under_the_count_of_all_messages_is_found_exactly() {
+    let room = Room::new().await;
+    let consumer = room.consumer(config("doomed", 5)).await;
+    for run in ["a", "b", "c"] {
+        request(&room, run).await;
+    }
+    for _ in 0..3 {
+        take(&consumer, 3).await;
+    }
+    room.consumer(config("doomed", 2)).await;
+    given_up(&room, "doomed").await;
+    let _serving = serve(&room);
+    let entries = room.entries(3).await;
+    assert!(entries.iter().all(|entry| text(entry, "reason").contains("never settled it")), "{entries:#?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn requests_of_ours_are_found_behind_a_floor_that_has_passed_them() {
+    let room = Room::new().await;
+    let stream = room.broker.jetstream.get_stream_no_info(STREAM).await.unwrap();
+    stream.delete_consumer(WORKER_CONSUMER).await.unwrap();
+    let worker = room.consumer(config(WORKER_CONSUMER, 2)).await;
+    request(&room, "lost").await;
+    for _ in 0..2 {
+        take(&worker, 1).await;
+    }
+    given_up(&room, WORKER_CONSUMER).await;
+    // The next one is done, and the broker counts everything before it as settled.
+    room.publish(REQUESTED, &[("Cerebros-Reserved", "job")], br#"{"run_id":"done","dataset_id":"digits"}"#)
+        .await;
+    take(&worker, 1).await[0].double_ack().await.unwrap();
+    assert_eq!(stream.consumer_info(WORKER_CONSUMER).await.unwrap().ack_floor.stream_sequence, 2);
+    let _serving = serve(&room);
+    let entry = &room.entries(1).await[0];
+    assert_eq!((text(entry, "run_id"), text(entry, "consumer")), ("lost", WORKER_CONSUMER));
+    dealt_with(&room, WORKER_CONSUMER).await;
+    assert_eq!(room.kept().await, 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_classifiers_that_sweep_at_once_make_one_entry_and_neither_begins_again() {
+    let room = Room::new().await;
+    let consumer = room.consumer(config("doomed", 1)).await;
+    request(&room, "a").await;
+    take(&consumer, 1).await;
+    given_up(&room, "doomed").await;
+    let serving = [serve(&room), serve(&room)];
+    room.entries(1).await;
+    dealt_with(&room, "doomed").await;
+    let [first, second] = serving;
+    first.kill().await;
+    second.kill().await;
+    let _again = serve(&room);
+    wait_until("the classifier has read everything", PATIENCE, async || {
+        (room.waiting(CLASSIFIER_CONSUMER).await == (0, 0)).then_some(())
+    })
+    .await;
+    assert_eq!(room.kept().await, 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_in_hand_or_done_is_left_alone() {
+    let room = Room::new().await;
+    let slow = pull::Config { ack_wait: Duration::from_secs(60), ..config("slow", 1) };
+    let consumer = room.consumer(slow).await;
+    let done = room.consumer(config("done", 3)).await;
+    for run in ["a", "b"] {
+        request(&room, run).await;
+    }
+    take(&consumer, 2).await;
+    for message in take(&done, 2).await {
+        message.double_ack().await.unwrap();
+    }
+    let _serving = serve(&room);
+    room.settled().await;
+    let bucket = room.broker.jetstream.get_key_value(DLQ_BUCKET).await.unwrap();
+    wait_until("both were looked at", PATIENCE, async || {
+        let notes = [bucket.get("sweep.slow").await.unwrap(), bucket.get("sweep.done").await.unwrap()];
+        notes.iter().all(Option::is_some).then_some(())
+    })
+    .await;
+    // What is lost later is found by the same sweep, which proves that it went on.
+    let doomed = room.consumer(config("doomed", 1)).await;
+    take(&doomed, 1).await;
+    let entries = room.entries(1).await;
+    assert_eq!(text(&entries[0], "consumer"), "doomed");
+}
