@@ -9,12 +9,13 @@ use service_kit::output::{Format, OutputArgs};
 use service_kit::program::{self, Kind};
 use service_kit::shutdown::Shutdown;
 
+use crate::entry::Groups;
 use crate::filter::Filter;
 use crate::queue::Queue;
 use crate::replay::Rate;
 use crate::selection::Selection;
 use crate::serve::ServeArgs;
-use crate::{discard, entry, replay, serve, show};
+use crate::{audit, discard, replay, serve, show};
 
 /// Finds malformed events, keeps them untouched with a verdict, and brings them back.
 #[derive(Debug, clap::Parser)]
@@ -57,6 +58,8 @@ pub enum Operator {
     Replay(ReplayArgs),
     /// Mark dead letters as not needed
     Discard(DiscardArgs),
+    /// Account for every sequence of the event stream; exit 9 if any is unexplained
+    Audit(AuditArgs),
 }
 
 /// The flags of every command for people.
@@ -141,6 +144,13 @@ pub struct DiscardArgs {
     pub(crate) common: Common,
 }
 
+/// Flags of `audit`.
+#[derive(Debug, clap::Args)]
+pub struct AuditArgs {
+    #[command(flatten)]
+    common: Common,
+}
+
 impl Operator {
     fn common(&self) -> &Common {
         match self {
@@ -149,6 +159,7 @@ impl Operator {
             Self::Show(args) => &args.common,
             Self::Replay(args) => &args.common,
             Self::Discard(args) => &args.common,
+            Self::Audit(args) => &args.common,
         }
     }
 
@@ -183,22 +194,31 @@ pub async fn run(command: Command, shutdown: Shutdown) -> Result<Exit, CliError>
         Command::Operator(Operator::Show(args)) => show::run(&args.id, args.raw, &args.common).await,
         Command::Operator(Operator::Replay(args)) => replay::run(args, shutdown).await,
         Command::Operator(Operator::Discard(args)) => discard::run(args).await,
+        Command::Operator(Operator::Audit(args)) => audit::run(&args.common).await,
     }
 }
 
 async fn list(args: ListArgs) -> Result<Exit, CliError> {
-    let book = Queue::open(&args.common.broker).await?.read().await?;
+    let queue = Queue::open(&args.common.broker).await?;
     let now = service_kit::clock::now();
-    let entries: Vec<_> =
-        book.entries().iter().filter(|entry| args.filter.takes(entry, now)).cloned().collect();
-    args.common.output.printer().rows(&entries)?;
+    let mut listing = args.common.output.printer().listing();
+    queue.each(|entry| if args.filter.takes(&entry, now) { listing.push(entry) } else { Ok(()) }).await?;
+    listing.end()?;
     Ok(Exit::Done)
 }
 
 async fn groups(args: GroupsArgs) -> Result<Exit, CliError> {
-    let book = Queue::open(&args.common.broker).await?.read().await?;
+    let queue = Queue::open(&args.common.broker).await?;
     let now = service_kit::clock::now();
-    let groups = entry::groups(book.entries().iter().filter(|entry| args.filter.takes(entry, now)));
-    args.common.output.printer().rows(&groups)?;
+    let mut groups = Groups::default();
+    queue
+        .each(|entry| {
+            if args.filter.takes(&entry, now) {
+                groups.take(entry);
+            }
+            Ok(())
+        })
+        .await?;
+    args.common.output.printer().rows(&groups.into_sorted())?;
     Ok(Exit::Done)
 }

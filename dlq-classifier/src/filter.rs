@@ -90,7 +90,7 @@ impl Since {
 }
 
 /// NATS's own matching of a subject against a pattern.
-fn is_match(pattern: &str, subject: &str) -> bool {
+pub(crate) fn is_match(pattern: &str, subject: &str) -> bool {
     let mut words = subject.split('.');
     let mut wanted = pattern.split('.');
     loop {

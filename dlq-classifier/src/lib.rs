@@ -14,17 +14,20 @@
 //!
 //! Deliberately not here: permanent failures in execution (the consumer that saw them dead-letters them itself).
 
+mod audit;
 pub mod book;
 mod cli;
 mod discard;
 pub mod edit;
 pub mod entry;
 pub mod filter;
+pub mod handled;
 pub mod operation;
 mod queue;
 pub mod replay;
 mod selection;
 pub mod serve;
 mod show;
+pub mod standing;
 
 pub use cli::{Cli, Command, Operator, Service, run};

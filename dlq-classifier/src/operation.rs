@@ -109,6 +109,11 @@ impl Operation {
         Self::on(Kind::Discarded, act, at, ids)
     }
 
+    /// Notice that messages of a range leave the stream unhandled.
+    pub fn expired(act: &Act, at: Timestamp, range: (u64, u64)) -> Self {
+        Self { range: Some(range), ..Self::on(Kind::Expired, act, at, Vec::new()) }
+    }
+
     fn on(operation: Kind, act: &Act, at: Timestamp, ids: Vec<String>) -> Self {
         let bounded = |text: &String| bounded_head(text, MAX_REASON_BYTES);
         Self {

@@ -1,16 +1,18 @@
 //! `serve`: reads every event of the event stream once and dead-letters what no reader could use.
 //!
-//! Three loops, each on its own task, each ending at the drain:
+//! Loops, each on its own task, each ending at the drain:
 //! - [`events`]: decode, validate, ack or reject. An ack is not confirmed: deciding again about a message whose ack was
 //!   lost costs microseconds and changes nothing. A rejection is confirmed before the ack, and its message id makes a
 //!   second one a duplicate;
 //! - [`advisory`]: what the broker gave up delivering to any consumer of the event stream;
+//! - [`expiry`]: keeps book of what is settled, and gives notice of what will leave the stream before it is;
 //! - [`unreadable`]: messages whose headers break the protocol, which no client can receive.
 //!
 //! The dead-letter stream is never read here.
 
 mod advisory;
 mod events;
+mod expiry;
 mod measures;
 mod unreadable;
 
@@ -98,6 +100,7 @@ pub async fn classify(
     let loops = Shutdown::manual();
     let mut running = JoinSet::new();
     running.spawn(advisory::run(broker.clone(), measures.clone(), loops.clone()));
+    running.spawn(expiry::run(broker.clone(), loops.clone()));
     running.spawn(unreadable::run(broker.clone(), measures.clone(), loops.clone()));
     running.spawn(events::run(broker.clone(), measures.clone(), loops.clone()));
     let ended = tokio::select! {
