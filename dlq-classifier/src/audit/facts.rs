@@ -45,9 +45,8 @@ pub(crate) struct Reader {
     /// Messages delivered more than once and not settled; those among them that are not in hand were given up.
     pub(crate) redelivered: u64,
     pub(crate) max_deliver: i64,
-    /// Ranges the sweep saw it move past while it had a limit, less what was explained since; `None` when no sweep has
-    /// ever looked at it.
-    pub(crate) suspects: Option<Vec<Range>>,
+    /// A sweep has looked at it and acts on what it gives up.
+    pub(crate) is_watched: bool,
 }
 
 /// The broker's word about one delivery.

@@ -349,13 +349,6 @@ impl Ledger {
     /// A consumer that has moved past messages it gave up.
     fn moved_past(&mut self, number: usize) {
         let reader = self.facts.readers[number].clone();
-        let suspects =
-            without(&reader.suspects.clone().unwrap_or_default(), &self.facts.letters.ranges(u64::MAX));
-        let first = self.facts.first;
-        for range in suspects.into_iter().filter(|range| range.1 >= first) {
-            let why = "its consumer moved past it while it had a limit of deliveries, and whether it was handled cannot be told";
-            self.find(Finding::of_range(range, &reader.name, why));
-        }
         let explained = self.seen_to(&reader.name)
             + self
                 .findings
@@ -370,7 +363,7 @@ impl Ledger {
                 "{lost} of these ran out of deliveries without a dead letter, and their consumer has moved past them"
             );
             self.find(Finding { count: lost, ..Finding::of_range(range, &reader.name, &why) });
-        } else if reader.is_ours && reader.max_deliver == 1 && reader.suspects.is_none() && reader.floor > 0 {
+        } else if reader.is_ours && reader.max_deliver == 1 && !reader.is_watched && reader.floor > 0 {
             let why = "its consumer is limited to one delivery, of which the broker keeps no trace, and no classifier has watched it";
             let range = (self.facts.first.max(1), reader.floor);
             self.find(Finding { count: 0, ..Finding::of_range(range, &reader.name, why) });

@@ -18,7 +18,7 @@ use service_kit::topology::{self, ADVISORY_CONSUMER, DLQ_BUCKET, SINK_CONSUMER};
 
 use super::facts::{Advisory, Facts, Letters, Reader};
 use super::ledger::{Ledger, Segment};
-use super::ranges::{Range, united};
+use super::ranges::united;
 use super::report::Account;
 use crate::handled::{self, Handled};
 use crate::operation::Kind;
@@ -30,13 +30,6 @@ const SHORT: u64 = 2000;
 const COUNTER_LIFE: Duration = Duration::from_secs(10);
 /// Findings whose subject is looked up.
 const MAX_SUBJECTS: usize = 1000;
-
-/// What the sweep remembers of a consumer; what else it remembers is its own.
-#[derive(Debug, Deserialize)]
-struct Swept {
-    #[serde(default)]
-    suspects: Vec<Range>,
-}
 
 /// Everything but single messages. In this order: see the module's head.
 pub(super) async fn facts(queue: &Queue) -> Result<Facts, CliError> {
@@ -75,19 +68,18 @@ async fn readers(broker: &Broker, stream: &Stream, facts: &Facts) -> Result<Vec<
     let mut readers = Vec::new();
     for config in topology::consumers() {
         let name = config.durable_name.clone().unwrap_or_default();
-        let suspects =
-            remembered::<Swept>(broker, &format!("sweep.{name}")).await.map(|swept| swept.suspects);
+        let is_watched = is_watched(broker, &name).await;
         let reader = match found.remove(&name) {
             Some(info) => {
                 let (from, why_from) = begins(broker, &info, facts).await?;
-                Reader { is_ours: true, from, why_from, suspects, ..reader(info) }
+                Reader { is_ours: true, from, why_from, is_watched, ..reader(info) }
             }
             None => Reader {
                 filters: config.filter_subjects,
                 is_ours: true,
                 from: u64::MAX,
                 why_from: "its consumer is not there, so nobody handles it".to_owned(),
-                suspects,
+                is_watched,
                 name,
                 ..Reader::default()
             },
@@ -95,9 +87,8 @@ async fn readers(broker: &Broker, stream: &Stream, facts: &Facts) -> Result<Vec<
         readers.push(reader);
     }
     for (name, info) in found {
-        let suspects =
-            remembered::<Swept>(broker, &format!("sweep.{name}")).await.map(|swept| swept.suspects);
-        readers.push(Reader { suspects, ..reader(info) });
+        let is_watched = is_watched(broker, &name).await;
+        readers.push(Reader { is_watched, ..reader(info) });
     }
     Ok(readers)
 }
@@ -118,7 +109,7 @@ fn reader(info: consumer::Info) -> Reader {
         in_hand: info.num_ack_pending as u64,
         redelivered: info.num_redelivered as u64,
         max_deliver: info.config.max_deliver,
-        suspects: None,
+        is_watched: false,
     }
 }
 
@@ -189,6 +180,11 @@ async fn advisories_through(broker: &Broker) -> u64 {
         Some(info) => info.ack_floor.stream_sequence,
         None => u64::MAX,
     }
+}
+
+/// True if a sweep remembers a consumer: it dead-letters what that gives up.
+async fn is_watched(broker: &Broker, consumer: &str) -> bool {
+    remembered::<serde_json::Value>(broker, &format!("sweep.{consumer}")).await.is_some()
 }
 
 /// A value in the bucket of the queue; none where there is none that can be read.

@@ -4,6 +4,7 @@
 
 mod audit;
 mod capture;
+mod chaos;
 mod corpus;
 mod growth;
 mod hostile;
