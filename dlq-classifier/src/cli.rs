@@ -11,11 +11,12 @@ use service_kit::shutdown::Shutdown;
 
 use crate::entry::Groups;
 use crate::filter::Filter;
+use crate::history::Wanted;
 use crate::queue::Queue;
 use crate::replay::Rate;
 use crate::selection::Selection;
 use crate::serve::ServeArgs;
-use crate::{audit, discard, replay, serve, show};
+use crate::{audit, discard, history, replay, serve, show};
 
 /// Finds malformed events, keeps them untouched with a verdict, and brings them back.
 #[derive(Debug, clap::Parser)]
@@ -58,6 +59,8 @@ pub enum Operator {
     Replay(ReplayArgs),
     /// Mark dead letters as not needed
     Discard(DiscardArgs),
+    /// Tell who did what about dead letters, oldest first
+    History(HistoryArgs),
     /// Account for every sequence of the event stream; exit 9 if any is unexplained
     Audit(AuditArgs),
 }
@@ -144,6 +147,15 @@ pub struct DiscardArgs {
     pub(crate) common: Common,
 }
 
+/// Flags of `history`.
+#[derive(Debug, clap::Args)]
+pub struct HistoryArgs {
+    #[command(flatten)]
+    wanted: Wanted,
+    #[command(flatten)]
+    common: Common,
+}
+
 /// Flags of `audit`.
 #[derive(Debug, clap::Args)]
 pub struct AuditArgs {
@@ -159,6 +171,7 @@ impl Operator {
             Self::Show(args) => &args.common,
             Self::Replay(args) => &args.common,
             Self::Discard(args) => &args.common,
+            Self::History(args) => &args.common,
             Self::Audit(args) => &args.common,
         }
     }
@@ -194,6 +207,7 @@ pub async fn run(command: Command, shutdown: Shutdown) -> Result<Exit, CliError>
         Command::Operator(Operator::Show(args)) => show::run(&args.id, args.raw, &args.common).await,
         Command::Operator(Operator::Replay(args)) => replay::run(args, shutdown).await,
         Command::Operator(Operator::Discard(args)) => discard::run(args).await,
+        Command::Operator(Operator::History(args)) => history::run(&args.wanted, &args.common).await,
         Command::Operator(Operator::Audit(args)) => audit::run(&args.common).await,
     }
 }

@@ -81,7 +81,7 @@ impl std::fmt::Display for Filter {
 }
 
 impl Since {
-    fn resolve(self, now: Timestamp) -> Timestamp {
+    pub(crate) fn resolve(self, now: Timestamp) -> Timestamp {
         match self {
             Self::At(moment) => moment,
             Self::Ago(micros) => Timestamp::from_micros(now.micros().saturating_sub(micros)),
@@ -118,7 +118,7 @@ fn parse_stage(text: &str) -> Result<Stage, String> {
         .ok_or_else(|| "no such stage; there are decode, validate, execute, publish, sink".to_owned())
 }
 
-fn parse_since(text: &str) -> Result<Since, String> {
+pub(crate) fn parse_since(text: &str) -> Result<Since, String> {
     if let Ok(moment) = Timestamp::parse(text) {
         return Ok(Since::At(moment));
     }

@@ -22,6 +22,7 @@ pub mod edit;
 pub mod entry;
 pub mod filter;
 pub mod handled;
+mod history;
 pub mod operation;
 mod queue;
 pub mod replay;
