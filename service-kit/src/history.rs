@@ -24,6 +24,7 @@ use crate::exit::Exit;
 use crate::publish::from_header_map;
 use crate::schema_registry;
 
+pub(crate) use scan::pairs;
 pub use scan::{Depth, Glance, Scan};
 
 /// A broker that holds messages and does not hand one over for this long is not well.
