@@ -30,5 +30,6 @@ mod selection;
 pub mod serve;
 mod show;
 pub mod standing;
+pub mod tally;
 
 pub use cli::{Cli, Command, Operator, Service, run};

@@ -36,6 +36,11 @@ impl Queue {
         Ok(Self { broker })
     }
 
+    /// The same on a connection that stands.
+    pub(crate) fn on(broker: &Broker) -> Self {
+        Self { broker: broker.clone() }
+    }
+
     /// Everything there is. Letters are read by their headers alone.
     pub(crate) async fn read(&self) -> Result<Book, CliError> {
         let mut book = Book::default();

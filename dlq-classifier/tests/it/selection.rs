@@ -2,6 +2,8 @@
 
 use std::process::Stdio;
 
+use async_nats::jetstream::stream;
+use dlq_classifier::tally::{NEAR_END, Tally};
 use schemas::subject::DLQ_STREAM;
 
 use crate::room::{Room, text};
@@ -165,4 +167,24 @@ async fn a_broker_that_is_not_there_is_exit_6() {
     let output = room.dlq(&["list"]).await;
     assert_eq!(output.status.code(), Some(6));
     assert!(String::from_utf8(output.stderr).unwrap().contains("help:"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_tally_tells_what_is_open_near_its_end_and_whether_the_stream_is_safe() {
+    let room = with_three_entries().await;
+    room.json(&["discard", text(&room.json(&["list"]).await[0], "id"), "--reason", "not needed"]).await;
+    let tally = Tally::read(&room.broker).await.unwrap();
+    assert_eq!((tally.all, tally.open, tally.near_end, tally.is_safe, tally.full), (3, 2, 0, true, 0));
+
+    // As an earlier build made it, and letters that have an hour to live.
+    let stream = room.broker.jetstream.get_stream(DLQ_STREAM).await.unwrap();
+    let known = stream.cached_info().config.clone();
+    let (max_age, hour) = (NEAR_END, std::time::Duration::from_secs(3600));
+    let old =
+        stream::Config { discard: stream::DiscardPolicy::Old, max_age, duplicate_window: hour, ..known };
+    room.broker.jetstream.update_stream(old).await.unwrap();
+    stream.delete_message(1).await.unwrap();
+    let tally = Tally::read(&room.broker).await.unwrap();
+    assert_eq!((tally.all, tally.open, tally.near_end), (2, 2, 2));
+    assert!(!tally.is_safe && tally.has_dropped, "{tally:?}");
 }
