@@ -10,7 +10,8 @@
 //! - `serve` never reads the dead-letter stream, so a dead letter cannot breed another;
 //! - publish, confirm, then mark: a replay is recorded when the broker has the message, not before ([`replay`]);
 //! - nothing invalid is published by a replay: what goes back has passed the same decoder that refused it;
-//! - a bulk action without a filter or `--all` is refused before the broker is asked.
+//! - a bulk action without a filter or `--all` is refused before the broker is asked;
+//! - every sequence of the event stream can be accounted for by what the broker keeps ([`handled`], the audit).
 //!
 //! Deliberately not here: permanent failures in execution (the consumer that saw them dead-letters them itself).
 
