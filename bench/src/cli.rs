@@ -7,7 +7,8 @@ use service_kit::program::{self, Kind};
 
 use crate::table::{Finding, Verdict};
 use crate::{
-    chaos, child, compare, contracts, memory, profile, resume, runs, slots, streamed, tracking, trials,
+    chaos, child, compare, contracts, letters, memory, profile, resume, runs, slots, streamed, tracking,
+    trials,
 };
 
 /// Measures the promised ratios. Exit 0: every target is met; 9: one is missed, or a peer could not be measured.
@@ -57,6 +58,8 @@ enum What {
     Slots,
     /// The same search one trial at a time and on every slot: total, mean, throughput, speed-up; not part of `all`
     Compare,
+    /// The classifier beside a bare reader; the queue of dead letters listed, grouped and audited
+    Letters,
     /// Memory of the idle services, and the time until they are ready
     Memory,
     /// Where the time of one no-op run goes, for tuning; no targets
@@ -107,6 +110,7 @@ pub(crate) async fn run(cli: Cli) -> Result<Exit, CliError> {
             all.extend(tracking::measure(effort).await?);
             all.extend(resume::measure(effort).await?);
             all.extend(slots::measure(effort).await?);
+            all.extend(letters::measure(effort).await?);
             all.extend(memory::measure(effort).await?);
             all
         }
@@ -119,6 +123,7 @@ pub(crate) async fn run(cli: Cli) -> Result<Exit, CliError> {
         What::Resume => resume::measure(effort).await?,
         What::Compare => return compare::run(effort, cli.json).await,
         What::Slots => slots::measure(effort).await?,
+        What::Letters => letters::measure(effort).await?,
         What::Memory => memory::measure(effort).await?,
         What::Profile => profile::measure(effort).await?,
         What::Chaos => chaos::measure(effort, &cli.scenario, cli.seed).await?,

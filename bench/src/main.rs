@@ -18,6 +18,7 @@ mod compare;
 mod contracts;
 mod environments;
 mod faults;
+mod letters;
 mod memory;
 mod process_table;
 mod profile;

@@ -56,6 +56,11 @@ impl Figure {
         Self::new(took.as_secs_f64(), Unit::Seconds)
     }
 
+    /// The larger of two figures of one unit.
+    pub(crate) fn max(self, other: Self) -> Self {
+        if other.value > self.value { other } else { self }
+    }
+
     /// The value in the base of its unit: seconds for every duration.
     fn in_base(self) -> f64 {
         match self.unit {

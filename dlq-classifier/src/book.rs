@@ -69,16 +69,21 @@ impl Book {
             return;
         }
         match Entry::read(kept) {
-            Some(entry) if self.by_id.contains_key(&entry.id) => {}
-            Some(entry) => {
-                self.by_id.insert(entry.id.clone(), self.entries.len());
-                self.entries.push(entry);
-            }
+            Some(entry) => self.letter(entry),
             None => self.strangers += 1,
         }
     }
 
-    fn apply(&mut self, operation: &Operation) {
+    /// Takes the next dead letter.
+    pub fn letter(&mut self, entry: Entry) {
+        if !self.by_id.contains_key(&entry.id) {
+            self.by_id.insert(entry.id.clone(), self.entries.len());
+            self.entries.push(entry);
+        }
+    }
+
+    /// Takes the next record of an operation; the letters it speaks of have been taken.
+    pub fn apply(&mut self, operation: &Operation) {
         let state = match operation.operation {
             Kind::Replayed => State::Replayed,
             Kind::Discarded => State::Discarded,

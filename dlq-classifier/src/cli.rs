@@ -9,12 +9,14 @@ use service_kit::output::{Format, OutputArgs};
 use service_kit::program::{self, Kind};
 use service_kit::shutdown::Shutdown;
 
+use crate::entry::Groups;
 use crate::filter::Filter;
+use crate::history::Wanted;
 use crate::queue::Queue;
 use crate::replay::Rate;
 use crate::selection::Selection;
 use crate::serve::ServeArgs;
-use crate::{discard, entry, replay, resume, serve, show};
+use crate::{audit, discard, history, replay, resume, serve, show};
 
 /// Finds malformed events, keeps them untouched with a verdict, and brings them back.
 #[derive(Debug, clap::Parser)]
@@ -58,6 +60,10 @@ pub enum Operator {
     Discard(DiscardArgs),
     /// Tell classifiers to go on that have stopped at their storm limit
     Resume(ResumeArgs),
+    /// Tell who did what about dead letters, oldest first
+    History(HistoryArgs),
+    /// Account for every sequence of the event stream; exit 9 if any is unexplained
+    Audit(AuditArgs),
 }
 
 /// The flags of every command for people.
@@ -152,6 +158,22 @@ pub struct ResumeArgs {
     pub(crate) common: Common,
 }
 
+/// Flags of `history`.
+#[derive(Debug, clap::Args)]
+pub struct HistoryArgs {
+    #[command(flatten)]
+    wanted: Wanted,
+    #[command(flatten)]
+    common: Common,
+}
+
+/// Flags of `audit`.
+#[derive(Debug, clap::Args)]
+pub struct AuditArgs {
+    #[command(flatten)]
+    common: Common,
+}
+
 impl Operator {
     fn common(&self) -> &Common {
         match self {
@@ -161,6 +183,8 @@ impl Operator {
             Self::Replay(args) => &args.common,
             Self::Discard(args) => &args.common,
             Self::Resume(args) => &args.common,
+            Self::History(args) => &args.common,
+            Self::Audit(args) => &args.common,
         }
     }
 
@@ -196,22 +220,32 @@ pub async fn run(command: Command, shutdown: Shutdown) -> Result<Exit, CliError>
         Command::Operator(Operator::Replay(args)) => replay::run(args, shutdown).await,
         Command::Operator(Operator::Discard(args)) => discard::run(args).await,
         Command::Operator(Operator::Resume(args)) => resume::run(args).await,
+        Command::Operator(Operator::History(args)) => history::run(&args.wanted, &args.common).await,
+        Command::Operator(Operator::Audit(args)) => audit::run(&args.common).await,
     }
 }
 
 async fn list(args: ListArgs) -> Result<Exit, CliError> {
-    let book = Queue::open(&args.common.broker).await?.read().await?;
+    let queue = Queue::open(&args.common.broker).await?;
     let now = service_kit::clock::now();
-    let entries: Vec<_> =
-        book.entries().iter().filter(|entry| args.filter.takes(entry, now)).cloned().collect();
-    args.common.output.printer().rows(&entries)?;
+    let mut listing = args.common.output.printer().listing();
+    queue.each(|entry| if args.filter.takes(&entry, now) { listing.push(entry) } else { Ok(()) }).await?;
+    listing.end()?;
     Ok(Exit::Done)
 }
 
 async fn groups(args: GroupsArgs) -> Result<Exit, CliError> {
-    let book = Queue::open(&args.common.broker).await?.read().await?;
+    let queue = Queue::open(&args.common.broker).await?;
     let now = service_kit::clock::now();
-    let groups = entry::groups(book.entries().iter().filter(|entry| args.filter.takes(entry, now)));
-    args.common.output.printer().rows(&groups)?;
+    let mut groups = Groups::default();
+    queue
+        .each(|entry| {
+            if args.filter.takes(&entry, now) {
+                groups.take(entry);
+            }
+            Ok(())
+        })
+        .await?;
+    args.common.output.printer().rows(&groups.into_sorted())?;
     Ok(Exit::Done)
 }

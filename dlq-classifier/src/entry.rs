@@ -3,11 +3,14 @@
 //! Pure. An entry does not hold its payload: a queue of gigabytes is listed in a few megabytes, and the bytes are
 //! fetched by [`Entry::kept_at`] when somebody wants them.
 
+use std::collections::HashMap;
+
+use schemas::cloudevents::header;
 use schemas::dead_letter::{MAX_REPLAYS, Place, Verdict, original_headers};
-use schemas::{FailureClass, Stage, Timestamp};
+use schemas::{FailureClass, RunId, Stage, Timestamp};
 use serde::Serialize;
 use service_kit::dead_letter;
-use service_kit::history::Kept;
+use service_kit::history::{Glance, Kept};
 use service_kit::output::Row;
 
 /// What became of an entry.
@@ -83,12 +86,32 @@ impl Entry {
     pub fn read(kept: &Kept) -> Option<Self> {
         let verdict = Verdict::read(&kept.headers)?;
         let place = verdict.place();
+        let entry = Self::of(verdict, kept.sequence, kept.payload.len());
+        Some(Self { run_id: entry.run_id.or_else(|| run_of(kept, &place)), ..entry })
+    }
+
+    /// Reads a dead letter by its headers alone.
+    pub fn glance(letter: &Glance) -> Option<Self> {
+        let verdict = Verdict::find(letter.headers())?;
+        let entry = Self::of(verdict, letter.sequence, letter.bytes());
+        if entry.run_id.is_some() {
+            return Some(entry);
+        }
+        // Earlier builds left the run to the reader; what the headers do not tell, `show` reads from the payload.
+        let named = |wanted: &str| {
+            letter.headers().find(|(name, _)| name.eq_ignore_ascii_case(wanted)).map(|(_, value)| value)
+        };
+        let run = named(header::RUN_ID).or_else(|| named("ce-subject"));
+        Some(Self { run_id: run.and_then(|run| RunId::parse(run).ok()).map(|run| run.to_string()), ..entry })
+    }
+
+    fn of(verdict: Verdict, kept_at: u64, bytes: usize) -> Self {
         let state = if verdict.replays >= MAX_REPLAYS { State::Quarantined } else { State::Open };
-        Some(Self {
+        Self {
             state,
-            run_id: verdict.run.or_else(|| run_of(kept, &place)),
-            bytes: kept.payload.len(),
-            kept_at: kept.sequence,
+            run_id: verdict.run,
+            bytes,
+            kept_at,
             id: verdict.id,
             class: verdict.class,
             stage: verdict.stage,
@@ -102,7 +125,14 @@ impl Entry {
             first_seen: verdict.first_seen,
             seen: verdict.seen,
             replays: verdict.replays,
-        })
+        }
+    }
+
+    /// The same with the run its whole letter tells, where the headers did not.
+    #[must_use]
+    pub fn with_run_of(self, kept: &Kept) -> Self {
+        let run_id = self.run_id.or_else(|| Self::read(kept).and_then(|whole| whole.run_id));
+        Self { run_id, ..self }
     }
 }
 
@@ -173,29 +203,40 @@ impl Row for Group {
     }
 }
 
-/// Groups entries by fingerprint, the largest group first.
-pub fn groups<'a>(entries: impl IntoIterator<Item = &'a Entry>) -> Vec<Group> {
-    let mut by_fingerprint = std::collections::BTreeMap::<&str, Group>::new();
-    for entry in entries {
-        let group = by_fingerprint.entry(&entry.fingerprint).or_insert_with(|| Group {
-            fingerprint: entry.fingerprint.clone(),
-            class: entry.class,
-            stage: entry.stage,
-            reason: String::new(),
-            count: 0,
-            first_seen: entry.first_seen,
-            last_seen: entry.first_seen,
-            sample: String::new(),
-        });
+/// Entries by their fingerprint, one at a time; none is kept.
+#[derive(Debug, Default)]
+pub struct Groups(HashMap<String, Group>);
+
+impl Groups {
+    /// Takes the next entry, in the order of the queue.
+    pub fn take(&mut self, entry: Entry) {
+        let Some(group) = self.0.get_mut(&entry.fingerprint) else {
+            let group = Group {
+                fingerprint: entry.fingerprint.clone(),
+                class: entry.class,
+                stage: entry.stage,
+                reason: entry.reason,
+                count: 1,
+                first_seen: entry.first_seen,
+                last_seen: entry.first_seen,
+                sample: entry.id,
+            };
+            self.0.insert(entry.fingerprint, group);
+            return;
+        };
         group.count += 1;
         group.first_seen = group.first_seen.min(entry.first_seen);
         group.last_seen = group.last_seen.max(entry.first_seen);
-        group.sample.clone_from(&entry.id);
-        group.reason.clone_from(&entry.reason);
+        group.sample = entry.id;
+        group.reason = entry.reason;
     }
-    let mut groups: Vec<Group> = by_fingerprint.into_values().collect();
-    groups.sort_by(|one, other| {
-        other.count.cmp(&one.count).then_with(|| one.fingerprint.cmp(&other.fingerprint))
-    });
-    groups
+
+    /// The groups, the largest first.
+    pub fn into_sorted(self) -> Vec<Group> {
+        let mut groups: Vec<Group> = self.0.into_values().collect();
+        groups.sort_by(|one, other| {
+            other.count.cmp(&one.count).then_with(|| one.fingerprint.cmp(&other.fingerprint))
+        });
+        groups
+    }
 }

@@ -73,7 +73,7 @@ impl std::fmt::Display for Filter {
 }
 
 /// NATS's own matching of a subject against a pattern.
-fn is_match(pattern: &str, subject: &str) -> bool {
+pub(crate) fn is_match(pattern: &str, subject: &str) -> bool {
     let mut words = subject.split('.');
     let mut wanted = pattern.split('.');
     loop {

@@ -10,17 +10,22 @@
 //! - `serve` reads the dead-letter stream for counting only ([`tally`]), so a dead letter cannot breed another;
 //! - publish, confirm, then mark: a replay is recorded when the broker has the message, not before ([`replay`]);
 //! - nothing invalid is published by a replay: what goes back has passed the same decoder that refused it;
-//! - a bulk action without a filter or `--all` is refused before the broker is asked.
+//! - a bulk action without a filter or `--all` is refused before the broker is asked;
+//! - every sequence of the event stream can be accounted for by what the broker keeps ([`handled`], the audit).
 //!
 //! Deliberately not here: permanent failures in execution (the consumer that saw them dead-letters them itself).
 
 pub mod alert;
+mod audit;
 pub mod book;
 mod cli;
 mod discard;
 pub mod edit;
 pub mod entry;
+pub mod figures;
 pub mod filter;
+pub mod handled;
+mod history;
 pub mod operation;
 mod queue;
 pub mod replay;
@@ -28,6 +33,7 @@ mod resume;
 mod selection;
 pub mod serve;
 mod show;
+pub mod standing;
 pub mod tally;
 
 pub use cli::{Cli, Command, Operator, Service, run};

@@ -2,6 +2,10 @@
 
 use std::process::ExitCode;
 
+/// Every message and every letter is many small, short-lived allocations, on two threads.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
     service_kit::program::run("dlq-classifier", |cli: dlq_classifier::Cli, shutdown| {
         dlq_classifier::run(cli.command, shutdown)

@@ -114,6 +114,11 @@ impl Operation {
         Self { range: Some((1, through)), ..Self::on(Kind::Resumed, act, at, Vec::new()) }
     }
 
+    /// Notice that messages of a range leave the stream unhandled.
+    pub fn expired(act: &Act, at: Timestamp, range: (u64, u64)) -> Self {
+        Self { range: Some(range), ..Self::on(Kind::Expired, act, at, Vec::new()) }
+    }
+
     fn on(operation: Kind, act: &Act, at: Timestamp, ids: Vec<String>) -> Self {
         let bounded = |text: &String| bounded_head(text, MAX_REASON_BYTES);
         Self {

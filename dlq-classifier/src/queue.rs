@@ -1,21 +1,22 @@
-//! The dead-letter stream as the commands for people use it: read in one pass, one letter at a time, and a record
-//! written at the end. Nothing is consumed.
+//! The dead-letter stream as the commands for people use it: letters by their headers, one at a time, beside
+//! the records of what was done about them; a record written at the end. Nothing is consumed.
 
 use std::time::Duration;
 
 use schemas::cloudevents::{Headers, header};
-use schemas::subject::DLQ_STREAM;
+use schemas::subject::{DLQ_ALERT_PREFIX, DLQ_OPERATION_PREFIX, DLQ_STREAM};
 use service_kit::broker::Broker;
 use service_kit::config::BrokerArgs;
 use service_kit::error::CliError;
 use service_kit::exit::Exit;
-use service_kit::history::{self, History, Kept};
+use service_kit::history::{self, Depth, Glance, Kept, Scan};
 use service_kit::publish::{self, Outgoing, PublishFailure, Published};
 use tokio::time::timeout;
 
 use crate::book::Book;
 use crate::entry::Entry;
 use crate::operation::Operation;
+use crate::standing::Standing;
 
 /// How long a command waits for a broker that does not answer.
 const CONNECT_PATIENCE: Duration = Duration::from_secs(3);
@@ -35,19 +36,74 @@ impl Queue {
         Ok(Self { broker })
     }
 
-    /// Everything there is.
+    /// The same on a connection that stands.
+    pub(crate) fn on(broker: &Broker) -> Self {
+        Self { broker: broker.clone() }
+    }
+
+    /// Everything there is. Letters are read by their headers alone.
     pub(crate) async fn read(&self) -> Result<Book, CliError> {
         let mut book = Book::default();
-        let mut history = History::to_the_present(&self.broker, DLQ_STREAM, &[], 1).await?;
-        while let Some(kept) =
-            timeout(READ_PATIENCE, history.next()).await.unwrap_or_else(|_| Err(stalled()))?
-        {
-            book.take(&kept);
-        }
-        if book.strangers > 0 {
-            tracing::warn!(count = book.strangers, "the dead-letter stream holds messages without a verdict");
-        }
+        // In this order: a record that is taken speaks of letters that were.
+        let operations = self.operations().await?;
+        self.letters(|entry| {
+            book.letter(entry);
+            Ok(())
+        })
+        .await?;
+        operations.iter().for_each(|(operation, _)| book.apply(operation));
         Ok(book)
+    }
+
+    /// Hands every entry as it stands to `take`, oldest first. None is kept.
+    pub(crate) async fn each(
+        &self,
+        mut take: impl FnMut(Entry) -> Result<(), CliError>,
+    ) -> Result<(), CliError> {
+        let mut standing = Standing::default();
+        for (operation, at) in self.operations().await? {
+            standing.apply(&operation, at);
+        }
+        self.letters(|entry| standing.tell(entry).map_or(Ok(()), &mut take)).await
+    }
+
+    /// The records of operations, oldest first, with their sequences.
+    pub(crate) async fn operations(&self) -> Result<Vec<(Operation, u64)>, CliError> {
+        let mut operations = Vec::new();
+        let filters = [format!("{DLQ_OPERATION_PREFIX}>")];
+        let mut scan = self.scan(&filters, Depth::Whole).await?;
+        while let Some(record) = next(&mut scan).await? {
+            let operation = Operation::read(record.subject(), record.payload());
+            operations.extend(operation.map(|operation| (operation, record.sequence)));
+        }
+        Ok(operations)
+    }
+
+    /// Hands every letter to `take`, as its headers tell it.
+    pub(crate) async fn letters(
+        &self,
+        mut take: impl FnMut(Entry) -> Result<(), CliError>,
+    ) -> Result<(), CliError> {
+        let mut strangers = 0_u64;
+        let mut scan = self.scan(&[], Depth::Headers).await?;
+        while let Some(letter) = next(&mut scan).await? {
+            let subject = letter.subject();
+            if subject.starts_with(DLQ_OPERATION_PREFIX) || subject.starts_with(DLQ_ALERT_PREFIX) {
+                continue;
+            }
+            match Entry::glance(&letter) {
+                Some(entry) => take(entry)?,
+                None => strangers += 1,
+            }
+        }
+        if strangers > 0 {
+            tracing::warn!(count = strangers, "the dead-letter stream holds messages without a verdict");
+        }
+        Ok(())
+    }
+
+    async fn scan(&self, filters: &[String], depth: Depth) -> Result<Scan, CliError> {
+        Scan::open(&self.broker, DLQ_STREAM, filters, (1, u64::MAX), depth).await
     }
 
     /// The dead letter of an entry, with its payload.
@@ -83,6 +139,10 @@ impl Queue {
             unpublished(&error, what)
         })
     }
+}
+
+async fn next(scan: &mut Scan) -> Result<Option<Glance>, CliError> {
+    timeout(READ_PATIENCE, scan.next()).await.unwrap_or_else(|_| Err(stalled()))
 }
 
 fn stalled() -> CliError {

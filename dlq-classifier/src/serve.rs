@@ -1,18 +1,20 @@
 //! `serve`: reads every event of the event stream once and dead-letters what no reader could use.
 //!
-//! Five loops, each on its own task, each ending at the drain:
+//! Loops, each on its own task, each ending at the drain:
 //! - [`events`]: decode, validate, ack or reject. An ack is not confirmed: deciding again about a message whose ack was
 //!   lost costs microseconds and changes nothing. A rejection is confirmed before the delivery is terminated, and its
 //!   message id makes a second one a duplicate. Letters that cannot be published ([`outlet`]) wait on the stream, and
 //!   the service says that it is not ready. Beyond the [`storm`] limit nothing is judged any more;
 //! - [`advisory`]: what the broker gave up delivering to any consumer of the event stream, or was told to;
 //! - [`sweep`]: what consumers lost without a word of the broker;
+//! - [`expiry`]: keeps book of what is settled, and gives notice of what will leave the stream before it is;
 //! - [`unreadable`]: messages whose headers break the protocol, which no client can receive;
 //! - [`watch`]: the numbers and the alerts of the queue. It alone reads the dead-letter stream, and only to count.
 
 mod advisory;
 mod alert_args;
 mod events;
+mod expiry;
 mod lost;
 mod measures;
 pub(crate) mod notes;
@@ -153,6 +155,7 @@ pub async fn classify(
     let loops = Shutdown::manual();
     let mut running = JoinSet::new();
     running.spawn(advisory::run(broker.clone(), measures.clone(), loops.clone()));
+    running.spawn(expiry::run(broker.clone(), loops.clone()));
     running.spawn(unreadable::run(broker.clone(), measures.clone(), loops.clone()));
     running.spawn(sweep::run(broker.clone(), measures.clone(), settings.sweep_every, loops.clone()));
     let health = conditions.storm.clone();

@@ -36,6 +36,7 @@ pub(crate) async fn run(id: &str, is_raw: bool, common: &Common) -> Result<Exit,
     let book = queue.read().await?;
     let entry = find(&book, id)?;
     let kept = queue.letter(entry).await?;
+    let entry = &entry.clone().with_run_of(&kept);
     let printer = common.output.printer();
     if is_raw {
         printer.raw(&kept.payload)?;

@@ -4,7 +4,7 @@
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 
 use crate::codec::Encoding;
-pub use crate::headers::{Headers, header};
+pub use crate::headers::{HeaderSource, Headers, header};
 use crate::{Event, RunId, Timestamp};
 
 /// What an attribute's value may not hold in a header as it is (CloudEvents, NATS and HTTP bindings, 3.1.3.2): beside

@@ -17,7 +17,7 @@ use std::fmt;
 
 pub use foreign::{Foreign, foreign_fingerprint};
 
-use crate::headers::Headers;
+use crate::headers::{HeaderSource, Headers};
 use crate::record::Version;
 use crate::{Event, Failure, FailureClass, Record, Stage};
 
@@ -145,7 +145,7 @@ pub fn decode(subject: &str, headers: &Headers, payload: &[u8]) -> Result<Decode
 /// The same with a schema that was looked up in the registry, for the fingerprint [`foreign_fingerprint`] asked for.
 pub fn decode_with(
     subject: &str,
-    headers: &Headers,
+    headers: &impl HeaderSource,
     payload: &[u8],
     foreign: Option<&Foreign>,
 ) -> Result<Decoded, DecodeError> {
@@ -158,7 +158,7 @@ pub fn decode_with(
 
 fn read_record(
     record: Record,
-    headers: &Headers,
+    headers: &impl HeaderSource,
     payload: &[u8],
     foreign: Option<&Foreign>,
 ) -> Result<Decoded, DecodeError> {

@@ -13,8 +13,28 @@ use crate::{FailureClass, Stage, Timestamp, subject};
 const PREFIX: &str = "Cerebros-Dlq-";
 /// Prefix under which the broker's own headers are kept.
 const ORIGINAL_PREFIX: &str = "Cerebros-Original-";
+/// The verdict's headers, without their prefix.
+const NAMES: [&str; 15] = [
+    "Id",
+    "Class",
+    "Stage",
+    "Reason",
+    "Fingerprint",
+    "Stream",
+    "Sequence",
+    "Consumer",
+    "Subject",
+    "Deliveries",
+    "First-Seen",
+    "Seen",
+    "Replays",
+    "Cause",
+    "Run",
+];
 /// Longest reason kept in a header.
 const MAX_REASON_BYTES: usize = 1024;
+/// Header with the identity of an entry.
+pub const ID: &str = "Cerebros-Dlq-Id";
 /// Header that counts how often the message has been replayed already.
 pub const REPLAYS: &str = "Cerebros-Dlq-Replays";
 /// Replays after which a message that dies again is a replay loop. One that died three times more, with a person looking
@@ -196,7 +216,20 @@ impl Verdict {
 
     /// Reads the verdict back; `None` when a header is missing or broken.
     pub fn read(headers: &Headers) -> Option<Self> {
-        let get = |name: &str| headers.get(&format!("{PREFIX}{name}"));
+        Self::find(headers.0.iter().map(|(name, value)| (name.as_str(), value.as_str())))
+    }
+
+    /// The same from headers in any form and order, in one pass over them.
+    pub fn find<'a>(headers: impl Iterator<Item = (&'a str, &'a str)>) -> Option<Self> {
+        let mut found: [Option<&str>; NAMES.len()] = [None; NAMES.len()];
+        for (name, value) in headers.filter(|(name, _)| starts_with_ignoring_case(name, PREFIX)) {
+            let name = &name[PREFIX.len()..];
+            if let Some(at) = NAMES.iter().position(|known| known.eq_ignore_ascii_case(name)) {
+                // The first value counts, as everywhere; a reader that sorts has the least one there.
+                found[at] = Some(found[at].map_or(value, |known| known.min(value)));
+            }
+        }
+        let get = |name: &str| NAMES.iter().position(|known| *known == name).and_then(|at| found[at]);
         let stage = [Stage::Decode, Stage::Validate, Stage::Execute, Stage::Publish, Stage::Sink]
             .into_iter()
             .find(|stage| get("Stage") == Some(stage.as_str()))?;

@@ -41,6 +41,25 @@ impl Headers {
     }
 }
 
+/// Headers in whatever form somebody holds them, so that what is to be read of them need not be copied first.
+pub trait HeaderSource {
+    /// All of them, every value.
+    fn pairs(&self) -> impl Iterator<Item = (&str, &str)>;
+
+    /// The value of a header that counts.
+    fn value(&self, name: &str) -> Option<&str>;
+}
+
+impl HeaderSource for Headers {
+    fn pairs(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.0.iter().map(|(name, value)| (name.as_str(), value.as_str()))
+    }
+
+    fn value(&self, name: &str) -> Option<&str> {
+        self.get(name)
+    }
+}
+
 /// True if a header's name begins so, in whatever case.
 pub(crate) fn starts_with_ignoring_case(name: &str, prefix: &str) -> bool {
     name.as_bytes().get(..prefix.len()).is_some_and(|head| head.eq_ignore_ascii_case(prefix.as_bytes()))

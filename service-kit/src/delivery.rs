@@ -3,6 +3,8 @@
 //! A delivery is consumed by [`Delivery::ack`], [`Delivery::retry`] or [`Delivery::reject`]. One that is dropped is
 //! redelivered when its lease runs out, and the drop is logged.
 
+mod lazy;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,9 +17,10 @@ use schemas::{Failure, RunId, Timestamp};
 
 use crate::broker::Broker;
 use crate::dead_letter;
-use crate::publish::{PublishFailure, Published, from_header_map};
+use crate::publish::{PublishFailure, Published};
 use crate::schema_registry::{self, Unavailable};
 use crate::topology::CLASSIFIER_CONSUMER;
+use lazy::{Standing, Unsorted};
 
 /// Least time between two extensions of a lease, however short an operator made the ack wait.
 const LEAST_PERIOD: Duration = Duration::from_millis(20);
@@ -56,8 +59,8 @@ pub enum SettleError {
 #[derive(Debug)]
 pub struct Delivery {
     message: jetstream::Message,
-    headers: Headers,
-    place: Place,
+    headers: Unsorted,
+    place: Standing,
     schema: Option<Arc<Foreign>>,
     ack_wait: Duration,
     is_settled: bool,
@@ -66,17 +69,9 @@ pub struct Delivery {
 impl Delivery {
     /// Takes a message of a consumer; `None` for one that carries no delivery facts (never sent by a broker).
     /// `ack_wait` is how long the consumer waits before it hands a message over again.
-    pub(crate) fn new(message: jetstream::Message, ack_wait: Duration) -> Option<Self> {
-        let facts = message.info().ok()?;
-        let place = Place {
-            stream: facts.stream.to_owned(),
-            sequence: facts.stream_sequence,
-            consumer: facts.consumer.to_owned(),
-            subject: message.subject.to_string(),
-            deliveries: u64::try_from(facts.delivered).unwrap_or(1),
-            first_seen: facts.published.into(),
-        };
-        let headers = from_header_map(message.headers.as_ref());
+    pub(crate) fn new(mut message: jetstream::Message, ack_wait: Duration) -> Option<Self> {
+        let place = Standing::of(&message)?;
+        let headers = Unsorted::new(message.message.headers.take());
         Some(Self { message, headers, place, schema: None, ack_wait, is_settled: false })
     }
 
@@ -87,17 +82,17 @@ impl Delivery {
 
     /// Subject it came on.
     pub fn subject(&self) -> &str {
-        &self.place.subject
+        &self.message.subject
     }
 
     /// Its sequence in the stream.
     pub fn sequence(&self) -> u64 {
-        self.place.sequence
+        self.place.stream_sequence()
     }
 
     /// When the stream took it in.
     pub fn published(&self) -> Timestamp {
-        self.place.first_seen
+        self.place.published()
     }
 
     /// Its headers.
@@ -119,7 +114,12 @@ impl Delivery {
     /// Reads the event.
     pub fn decode(&self) -> Result<Decoded, DecodeError> {
         let schema = self.schema.as_deref();
-        schemas::codec::decode_with(self.subject(), &self.headers, self.payload(), schema)
+        // Nearly every message is valid, and told so without a copy of its headers. Of one that is not the reason must
+        // not depend on the order in which the client holds them.
+        schemas::codec::decode_with(self.subject(), &self.headers, self.payload(), schema).or_else(|_| {
+            let sorted: &Headers = &self.headers;
+            schemas::codec::decode_with(self.subject(), sorted, self.payload(), schema)
+        })
     }
 
     /// The run id a request without one gets: the same for every reader of this message.

@@ -1,5 +1,7 @@
 //! Reading a stream without consuming it: from a sequence on, to the present or for ever.
 
+mod scan;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -21,6 +23,9 @@ use crate::error::CliError;
 use crate::exit::Exit;
 use crate::publish::from_header_map;
 use crate::schema_registry;
+
+pub(crate) use scan::pairs;
+pub use scan::{Depth, Glance, Scan};
 
 /// A broker that holds messages and does not hand one over for this long is not well.
 const SILENCE_LIMIT: Duration = Duration::from_secs(20);
@@ -207,8 +212,40 @@ pub struct Raw {
 /// The message at a sequence of a stream; `None` when it is gone. Read through the broker's JSON API, which hands out
 /// headers in base64, so that headers which break the protocol break nothing here.
 pub async fn raw(broker: &Broker, stream: &str, sequence: u64) -> Result<Option<Raw>, CliError> {
-    let request = serde_json::json!({ "seq": sequence });
-    let Some(message) = asked(broker, stream, &request).await? else { return Ok(None) };
+    get(broker, stream, &serde_json::json!({ "seq": sequence })).await
+}
+
+/// The first message at a sequence or behind it on a subject, which may have wildcards; `None` when there is none.
+pub async fn next_at(
+    broker: &Broker,
+    stream: &str,
+    sequence: u64,
+    filter: &str,
+) -> Result<Option<Raw>, CliError> {
+    get(broker, stream, &serde_json::json!({ "seq": sequence, "next_by_subj": filter })).await
+}
+
+/// The first of the sequences `first` to `last` of a stream that came in at a time or later; the one behind them when
+/// none did.
+pub async fn first_since(
+    broker: &Broker,
+    stream: &str,
+    (first, last): (u64, u64),
+    time: Timestamp,
+) -> Result<u64, CliError> {
+    let (mut low, mut high) = (first, last + 1);
+    while low < high {
+        let middle = u64::midpoint(low, high);
+        match next_at(broker, stream, middle, ">").await? {
+            Some(message) if message.time < time => low = message.sequence + 1,
+            Some(_) | None => high = middle,
+        }
+    }
+    Ok(low)
+}
+
+async fn get(broker: &Broker, stream: &str, request: &serde_json::Value) -> Result<Option<Raw>, CliError> {
+    let Some(message) = asked(broker, stream, request).await? else { return Ok(None) };
     let decode = |text: &str| BASE64_STANDARD.decode(text).map_err(|error| broken(&error));
     Ok(Some(Raw {
         subject: message.subject,

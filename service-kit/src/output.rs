@@ -10,6 +10,7 @@
 //! Deliberately not here: progress bars (they belong to the command that shows them) and logs
 //! ([`crate::telemetry`]).
 
+mod listing;
 pub mod plain_text;
 mod stderr;
 mod table;
@@ -18,6 +19,7 @@ use std::io::{self, IsTerminal, Write};
 
 use serde::Serialize;
 
+pub use listing::Listing;
 pub(crate) use stderr::speak_json;
 pub use stderr::{Stderr, error, note, warning};
 use table::Look;
@@ -171,6 +173,10 @@ fn json_text<T: Serialize>(value: &T, is_pretty: bool) -> Result<String, CliErro
     let text = if is_pretty { serde_json::to_string_pretty(value) } else { serde_json::to_string(value) };
     let text =
         text.map_err(|error| CliError::internal("the result cannot be written as JSON").because(error))?;
+    // Nearly every text is of letters nobody objects to, and can be seen to be byte by byte.
+    if text.bytes().all(|byte| matches!(byte, b' '..=b'~' | b'\n')) {
+        return Ok(text);
+    }
     let is_left = |character: char| character == '\n' || !plain_text::is_unfit(character);
     if text.chars().all(is_left) {
         return Ok(text);

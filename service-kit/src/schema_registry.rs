@@ -18,7 +18,7 @@ use async_nats::jetstream::kv;
 use bytes::Bytes;
 use futures_util::{StreamExt, TryStreamExt};
 use schemas::Record;
-use schemas::cloudevents::Headers;
+use schemas::cloudevents::HeaderSource;
 use schemas::codec::{Foreign, foreign_fingerprint};
 use schemas::record::{Fingerprint, Version};
 
@@ -69,7 +69,7 @@ impl Known {
 /// nearly always.
 pub(crate) async fn resolve(
     broker: &Broker,
-    headers: &Headers,
+    headers: &impl HeaderSource,
     payload: &Bytes,
 ) -> Result<Option<Arc<Foreign>>, Unavailable> {
     let Some(fingerprint) = foreign_fingerprint(headers, payload) else { return Ok(None) };

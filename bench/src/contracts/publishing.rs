@@ -19,7 +19,7 @@ use crate::stand::Stand;
 use crate::table::{Figure, Finding, Peer, Ratio, Target};
 
 /// Messages on the way at once, as many as the publisher has.
-const WINDOW: usize = 1024;
+pub(super) const WINDOW: usize = 1024;
 
 /// Measures both encodings.
 pub(super) async fn measure(effort: Effort) -> Result<Vec<Finding>, CliError> {

@@ -2,18 +2,16 @@
 
 use std::time::Duration;
 
-use dlq_classifier::book::Book;
-use dlq_classifier::entry::State;
+use dlq_classifier::figures::Figures;
 use schemas::Timestamp;
-use schemas::subject::{DLQ_STREAM, STREAM};
+use schemas::subject::STREAM;
 use serde::Deserialize;
 use service_kit::broker::Broker;
 use service_kit::check::broker::{CREATED_BY, schemas, server, streams};
 use service_kit::check::{Check, Finding, bounded};
+use service_kit::clock;
 use service_kit::config::BrokerTarget;
-use service_kit::history::History;
 use service_kit::topology::WORKER_CONSUMER;
-use service_kit::{clock, error::CliError};
 
 /// How long a broker that refuses connections is asked again.
 const PATIENCE: Duration = Duration::from_millis(500);
@@ -70,25 +68,53 @@ async fn worker(broker: &Broker) -> Finding {
     Finding::warning(format!("nobody takes requests; {queued} are queued"), remedy)
 }
 
-/// How many dead letters nobody has dealt with.
+/// How many dead letters nobody has dealt with, and what threatens them.
 async fn dead_letters(broker: &Broker) -> Finding {
-    let open = async {
-        let mut book = Book::default();
-        let mut history = History::to_the_present(broker, DLQ_STREAM, &[], 1).await?;
-        while let Some(kept) = history.next().await? {
-            book.take(&kept);
-        }
-        let open = book.entries().iter().filter(|entry| entry.state == State::Open).count();
-        Ok::<_, CliError>((open, book.entries().len()))
-    };
-    match open.await {
-        Ok((0, all)) => Finding::ok(format!("no open dead letters ({all} in all)")),
-        Ok((open, all)) => Finding::warning(
-            format!("{open} open dead letters ({all} in all)"),
-            "`cerebros dlq groups` tells what is wrong with them, `cerebros dlq replay` brings them back",
-        ),
+    match Figures::read(broker).await {
+        Ok(figures) => of_figures(&figures),
         Err(error) => Finding::warning(format!("not checked: {error}"), CREATED_BY),
     }
+}
+
+fn of_figures(figures: &Figures) -> Finding {
+    let Figures { all, open, near_end, full, .. } = figures;
+    let mut troubles = Vec::new();
+    if *open > 0 {
+        troubles.push((
+            format!("{open} open dead letters ({all} in all)"),
+            "`cerebros dlq groups` tells what is wrong with them, `cerebros dlq replay` brings them back",
+        ));
+    }
+    if *near_end > 0 {
+        troubles.push((
+            format!("{near_end} of them are dropped by age within three days"),
+            "replay them, or `cerebros dlq discard` them with a reason",
+        ));
+    }
+    if figures.has_dropped {
+        troubles.push((
+            "the stream has dropped letters before their time, whether or not anybody had dealt with them"
+                .to_owned(),
+            "`cerebros dlq audit` names messages that lack a letter",
+        ));
+    }
+    if !figures.is_safe {
+        troubles.push((
+            "a full dead-letter stream would drop its oldest letters, open ones too".to_owned(),
+            "set its discard policy to new, with any NATS client: an earlier build has created it",
+        ));
+    }
+    if figures.is_nearly_full() {
+        troubles.push((
+            format!("the dead-letter stream is {full} % full"),
+            "deal with letters and raise its max_bytes: when it is full, malformed messages stay where they are",
+        ));
+    }
+    if troubles.is_empty() {
+        return Finding::ok(format!("no open dead letters ({all} in all)"));
+    }
+    let (messages, remedies): (Vec<String>, Vec<&str>) = troubles.into_iter().unzip();
+    Finding::warning(messages.join("; "), remedies.join("; "))
 }
 
 /// How far the broker's clock is from ours.
@@ -112,4 +138,22 @@ async fn skew(broker: &Broker) -> Finding {
         return Finding::warning(message, "set both by NTP");
     }
     Finding::ok(format!("within {} ms of the broker's", skew.as_millis()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_queue_is_well_or_everything_that_threatens_it_is_told_with_its_remedy() {
+        let well = Figures { all: 3, is_safe: true, ..Figures::default() };
+        assert_eq!(of_figures(&well), Finding::ok("no open dead letters (3 in all)"));
+        let ill = Figures { open: 2, near_end: 1, is_safe: false, has_dropped: true, full: 95, ..well };
+        let found = format!("{:?}", of_figures(&ill));
+        for part in
+            ["2 open", "1 of them", "before their time", "drop its oldest", "95 % full", "discard policy"]
+        {
+            assert!(found.contains(part), "{part}: {found}");
+        }
+    }
 }

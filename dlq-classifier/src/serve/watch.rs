@@ -8,12 +8,12 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use schemas::cloudevents::{Headers, header};
-use schemas::dead_letter::Verdict;
+use schemas::dead_letter::ID;
 use schemas::subject::{DLQ_OPERATION_PREFIX, DLQ_PREFIX, DLQ_STREAM};
 use schemas::{FailureClass, Timestamp};
 use service_kit::broker::Broker;
 use service_kit::clock;
-use service_kit::history::{History, Kept};
+use service_kit::history::{Depth, Glance, Scan};
 use service_kit::notes::Notes;
 use service_kit::publish::{self, Outgoing};
 use service_kit::shutdown::Shutdown;
@@ -60,24 +60,21 @@ async fn try_watch(
     bounds: &Bounds,
 ) -> Result<std::convert::Infallible, String> {
     let mut tally = Tally::default();
-    // All there is, before anything is judged.
-    let mut letters = Reading::open(broker, letter_subjects(), &mut tally).await?;
-    let mut records = Reading::open(broker, vec![format!("{DLQ_OPERATION_PREFIX}>")], &mut tally).await?;
+    let mut letters = Reading { subjects: letter_subjects(), depth: Depth::Headers, next: 1 };
+    let records = vec![format!("{DLQ_OPERATION_PREFIX}>")];
+    let mut records = Reading { subjects: records, depth: Depth::Whole, next: 1 };
     let mut speaker = Speaker::open(broker, bounds).await?;
     let mut look = interval(EVERY);
     look.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
-        tokio::select! {
-            kept = letters.next() => take(&mut tally, &kept?),
-            kept = records.next() => take(&mut tally, &kept?),
-            _ = look.tick() => {
-                let values = measure(broker, &mut tally, bounds).await?;
-                measures.queue(&values);
-                for (kind, value) in values {
-                    let state = speaker.tell(kind, value).await?;
-                    measures.alert(kind, state);
-                }
-            }
+        look.tick().await;
+        letters.catch_up(broker, &mut tally).await?;
+        records.catch_up(broker, &mut tally).await?;
+        let values = measure(broker, &mut tally, bounds).await?;
+        measures.queue(&values);
+        for (kind, value) in values {
+            let state = speaker.tell(kind, value).await?;
+            measures.alert(kind, state);
         }
     }
 }
@@ -87,41 +84,38 @@ fn letter_subjects() -> Vec<String> {
     FailureClass::ALL.iter().map(|class| format!("{DLQ_PREFIX}{class}.>")).collect()
 }
 
-/// Some subjects of the queue, from the beginning and for ever.
+/// Some subjects of the queue, read up to the present again and again.
 struct Reading {
-    coming: History,
+    subjects: Vec<String>,
+    depth: Depth,
+    /// First sequence that was not read.
+    next: u64,
 }
 
 impl Reading {
-    /// Reads to the present; what comes after is [`Reading::next`].
-    async fn open(broker: &Broker, subjects: Vec<String>, tally: &mut Tally) -> Result<Self, String> {
-        let filters: Vec<&str> = subjects.iter().map(String::as_str).collect();
-        let mut past = History::to_the_present(broker, DLQ_STREAM, &filters, 1).await.map_err(text)?;
-        let mut last = 0;
-        while let Some(kept) = past.next().await.map_err(text)? {
-            last = kept.sequence;
-            take(tally, &kept);
+    async fn catch_up(&mut self, broker: &Broker, tally: &mut Tally) -> Result<(), String> {
+        let range = (self.next, u64::MAX);
+        let mut scan =
+            Scan::open(broker, DLQ_STREAM, &self.subjects, range, self.depth).await.map_err(text)?;
+        while let Some(glance) = scan.next().await.map_err(text)? {
+            self.next = glance.sequence + 1;
+            take(tally, &glance);
         }
-        let coming = History::following(broker, DLQ_STREAM, &filters, last + 1).await.map_err(text)?;
-        Ok(Self { coming })
-    }
-
-    async fn next(&mut self) -> Result<Kept, String> {
-        self.coming.next().await.map_err(text)?.ok_or_else(|| "the reading ended".to_owned())
+        Ok(())
     }
 }
 
-fn take(tally: &mut Tally, kept: &Kept) {
-    if kept.subject.starts_with(DLQ_OPERATION_PREFIX) {
-        let Some(record) = Operation::read(&kept.subject, &kept.payload) else { return };
+fn take(tally: &mut Tally, glance: &Glance) {
+    if glance.subject().starts_with(DLQ_OPERATION_PREFIX) {
+        let Some(record) = Operation::read(glance.subject(), glance.payload()) else { return };
         match record.operation {
             operation::Kind::Replayed | operation::Kind::Discarded => {
-                record.ids.iter().for_each(|id| tally.handled(id, kept.sequence));
+                record.ids.iter().for_each(|id| tally.handled(id, glance.sequence));
             }
             operation::Kind::Resumed | operation::Kind::Expired => {}
         }
-    } else if let Some(verdict) = Verdict::read(&kept.headers) {
-        tally.letter(kept.sequence, &verdict.id, kept.time);
+    } else if let Some((_, id)) = glance.headers().find(|(name, _)| name.eq_ignore_ascii_case(ID)) {
+        tally.letter(glance.sequence, id, glance.time);
     }
 }
 

@@ -2,7 +2,10 @@
 
 use schemas::subject::{DLQ_STREAM, STREAM};
 
-use crate::room::{Room, text};
+use serde_json::Value;
+use testkit::wait_until;
+
+use crate::room::{PATIENCE, Room, text};
 
 const REQUESTED: &str = "cerebros.nas.run.requested";
 
@@ -15,19 +18,30 @@ async fn poison_is_one_entry_each_on_three_nodes_though_one_of_them_dies() {
     }
     let _serving = room.serve();
     room.publish(REQUESTED, &[], b"{\"dataset_id\": 1}").await;
-    let first = text(&room.entries(1).await[0], "id").to_owned();
+    let first = text(&room.listed(1).await[0], "id").to_owned();
     room.nats.kill(2).await;
     room.publish_until_stored(REQUESTED, b"{").await;
-    let entries = room.entries(2).await;
+    let entries = room.listed(2).await;
     assert_eq!(text(&entries[0], "id"), first);
     let raw = room.dlq(&["show", text(&entries[1], "id"), "--raw"]).await;
     assert_eq!(raw.stdout, b"{");
 }
 
 impl<N> Room<N> {
+    /// Waits until the queue lists so many entries; while leaders are elected it cannot be read.
+    async fn listed(&self, count: usize) -> Vec<Value> {
+        wait_until(&format!("the queue lists {count} entries"), PATIENCE, async || {
+            let output = self.dlq(&["list", "-o", "json"]).await;
+            let list: Vec<Value> = serde_json::from_slice(&output.stdout).ok()?;
+            assert!(list.len() <= count, "{list:#?}");
+            (output.status.success() && list.len() == count).then_some(list)
+        })
+        .await
+    }
+
     /// Publishes until the broker has it: the leader of the stream may just have died. The message id makes it one message.
     async fn publish_until_stored(&self, subject: &str, payload: &[u8]) {
-        testkit::wait_until("the message is stored", crate::room::PATIENCE, async || {
+        wait_until("the message is stored", PATIENCE, async || {
             self.try_publish(subject, &[("Nats-Msg-Id", "once")], payload).await.ok()
         })
         .await;

@@ -3,7 +3,9 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on ends with a panic")]
 
 mod alerts;
+mod audit;
 mod capture;
+mod chaos;
 mod cluster;
 mod corpus;
 mod growth;

@@ -8,7 +8,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::{DecodeError, Encoding};
-use crate::headers::{Headers, header};
+use crate::headers::{HeaderSource, header};
 use crate::{FailureClass, Stage};
 
 /// What a message carries, whatever its mode.
@@ -31,13 +31,16 @@ struct Structured<'a> {
 }
 
 /// Finds payload and encoding of a message.
-pub(crate) fn content<'a>(headers: &Headers, payload: &'a [u8]) -> Result<Content<'a>, DecodeError> {
-    let media_type = headers.get(header::CONTENT_TYPE).map(essence);
+pub(crate) fn content<'a>(
+    headers: &impl HeaderSource,
+    payload: &'a [u8],
+) -> Result<Content<'a>, DecodeError> {
+    let media_type = headers.value(header::CONTENT_TYPE).map(essence);
     if media_type.as_deref() == Some("application/cloudevents+json") {
         return structured(payload);
     }
     // In binary mode the type of the data travels as Content-Type; some publishers write it as an attribute.
-    let media_type = media_type.or_else(|| headers.get("ce-datacontenttype").map(essence));
+    let media_type = media_type.or_else(|| headers.value("ce-datacontenttype").map(essence));
     let encoding = encoding_of(media_type.as_deref())?;
     Ok(Content { payload: Cow::Borrowed(payload), encoding, ce_type: None })
 }

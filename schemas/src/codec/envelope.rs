@@ -4,7 +4,7 @@
 use std::borrow::Cow;
 
 use super::DecodeError;
-use crate::headers::{Headers, starts_with_ignoring_case};
+use crate::headers::{HeaderSource, starts_with_ignoring_case};
 use crate::{FailureClass, Record, Stage};
 
 /// What a publisher may ask of the broker, and what the broker itself adds. Everything else under `Nats-` would make
@@ -25,8 +25,8 @@ const HARMLESS: [&str; 12] = [
 ];
 
 /// Holds the headers against the record of the subject. Messages without an envelope pass.
-pub(super) fn check(record: Record, headers: &Headers) -> Result<(), DecodeError> {
-    for (name, value) in &headers.0 {
+pub(super) fn check(record: Record, headers: &impl HeaderSource) -> Result<(), DecodeError> {
+    for (name, value) in headers.pairs() {
         // Most headers are told apart by their first letter.
         let first = name.as_bytes().first().map(u8::to_ascii_lowercase);
         if first == Some(b'c') && starts_with_ignoring_case(name, "ce-") {

@@ -5,7 +5,7 @@
 //! our own schema can read all of what they describe.
 
 use crate::codec::{DecodeError, Encoding, avro, content};
-use crate::headers::Headers;
+use crate::headers::HeaderSource;
 use crate::record::{Fingerprint, Version};
 use crate::resolution::Resolution;
 use crate::{FailureClass, Record, Stage, shape};
@@ -109,7 +109,7 @@ fn readable(fingerprint: Fingerprint, text: &str) -> Result<Readable, Unreadable
 
 /// The fingerprint of a message that is Avro and written with a schema this build was not made with: what has to be
 /// looked up before [`super::decode_with`] can read it. Nothing else is judged here.
-pub fn foreign_fingerprint(headers: &Headers, payload: &[u8]) -> Option<Fingerprint> {
+pub fn foreign_fingerprint(headers: &impl HeaderSource, payload: &[u8]) -> Option<Fingerprint> {
     if payload.len() > super::MAX_EVENT_BYTES {
         return None;
     }

@@ -1,6 +1,6 @@
 //! Rows for people: a light table on a terminal, the same columns without any decoration in a pipe.
 
-use comfy_table::{Attribute, Cell, ContentArrangement, Table, presets};
+use comfy_table::{Attribute, Cell, ColumnConstraint, ContentArrangement, Table, Width, presets};
 
 use super::plain_text;
 
@@ -28,6 +28,13 @@ pub(super) struct Look {
 }
 
 pub(super) fn render<T: Row>(rows: &[T], look: Look) -> String {
+    page(rows, look, &mut Vec::new())
+}
+
+/// Rows of a table that has more: its columns are at least as wide as `widths`, which are brought up to date. Only the
+/// first page, where there are none, has headings.
+pub(super) fn page<T: Row>(rows: &[T], look: Look, widths: &mut Vec<u16>) -> String {
+    let is_first = widths.is_empty();
     let mut table = Table::new();
     table.load_style(presets::NOTHING);
     let is_wide = table.width().is_some_and(|width| width >= MIN_WIDTH);
@@ -39,15 +46,23 @@ pub(super) fn render<T: Row>(rows: &[T], look: Look) -> String {
     if look.has_colour {
         table.enforce_styling();
     }
-    table.set_header(T::headings().iter().map(|heading| {
-        let cell = Cell::new(heading.to_uppercase());
-        if look.has_colour { cell.add_attribute(Attribute::Bold) } else { cell }
-    }));
+    if is_first {
+        table.set_header(T::headings().iter().map(|heading| {
+            let cell = Cell::new(heading.to_uppercase());
+            if look.has_colour { cell.add_attribute(Attribute::Bold) } else { cell }
+        }));
+    }
     for row in rows {
         table.add_row(row.cells().iter().map(|cell| plain_text::one_line(cell, CELL_LIMIT)));
     }
-    for column in table.column_iter_mut() {
+    widths.resize(T::headings().len(), 0);
+    let needed = table.column_max_content_widths();
+    for ((column, width), needed) in table.column_iter_mut().zip(widths.iter_mut()).zip(needed) {
         column.set_padding((0, 2));
+        *width = needed.max(*width);
+        if !is_first && !look.is_terminal {
+            column.set_constraint(ColumnConstraint::LowerBoundary(Width::Fixed(*width + 2)));
+        }
     }
     let mut text = table.trim_fmt();
     text.push('\n');

@@ -1,0 +1,161 @@
+use super::super::facts::{Advisory, Letters};
+use super::*;
+use crate::handled::{Handled, Hole};
+
+const TRIAL: &str = "ml.run.trial";
+
+/// Ten messages, all trials, each for two consumers that have settled all of them.
+fn settled() -> Facts {
+    let reader = |name: &str, filter: &str| Reader {
+        name: name.to_owned(),
+        filters: vec![filter.to_owned()],
+        is_ours: true,
+        from: 1,
+        floor: 10,
+        delivered: 10,
+        max_deliver: -1,
+        ..Reader::default()
+    };
+    let readers = vec![reader("sink", TRIAL), reader("classifier", "ml.run.*")];
+    Facts { first: 1, last: 10, readers, ..Facts::default() }
+}
+
+fn audited(facts: Facts) -> Account {
+    let mut ledger = Ledger::new(facts);
+    for segment in ledger.segments() {
+        for seq in segment.range.0..=segment.range.1 {
+            ledger.message(&segment, seq, TRIAL);
+        }
+    }
+    ledger.close()
+}
+
+fn named(account: &Account) -> Vec<(u64, Option<u64>, &str, u64)> {
+    let named = account.unexplained.iter();
+    named.map(|one| (one.seq, one.through, one.consumer.as_str(), one.count)).collect()
+}
+
+fn is_balanced(account: &Account) -> bool {
+    let Sums { last_sequence, done, in_flight, dead, expired, before_records, unexplained } = account.sums;
+    done + in_flight + dead + expired + before_records + unexplained == last_sequence
+}
+
+#[test]
+fn what_is_settled_needs_no_look() {
+    assert_eq!(Ledger::new(settled()).segments(), []);
+    let account = audited(settled());
+    assert_eq!((account.sums.done, account.unexplained.len()), (10, 0));
+}
+
+#[test]
+fn in_hand_and_waiting_are_in_flight_once_and_a_letter_is_stronger() {
+    let mut facts = settled();
+    facts.readers[0] = Reader { floor: 2, delivered: 6, in_hand: 2, ..facts.readers[0].clone() };
+    facts.readers[1] = Reader { floor: 4, delivered: 4, ..facts.readers[1].clone() };
+    facts.letters.take(9, "classifier", TRIAL, false);
+    let account = audited(facts.clone());
+    // 3 and 4 are in the sink's hand, 5 to 10 wait for the classifier; 9 is dead.
+    assert_eq!((account.sums.in_flight, account.sums.dead, account.sums.done), (7, 1, 2));
+    assert!(is_balanced(&account));
+
+    // The stretch behind all that was delivered need only be counted, and says the same.
+    let mut ledger = Ledger::new(facts);
+    let segments = ledger.segments();
+    assert_eq!(
+        segments.iter().map(|one| (one.range, one.is_uniform())).collect::<Vec<_>>(),
+        [((3, 4), false), ((5, 6), false), ((7, 10), true)]
+    );
+    assert_eq!(ledger.filters(&segments[2]), ["ml.run.*"], "one filter covers the other");
+    (3..=6).for_each(|seq| ledger.message(&segments[usize::from(seq > 4)], seq, TRIAL));
+    ledger.counted(&segments[2], 4);
+    assert_eq!(ledger.close().sums, account.sums);
+}
+
+#[test]
+fn a_floor_that_stands_with_nothing_in_hand_names_what_was_given_up() {
+    let mut facts = settled();
+    facts.readers[0] = Reader { floor: 2, redelivered: 1, ..facts.readers[0].clone() };
+    let account = audited(facts.clone());
+    assert_eq!(named(&account), [(3, None, "sink", 1)]);
+    assert!(is_balanced(&account));
+    // Of a consumer with one delivery the broker remembers nothing; the next one is lost all the same.
+    facts.readers[0].redelivered = 0;
+    assert_eq!(named(&audited(facts.clone())), [(3, None, "sink", 1)]);
+    // Two were given up, and the second can be any of those behind the first.
+    facts.readers[0].redelivered = 2;
+    assert_eq!(named(&audited(facts.clone())), [(3, None, "sink", 1), (4, Some(10), "sink", 1)]);
+    // The classifier is about to see to it.
+    facts.readers[0].redelivered = 1;
+    let advisory = Advisory { seq: 3, consumer: "sink".into(), is_terminated: false, is_settled: false };
+    facts.advisories = vec![advisory];
+    let account = audited(facts.clone());
+    assert_eq!((account.unexplained.len(), account.sums.in_flight), (0, 1));
+    // It has.
+    facts.advisories.clear();
+    facts.letters.take(3, "sink", TRIAL, true);
+    assert_eq!(named(&audited(facts)), []);
+}
+
+#[test]
+fn a_floor_that_jumped_is_not_taken_for_done() {
+    let mut facts = settled();
+    facts.readers[0].redelivered = 1;
+    let account = audited(facts.clone());
+    assert_eq!(named(&account), [(1, Some(10), "sink", 1)]);
+    assert_eq!((account.sums.done, account.sums.unexplained), (9, 1));
+    facts.letters.take(4, "sink", TRIAL, true);
+    assert_eq!(named(&audited(facts)), []);
+}
+
+#[test]
+fn a_consumer_that_is_not_there_or_began_late_has_read_nothing_before() {
+    let mut facts = settled();
+    let missing = Reader { from: u64::MAX, floor: 0, delivered: 0, ..facts.readers[0].clone() };
+    facts.readers[0] = missing.clone();
+    assert_eq!(named(&audited(facts.clone())), [(1, Some(10), "sink", 10)]);
+    facts.readers[0] = Reader { from: 4, floor: 10, delivered: 10, ..missing };
+    assert_eq!(named(&audited(facts.clone())), [(1, Some(3), "sink", 3)]);
+    // One of the same name had settled these.
+    let floors = [("sink".to_owned(), 3), ("classifier".to_owned(), 3)].into();
+    facts.handled = Some(Handled { since: 1, floors, ..Handled::default() });
+    assert_eq!(named(&audited(facts)), []);
+}
+
+#[test]
+fn what_is_gone_was_settled_or_announced_or_is_named() {
+    let mut facts = Facts { first: 8, gaps: vec![(9, 9)], ..settled() };
+    let account = audited(facts.clone());
+    assert_eq!(named(&account), [(1, Some(7), "", 7), (9, None, "", 1)]);
+    assert!(is_balanced(&account));
+
+    let floors = [("sink".to_owned(), 3), ("classifier".to_owned(), 5)].into();
+    facts.handled = Some(Handled { since: 2, floors, ..Handled::default() });
+    facts.notices = vec![(4, 6)];
+    facts.letters = Letters::default();
+    facts.letters.take(9, "classifier", TRIAL, false);
+    let account = audited(facts.clone());
+    assert_eq!(named(&account), [(7, None, "", 1)]);
+    assert_eq!((account.sums.expired, account.sums.before_records, account.sums.dead), (3, 1, 1));
+    assert!(is_balanced(&account));
+
+    // What somebody purged stays named though the floors moved on.
+    let handled = facts.handled.as_mut().unwrap();
+    handled.floors = [("sink".to_owned(), 10), ("classifier".to_owned(), 10)].into();
+    handled.holes = vec![Hole { from: 7, to: 7, at: schemas::Timestamp::default() }];
+    assert_eq!(named(&audited(facts)), [(7, None, "", 1)]);
+}
+
+#[test]
+fn an_advisory_that_was_dealt_with_without_a_letter_is_named_once() {
+    let mut facts = settled();
+    let advisory =
+        |seq: u64| Advisory { seq, consumer: "sink".into(), is_terminated: true, is_settled: true };
+    facts.advisories = vec![advisory(4), advisory(5), advisory(6)];
+    facts.letters.take(5, "sink", TRIAL, false);
+    facts.dealt_with.insert(6);
+    assert_eq!(named(&audited(facts.clone())), [(4, None, "sink", 1)]);
+    // What was taken out of the stream with a letter was terminated for everybody who had it.
+    facts.gaps = vec![(4, 4)];
+    facts.letters.take(4, "classifier", TRIAL, false);
+    assert_eq!(named(&audited(facts)), []);
+}

@@ -1,0 +1,176 @@
+//! `history`: who did what about dead letters, when, to how many, and why.
+
+use std::collections::HashMap;
+
+use schemas::Timestamp;
+use serde::Serialize;
+use service_kit::clock;
+use service_kit::error::CliError;
+use service_kit::exit::Exit;
+use service_kit::moment::{Moment, parse_moment};
+use service_kit::output::Row;
+
+use crate::cli::Common;
+use crate::operation::{Kind, Operation};
+use crate::queue::Queue;
+
+/// Which actions are told.
+#[derive(Debug, Clone, Default, clap::Args)]
+pub(crate) struct Wanted {
+    /// Done since: a time such as 2026-01-31T12:00:00Z, or a while ago such as 2h
+    #[arg(long, value_name = "TIME", value_parser = parse_moment)]
+    since: Option<Moment>,
+    /// Done by: a user, or user@host
+    #[arg(long, value_name = "WHO")]
+    actor: Option<String>,
+}
+
+/// One action. What was done in several records, because it was much, is one action.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+struct Action {
+    /// When its last part was done.
+    at: Timestamp,
+    operation: Kind,
+    actor: String,
+    /// Entries, or messages where it is about a range.
+    count: u64,
+    /// Entries whose payload was changed.
+    edited: u64,
+    filter: Option<String>,
+    reason: Option<String>,
+    edit: Option<String>,
+    task: Option<String>,
+    range: Option<(u64, u64)>,
+    ids: Vec<String>,
+}
+
+pub(crate) async fn run(wanted: &Wanted, common: &Common) -> Result<Exit, CliError> {
+    let queue = Queue::open(&common.broker).await?;
+    let records = queue.operations().await?.into_iter().map(|(record, _)| record);
+    let now = clock::now();
+    let told: Vec<Action> = actions(records).into_iter().filter(|action| wanted.takes(action, now)).collect();
+    common.output.printer().rows(&told)?;
+    Ok(Exit::Done)
+}
+
+impl Wanted {
+    fn takes(&self, action: &Action, now: Timestamp) -> bool {
+        let user = action.actor.split('@').next();
+        self.since.is_none_or(|since| action.at >= since.resolve(now))
+            && self.actor.as_deref().is_none_or(|who| who == action.actor || Some(who) == user)
+    }
+}
+
+/// The actions, in the order in which they were begun.
+fn actions(records: impl Iterator<Item = Operation>) -> Vec<Action> {
+    let mut actions: Vec<Action> = Vec::new();
+    let mut by_task: HashMap<(String, Kind), usize> = HashMap::new();
+    for record in records {
+        let task = record.task.clone().map(|task| (task, record.operation));
+        let known = task.as_ref().and_then(|task| by_task.get(task)).copied();
+        let part = Action::of(record);
+        match known.and_then(|index| actions.get_mut(index)) {
+            Some(action) => action.take(part),
+            None => {
+                by_task.extend(task.map(|task| (task, actions.len())));
+                actions.push(part);
+            }
+        }
+    }
+    actions
+}
+
+impl Action {
+    fn of(record: Operation) -> Self {
+        let entries = record.ids.len() as u64;
+        Self {
+            at: record.at,
+            operation: record.operation,
+            actor: record.actor,
+            count: record.range.map_or(entries, |(from, to)| to.saturating_sub(from) + 1),
+            edited: record.replays.iter().filter(|replay| replay.edited).count() as u64,
+            filter: record.filter,
+            reason: record.reason,
+            edit: record.edit,
+            task: record.task,
+            range: record.range,
+            ids: record.ids,
+        }
+    }
+
+    fn take(&mut self, part: Self) {
+        self.at = self.at.max(part.at);
+        self.count += part.count;
+        self.edited += part.edited;
+        self.ids.extend(part.ids);
+    }
+}
+
+impl Row for Action {
+    fn headings() -> &'static [&'static str] {
+        &["when", "what", "who", "count", "edited", "filter", "reason"]
+    }
+
+    fn cells(&self) -> Vec<String> {
+        let text = |value: &Option<String>| value.clone().unwrap_or_else(|| "-".to_owned());
+        let named = match (self.range, self.ids.as_slice()) {
+            (Some((from, to)), _) => format!("sequences {from}-{to}"),
+            (None, [only]) => only.clone(),
+            (None, _) => "-".to_owned(),
+        };
+        vec![
+            self.at.to_string(),
+            self.operation.as_str().to_owned(),
+            self.actor.clone(),
+            self.count.to_string(),
+            self.edited.to_string(),
+            self.filter.clone().unwrap_or(named),
+            text(&self.reason),
+        ]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::operation::{Act, Replay};
+
+    fn part(task: Option<&str>, actor: &str, at: i64, edited: bool) -> Operation {
+        let act = Act { actor: actor.into(), reason: None, filter: Some("--all".into()) };
+        let at = Timestamp::from_micros(at);
+        let ids = vec![format!("{at}-a")];
+        Operation {
+            task: task.map(str::to_owned),
+            operation: Kind::Replayed,
+            replays: ids
+                .iter()
+                .map(|id| {
+                    let text = r#""sequence":1,"subject":"s","message_id":"m""#;
+                    let text = format!(r#"{{"id":"{id}",{text},"edited":{edited}}}"#);
+                    serde_json::from_str::<Replay>(&text).unwrap()
+                })
+                .collect(),
+            ..Operation::discarded(&act, at, ids)
+        }
+    }
+
+    #[test]
+    fn the_parts_of_a_task_are_one_action_and_others_stay_apart() {
+        let records = [
+            part(Some("t1"), "ann@host", 1, true),
+            part(None, "bob@host", 2, false),
+            part(Some("t1"), "ann@host", 3, false),
+            part(None, "bob@host", 4, false),
+        ];
+        let found = actions(records.into_iter());
+        let told: Vec<_> =
+            found.iter().map(|one| (one.actor.as_str(), one.at.micros(), one.count, one.edited)).collect();
+        assert_eq!(told, [("ann@host", 3, 2, 1), ("bob@host", 2, 1, 0), ("bob@host", 4, 1, 0)]);
+        let by = |actor: &str, since: Option<Moment>| {
+            let wanted = Wanted { since, actor: Some(actor.to_owned()) };
+            found.iter().filter(|one| wanted.takes(one, Timestamp::from_micros(10))).count()
+        };
+        assert_eq!([by("bob", None), by("bob@host", None), by("bo", None)], [2, 2, 0]);
+        assert_eq!([by("bob", Some(Moment::Ago(7))), by("ann", Some(Moment::Ago(6)))], [1, 0]);
+    }
+}

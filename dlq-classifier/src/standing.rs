@@ -1,0 +1,97 @@
+//! What became of the entries, as the records of operations tell it, without the entries.
+//!
+//! Pure. Records are few and letters may be many: with the records read first, letters can be told one at a time and
+//! none has to be kept. A second letter of the same entry (its first confirmation was lost, and the broker had forgotten
+//! its message id) is not told again.
+
+use std::collections::HashMap;
+use std::collections::HashSet;
+use std::hash::{BuildHasher as _, RandomState};
+
+use crate::entry::{Entry, State};
+use crate::operation::{Kind, Operation};
+
+/// The state of each entry that somebody has dealt with.
+#[derive(Debug, Default)]
+pub struct Standing {
+    /// State, and the sequence of the record that says so.
+    dealt_with: HashMap<String, (State, u64)>,
+    /// Entries told already, by a hash nobody can aim at.
+    told: HashSet<u64>,
+    hasher: RandomState,
+}
+
+impl Standing {
+    /// Takes the next record of an operation, and its sequence.
+    pub fn apply(&mut self, operation: &Operation, at: u64) {
+        let state = match operation.operation {
+            Kind::Replayed => State::Replayed,
+            Kind::Discarded => State::Discarded,
+            // They speak of no entries.
+            Kind::Resumed | Kind::Expired => return,
+        };
+        for id in &operation.ids {
+            self.dealt_with.insert(id.clone(), (state, at));
+        }
+    }
+
+    /// The entry as it stands; `None` when it was told already.
+    pub fn tell(&mut self, entry: Entry) -> Option<Entry> {
+        if !self.told.insert(self.hasher.hash_one(&entry.id)) {
+            return None;
+        }
+        // A record in front of its letter speaks of an earlier one, which the stream has dropped.
+        let state = self.dealt_with.get(&entry.id).filter(|(_, at)| *at > entry.kept_at);
+        Some(Entry { state: state.map_or(entry.state, |(state, _)| *state), ..entry })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use schemas::cloudevents::Headers;
+    use schemas::dead_letter::{Place, Verdict};
+    use schemas::{Failure, FailureClass, Stage, Timestamp};
+    use service_kit::history::Kept;
+
+    use super::*;
+    use crate::operation::Act;
+
+    fn letter(sequence: u64, kept_at: u64) -> Entry {
+        let place = Place {
+            stream: "CEREBROS".into(),
+            sequence,
+            consumer: "dlq-classifier".into(),
+            subject: "ml.run.trial".into(),
+            deliveries: 1,
+            first_seen: Timestamp::default(),
+        };
+        let failure = Failure::new(FailureClass::Decode, Stage::Decode, "not JSON");
+        let verdict = Verdict::new(&place, &failure, Timestamp::default(), &Headers::default());
+        let headers = verdict.headers(&Headers::default(), &place.message_id());
+        let kept = Kept {
+            sequence: kept_at,
+            subject: verdict.kept_on(),
+            time: Timestamp::default(),
+            headers,
+            payload: b"{".to_vec().into(),
+            schema: None,
+        };
+        Entry::read(&kept).unwrap()
+    }
+
+    #[test]
+    fn an_entry_is_told_once_and_as_the_last_record_behind_it_says() {
+        let mut standing = Standing::default();
+        let act = Act { actor: "ann@host".into(), reason: None, filter: None };
+        let ids = vec![letter(7, 1).id, letter(8, 2).id];
+        let discard = Operation::discarded(&act, Timestamp::default(), ids);
+        standing.apply(&discard, 2);
+        assert_eq!(standing.tell(letter(7, 1)).unwrap().state, State::Discarded);
+        assert_eq!(
+            standing.tell(letter(8, 3)).unwrap().state,
+            State::Open,
+            "the record is older than the letter"
+        );
+        assert_eq!(standing.tell(letter(7, 9)), None);
+    }
+}

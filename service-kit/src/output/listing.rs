@@ -1,0 +1,125 @@
+//! A list that is printed while it is found: the same bytes as [`Printer::rows`], and rows are not kept for it.
+//!
+//! A table needs to know its widest cells; its columns are laid out by a page of rows at a time, and never narrower than
+//! on the page before.
+
+use serde::Serialize;
+
+use super::table::{self, Row};
+use super::{Format, Printer, json_text, write_out};
+use crate::error::CliError;
+
+/// Rows of a table that are laid out together.
+const PAGE: usize = 1000;
+/// Bytes collected before they are written.
+const CHUNK: usize = 64 * 1024;
+
+/// A list under way.
+#[must_use = "a list has to be ended"]
+pub struct Listing<T> {
+    printer: Printer,
+    /// Rows of a table, not laid out yet.
+    page: Vec<T>,
+    /// Widths of the columns so far; none before the first page.
+    widths: Vec<u16>,
+    text: String,
+    is_begun: bool,
+}
+
+impl Printer {
+    /// Begins a list.
+    pub fn listing<T: Serialize + Row>(&self) -> Listing<T> {
+        Listing { printer: *self, page: Vec::new(), widths: Vec::new(), text: String::new(), is_begun: false }
+    }
+}
+
+impl<T: Serialize + Row> Listing<T> {
+    /// Adds a row.
+    pub fn push(&mut self, row: T) -> Result<(), CliError> {
+        match self.printer.format {
+            Format::Table => {
+                self.page.push(row);
+                if self.page.len() < PAGE {
+                    return Ok(());
+                }
+                self.lay_out();
+            }
+            Format::Ndjson => {
+                self.text.push_str(&json_text(&row, false)?);
+                self.text.push('\n');
+            }
+            Format::Json => {
+                self.text.push_str(if self.is_begun { ",\n  " } else { "[\n  " });
+                // A line break in pretty JSON is never part of a string.
+                self.text.push_str(&json_text(&row, true)?.replace('\n', "\n  "));
+            }
+        }
+        self.is_begun = true;
+        if self.text.len() >= CHUNK { self.write() } else { Ok(()) }
+    }
+
+    /// Prints what is left.
+    pub fn end(mut self) -> Result<(), CliError> {
+        match self.printer.format {
+            Format::Table if !self.page.is_empty() || !self.is_begun => self.lay_out(),
+            Format::Table | Format::Ndjson => {}
+            Format::Json => self.text.push_str(if self.is_begun { "\n]\n" } else { "[]\n" }),
+        }
+        self.write()
+    }
+
+    fn lay_out(&mut self) {
+        let page = table::page(&self.page, self.printer.look, &mut self.widths);
+        self.text.push_str(&page);
+        self.page.clear();
+    }
+
+    fn write(&mut self) -> Result<(), CliError> {
+        let written = write_out(self.text.as_bytes());
+        self.text.clear();
+        written
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::output::table::Look;
+
+    #[derive(Serialize)]
+    struct Run(String);
+
+    impl Row for Run {
+        fn headings() -> &'static [&'static str] {
+            &["run", "same"]
+        }
+
+        fn cells(&self) -> Vec<String> {
+            vec![self.0.clone(), "x".to_owned()]
+        }
+    }
+
+    /// What a listing would have written.
+    fn listed(format: Format, rows: &[&str]) -> String {
+        let printer = Printer { format, look: Look { is_terminal: false, has_colour: false } };
+        let mut listing = printer.listing();
+        rows.iter().for_each(|row| listing.push(Run((*row).to_owned())).unwrap());
+        std::mem::take(&mut listing.text)
+    }
+
+    #[test]
+    fn json_is_the_same_as_if_it_were_printed_at_once() {
+        let rows = [Run("a\nb".to_owned()), Run("c".to_owned())];
+        let text = listed(Format::Json, &["a\nb", "c"]);
+        assert_eq!(text + "\n]", json_text(&rows, true).unwrap());
+        assert_eq!(listed(Format::Ndjson, &["a"]), "\"a\"\n");
+    }
+
+    #[test]
+    fn a_second_page_of_a_table_has_no_headings_and_columns_as_wide() {
+        let rows = [Run("longer".to_owned())];
+        let (look, mut widths) = (Look { is_terminal: false, has_colour: false }, Vec::new());
+        assert_eq!(table::page(&rows, look, &mut widths), "RUN     SAME\nlonger  x\n");
+        assert_eq!(table::page(&[Run("a".to_owned())], look, &mut widths), "a       x\n");
+    }
+}
