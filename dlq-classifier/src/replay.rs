@@ -5,6 +5,7 @@
 //! the broker drops while its duplicate window lasts, and after that the gates of live traffic (the run registry, the
 //! ids of trials) stand. A replay is at least once, like every publication of ours.
 
+mod deliver;
 mod draft;
 mod effect;
 mod outlook;
@@ -18,7 +19,6 @@ use indicatif::ProgressBar;
 use schemas::Timestamp;
 use service_kit::error::CliError;
 use service_kit::exit::Exit;
-use service_kit::publish::{Outgoing, PublishFailure, to_header_map};
 use service_kit::shutdown::Shutdown;
 use service_kit::{clock, output};
 
@@ -31,8 +31,9 @@ use crate::cli::ReplayArgs;
 use crate::edit::{Draft, Edit, EditError, jq::JqError};
 use crate::entry::{Entry, State};
 use crate::operation::{Act, Operation, Replay};
-use crate::queue::{Queue, unpublished};
+use crate::queue::Queue;
 use crate::selection::actor;
+use deliver::{Delivered, deliver};
 use outlook::Outlook;
 use pace::Pace;
 
@@ -175,33 +176,30 @@ impl Session<'_> {
             Err(refused) => return Ok(refused),
         };
         pace.wait().await;
-        let message_id = draft::message_id(&draft.headers);
-        let message = Outgoing {
-            subject: draft.subject.clone(),
-            headers: to_header_map(&draft.headers),
-            payload: draft.payload.into(),
-        };
-        let published = match self.queue.publish(&message).await {
-            Ok(published) => published,
-            Err(error @ (PublishFailure::Refused { .. } | PublishFailure::Encode(_))) => {
-                return Ok(ReplayResult::new(entry, Outcome::Invalid, Some(&error.to_string())));
+        let (sequence, message_id, was_there) = match deliver(self.queue, entry, &draft).await? {
+            Delivered::Refused(why) => return Ok(ReplayResult::new(entry, Outcome::Invalid, Some(&why))),
+            Delivered::Otherwise { kept, message_id } => {
+                self.unrecorded.push(Replay {
+                    id: entry.id.clone(),
+                    sequence: kept.sequence,
+                    subject: kept.subject,
+                    message_id,
+                    edited: true,
+                });
+                let why = format!("it was published before with another edit, as sequence {}", kept.sequence);
+                return Ok(ReplayResult::new(entry, Outcome::Skipped, Some(&why)));
             }
-            Err(error @ PublishFailure::Unconfirmed { .. }) => {
-                return Err(unpublished(&error, format!("{} was not replayed", entry.id)));
-            }
+            Delivered::Published { sequence, message_id, was_there } => (sequence, message_id, was_there),
         };
         self.unrecorded.push(Replay {
             id: entry.id.clone(),
-            sequence: published.sequence,
+            sequence,
             subject: draft.subject,
             message_id,
             edited: is_edited,
         });
-        let known = published.is_duplicate.then_some("the broker had it already");
-        Ok(ReplayResult {
-            sequence: Some(published.sequence),
-            ..ReplayResult::new(entry, Outcome::Replayed, known)
-        })
+        let known = was_there.then_some("the broker had it already");
+        Ok(ReplayResult { sequence: Some(sequence), ..ReplayResult::new(entry, Outcome::Replayed, known) })
     }
 
     /// What would be published for an entry, valid; or why nothing is.

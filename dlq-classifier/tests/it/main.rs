@@ -6,6 +6,7 @@ mod capture;
 mod corpus;
 mod growth;
 mod hostile;
+mod identity;
 mod repair;
 mod room;
 mod selection;
