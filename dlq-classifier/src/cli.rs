@@ -14,7 +14,8 @@ use crate::queue::Queue;
 use crate::replay::Rate;
 use crate::selection::Selection;
 use crate::serve::ServeArgs;
-use crate::{discard, entry, replay, serve, show};
+use crate::tasks::TasksArgs;
+use crate::{discard, entry, replay, serve, show, tasks};
 
 /// Finds malformed events, keeps them untouched with a verdict, and brings them back.
 #[derive(Debug, clap::Parser)]
@@ -57,6 +58,8 @@ pub enum Operator {
     Replay(ReplayArgs),
     /// Mark dead letters as not needed
     Discard(DiscardArgs),
+    /// List replays under way, and pause, continue or cancel them
+    Tasks(TasksArgs),
 }
 
 /// The flags of every command for people.
@@ -110,6 +113,12 @@ pub struct ReplayArgs {
     /// At most so many a second, such as 50 or 50/s
     #[arg(long, value_name = "N/s")]
     pub(crate) rate: Option<Rate>,
+    /// Publish also those that a dry run calls unsafe; entries named by their ids always are
+    #[arg(long = "unsafe")]
+    pub(crate) takes_unsafe: bool,
+    /// Leave the work to a running classifier and print the name of the task
+    #[arg(long, conflicts_with = "dry_run")]
+    pub(crate) detach: bool,
     /// Publish to another subject
     #[arg(long, value_name = "SUBJECT")]
     pub(crate) to: Option<String>,
@@ -149,6 +158,7 @@ impl Operator {
             Self::Show(args) => &args.common,
             Self::Replay(args) => &args.common,
             Self::Discard(args) => &args.common,
+            Self::Tasks(args) => &args.common,
         }
     }
 
@@ -183,6 +193,7 @@ pub async fn run(command: Command, shutdown: Shutdown) -> Result<Exit, CliError>
         Command::Operator(Operator::Show(args)) => show::run(&args.id, args.raw, &args.common).await,
         Command::Operator(Operator::Replay(args)) => replay::run(args, shutdown).await,
         Command::Operator(Operator::Discard(args)) => discard::run(args).await,
+        Command::Operator(Operator::Tasks(args)) => tasks::run(args, shutdown).await,
     }
 }
 

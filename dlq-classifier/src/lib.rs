@@ -23,8 +23,10 @@ pub mod filter;
 pub mod operation;
 mod queue;
 pub mod replay;
-mod selection;
+pub mod selection;
 pub mod serve;
 mod show;
+pub mod task;
+mod tasks;
 
 pub use cli::{Cli, Command, Operator, Service, run};

@@ -35,6 +35,11 @@ impl Queue {
         Ok(Self { broker })
     }
 
+    /// The same on a connection that stands.
+    pub(crate) fn on(broker: &Broker) -> Self {
+        Self { broker: broker.clone() }
+    }
+
     /// Everything there is.
     pub(crate) async fn read(&self) -> Result<Book, CliError> {
         let mut book = Book::default();
@@ -48,6 +53,17 @@ impl Queue {
             tracing::warn!(count = book.strangers, "the dead-letter stream holds messages without a verdict");
         }
         Ok(book)
+    }
+
+    /// Last sequence of a stream.
+    pub(crate) async fn last_sequence(&self, stream: &str) -> Result<u64, CliError> {
+        let found = self.broker.jetstream.get_stream(stream).await;
+        found.map(|found| found.cached_info().state.last_sequence).map_err(|error| {
+            let what = format!("the stream {stream} cannot be looked at");
+            CliError::new("stream-unreadable", Exit::Unreachable, what)
+                .because(error)
+                .help("is the broker up, and were the streams created? `cerebros doctor` tells")
+        })
     }
 
     /// The dead letter of an entry, with its payload.

@@ -1,17 +1,19 @@
 //! `serve`: reads every event of the event stream once and dead-letters what no reader could use.
 //!
-//! Three loops, each on its own task, each ending at the drain:
+//! Its loops, each on its own task, each ending at the drain:
 //! - [`events`]: decode, validate, ack or reject. An ack is not confirmed: deciding again about a message whose ack was
 //!   lost costs microseconds and changes nothing. A rejection is confirmed before the ack, and its message id makes a
 //!   second one a duplicate;
 //! - [`advisory`]: what the broker gave up delivering to any consumer of the event stream;
+//! - [`tasks`]: replays nobody else is at work on;
 //! - [`unreadable`]: messages whose headers break the protocol, which no client can receive.
 //!
-//! The dead-letter stream is never read here.
+//! The dead-letter stream is never read here but to replay what a person asked for.
 
 mod advisory;
 mod events;
 mod measures;
+mod tasks;
 mod unreadable;
 
 use std::time::Duration;
@@ -99,6 +101,7 @@ pub async fn classify(
     let mut running = JoinSet::new();
     running.spawn(advisory::run(broker.clone(), measures.clone(), loops.clone()));
     running.spawn(unreadable::run(broker.clone(), measures.clone(), loops.clone()));
+    running.spawn(tasks::run(broker.clone(), loops.clone()));
     running.spawn(events::run(broker.clone(), measures.clone(), loops.clone()));
     let ended = tokio::select! {
         ended = watch_connection(broker, component, shutdown) => ended,

@@ -90,7 +90,7 @@ async fn holder(queue: &Queue, subject: &str, sequence: u64) -> Result<Option<Ke
 }
 
 /// The stream that takes in what is published on a subject.
-async fn stream_of(queue: &Queue, subject: &str) -> Option<String> {
+pub(super) async fn stream_of(queue: &Queue, subject: &str) -> Option<String> {
     if !draft::is_foreign(subject) {
         return Some(STREAM.to_owned());
     }

@@ -11,7 +11,8 @@ use service_kit::exit::Exit;
 use service_kit::history::History;
 use service_kit::registry::{Registry, RunRecord};
 
-use super::{Effect, Outcome, Prepared, ReplayResult, World, effect};
+use super::prepare::Prepared;
+use super::{Effect, Outcome, ReplayResult, World, effect};
 use crate::edit::Draft;
 use crate::entry::Entry;
 
@@ -22,7 +23,7 @@ pub(super) struct Outlook {
 }
 
 impl Outlook {
-    pub(super) async fn read(broker: &Broker, ready: &[(&Entry, Prepared)]) -> Result<Self, CliError> {
+    pub(super) async fn read(broker: &Broker, ready: &[(Entry, Prepared)]) -> Result<Self, CliError> {
         let events: Vec<Event> = ready.iter().filter_map(|(_, prepared)| event(&prepared.draft)).collect();
         let runs: BTreeSet<RunId> = events.iter().filter_map(|event| event.run_id().cloned()).collect();
         let mut outlook = Self { records: BTreeMap::new(), trials: BTreeSet::new() };
@@ -94,7 +95,7 @@ impl Outlook {
             (_, Some(_) | None) => false,
         };
         let world = World { record: event.run_id().and_then(|run| self.records.get(run)), is_trial_known };
-        let (name, reason) = match effect(&event, entry.class, world, now) {
+        let (name, reason) = match effect(&event, prepared.class, world, now) {
             Effect::New(reason) => ("new", reason),
             Effect::None(reason) => ("none", reason),
             Effect::Unsafe(reason) => ("unsafe", reason),

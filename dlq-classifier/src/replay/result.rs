@@ -1,12 +1,13 @@
 //! What became of each entry a command acted on.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use service_kit::output::Row;
 
 use crate::entry::Entry;
+use crate::task::Counts;
 
 /// What became of one entry.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Outcome {
     /// Published, confirmed.
@@ -59,8 +60,13 @@ pub struct ReplayResult {
 impl ReplayResult {
     /// What became of an entry, and why.
     pub fn new(entry: &Entry, outcome: Outcome, reason: Option<&str>) -> Self {
+        Self::named(&entry.id, entry.kept_at, outcome, reason)
+    }
+
+    /// The same for an entry of which only the name is known.
+    pub fn named(id: &str, kept_at: u64, outcome: Outcome, reason: Option<&str>) -> Self {
         let reason = reason.map(str::to_owned);
-        Self { id: entry.id.clone(), outcome, effect: None, reason, sequence: None, kept_at: entry.kept_at }
+        Self { id: id.to_owned(), outcome, effect: None, reason, sequence: None, kept_at }
     }
 }
 
@@ -78,6 +84,19 @@ impl Row for ReplayResult {
             self.reason.clone().unwrap_or_default(),
         ]
     }
+}
+
+/// How many came to which end.
+pub(super) fn counts(results: &[ReplayResult]) -> Counts {
+    let mut counts = Counts::default();
+    for result in results {
+        match result.outcome {
+            Outcome::Replayed | Outcome::WouldReplay => counts.replayed += 1,
+            Outcome::Invalid => counts.invalid += 1,
+            Outcome::Skipped | Outcome::Discarded | Outcome::WouldDiscard => counts.skipped += 1,
+        }
+    }
+    counts
 }
 
 /// How many came to which end, as one sentence.

@@ -10,3 +10,4 @@ mod identity;
 mod repair;
 mod room;
 mod selection;
+mod tasks;
