@@ -165,7 +165,7 @@ fn restate(draft: &mut Draft, edited: &Value) {
 }
 
 /// Changes a header that is there.
-fn set(headers: &mut Headers, name: &str, value: &str) {
+pub(crate) fn set(headers: &mut Headers, name: &str, value: &str) {
     let mut is_kept = true;
     headers.0.retain_mut(|(key, old)| {
         if !key.eq_ignore_ascii_case(name) {

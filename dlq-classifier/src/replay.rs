@@ -21,6 +21,7 @@ mod predict;
 mod prepare;
 mod recover;
 mod result;
+mod upcast;
 
 use schemas::subject::DLQ_STREAM;
 use service_kit::error::CliError;

@@ -6,6 +6,7 @@ use service_kit::error::CliError;
 use service_kit::exit::Exit;
 use service_kit::history::Kept;
 
+use super::upcast::upcast;
 use super::{Outcome, ReplayResult, check, draft};
 use crate::edit::{Draft, EditError, jq::JqError};
 use crate::entry::{Entry, State};
@@ -15,6 +16,8 @@ use crate::task::Plan;
 pub(super) struct Prepared {
     pub(super) draft: Draft,
     pub(super) is_edited: bool,
+    /// The version it had, where it is written in today's schema instead.
+    pub(super) upcast_from: Option<u32>,
     /// Class of the fault it died of; of a replay loop, that of the fault underneath.
     pub(super) class: FailureClass,
 }
@@ -48,7 +51,10 @@ pub(super) fn prepare(
     }
     let is_edited = edited.payload != original.payload;
     let class = Verdict::read(&letter.headers).and_then(|verdict| verdict.cause).unwrap_or(entry.class);
-    Ok(Ok(Prepared { draft: edited, is_edited, class }))
+    // Whoever edits says what the payload is; it is JSON of today by then.
+    let upcast = if plan.edit.is_none() { upcast(&edited) } else { None };
+    let (draft, upcast_from) = upcast.map_or((edited, None), |(draft, version)| (draft, Some(version)));
+    Ok(Ok(Prepared { draft, is_edited, upcast_from, class }))
 }
 
 /// Why an entry is left alone. Whoever names an entry has looked at it; a bulk action has not.

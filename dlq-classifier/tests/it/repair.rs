@@ -2,11 +2,13 @@
 
 use schemas::cloudevents::Headers;
 use schemas::codec;
-use schemas::dead_letter::{REPLAY_OF, REPLAYS};
+use schemas::dead_letter::{Place, REPLAY_OF, REPLAYS};
 use schemas::event::Event;
 use schemas::subject::{DLQ_STREAM, STREAM};
+use schemas::{Failure, FailureClass, Record, Stage};
 use serde_json::{Value, json};
 use service_kit::history::{self, Kept};
+use service_kit::{clock, dead_letter};
 
 use crate::room::{Room, text};
 
@@ -190,4 +192,40 @@ async fn a_discard_marks_and_keeps() {
     assert_eq!(room.json(&["list", "--state", "open"]).await, json!([]));
     let bulk = room.json(&["replay", "--all", "--edit", ".budget = {}"]).await;
     assert_eq!(text(&bulk[0], "outcome"), "skipped");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_old_avro_entry_is_written_in_today_s_schema() {
+    let room = Room::new().await;
+    let _serving = room.serve();
+    let old = include_bytes!("../../../schemas/golden/trial_reported.v1/full.avro");
+    let record = Record::TrialReported;
+    let headers = [
+        ("Content-Type", "application/avro"),
+        ("ce-dataschema", record.versions()[0].ce_dataschema()),
+        ("Nats-Msg-Id", "old"),
+    ];
+    let headers = Headers(headers.map(|(name, value)| (name.to_owned(), value.to_owned())).to_vec());
+    // A consumer that could not handle it gives it up, as a sink does whose MLflow refuses a trial.
+    let place = Place {
+        stream: STREAM.to_owned(),
+        sequence: 1,
+        consumer: "mlflow-sink".to_owned(),
+        subject: record.subject().to_owned(),
+        deliveries: 1,
+        first_seen: clock::now(),
+    };
+    let failure = Failure::new(FailureClass::SinkRefused, Stage::Sink, "MLflow does not take it");
+    dead_letter::publish(&room.broker, &place, &failure, &headers, old.to_vec().into()).await.unwrap();
+    let id = text(&room.entries(1).await[0], "id").to_owned();
+    let result = &room.json(&["replay", &id]).await[0];
+    assert_eq!(text(result, "outcome"), "replayed");
+    let message = on_the_stream(&room, &result["sequence"]).await;
+    assert_eq!(message.payload[2..10], record.fingerprint().0, "today's schema, the same encoding");
+    assert_eq!(header(&message.headers, "ce-dataschema"), Some(record.ce_dataschema()));
+    let before = codec::decode(record.subject(), &headers, old).unwrap().event;
+    assert_eq!(message.decode().unwrap().event, before);
+    let shown = room.json(&["show", &id]).await;
+    assert_eq!(shown["operations"][0]["replay"]["upcast"], true);
+    assert_eq!(room.dlq(&["show", &id, "--raw"]).await.stdout, old, "the original is untouched");
 }

@@ -94,7 +94,7 @@ impl Work<'_> {
             subject: subject.to_owned(),
             message_id,
             edited,
-            upcast: false,
+            upcast: prepared.upcast_from.is_some(),
         };
         match delivered {
             Delivered::Refused(why) => ReplayResult::new(entry, Outcome::Invalid, Some(&why)),
@@ -105,10 +105,13 @@ impl Work<'_> {
             }
             Delivered::Published { sequence, message_id, was_there } => {
                 replays.push(replay(sequence, &prepared.draft.subject, message_id, prepared.is_edited));
-                let known = was_there.then_some("the broker had it already");
+                let known = was_there.then(|| "the broker had it already".to_owned());
+                let raised =
+                    prepared.upcast_from.map(|from| format!("of version {from}, written in today's"));
+                let said = known.or(raised);
                 ReplayResult {
                     sequence: Some(sequence),
-                    ..ReplayResult::new(entry, Outcome::Replayed, known)
+                    ..ReplayResult::new(entry, Outcome::Replayed, said.as_deref())
                 }
             }
         }
