@@ -15,6 +15,7 @@ use super::ReplayResult;
 use super::desk::{Desk, Held, Lease};
 use super::letters::Letters;
 use super::marks::Marks;
+use super::outlook::Outlook;
 use super::pace::Pace;
 use super::recover::recover;
 use crate::queue::Queue;
@@ -67,7 +68,8 @@ impl Engine<'_> {
         let plan = &held.task.plan;
         let letters = Letters::of(&self.queue.broker, &plan.wanted, held.task.cursor, clock::now());
         let pace = Pace::new(plan.rate);
-        let mut work = Work { engine: self, lease, held, marks, letters, pace, rows };
+        let outlook = Outlook::new(&self.queue.broker);
+        let mut work = Work { engine: self, lease, held, marks, letters, outlook, pace, rows };
         match work.run().await {
             Err(error) if error.exit != Exit::Unreachable => {
                 work.change(|task| task.fail(&error, clock::now())).await?;
@@ -84,6 +86,7 @@ struct Work<'a> {
     held: Held,
     marks: Marks,
     letters: Letters,
+    outlook: Outlook,
     pace: Pace,
     rows: &'a mut Rows<'a>,
 }

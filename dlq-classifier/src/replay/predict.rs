@@ -1,5 +1,4 @@
-//! `--dry-run`: what a replay would do to each entry; nothing is published. A part at a time, because payloads are held
-//! meanwhile.
+//! `--dry-run`: what a replay would do to each entry; nothing is published. One letter is held at a time.
 
 use service_kit::clock;
 use service_kit::error::CliError;
@@ -13,35 +12,38 @@ use crate::entry::Entry;
 use crate::queue::Queue;
 use crate::task::Plan;
 
-/// Entries whose payloads a dry run holds at once.
-const AT_ONCE: usize = 100;
-
 pub(super) async fn predict(queue: &Queue, plan: &Plan) -> Result<Vec<ReplayResult>, CliError> {
     let marks = Marks::read(&queue.broker, "").await?;
     let mut letters = Letters::of(&queue.broker, &plan.wanted, 0, clock::now());
+    let mut outlook = Outlook::new(&queue.broker);
     let mut results = Vec::new();
-    let mut is_over = false;
-    while !is_over {
-        let mut ready: Vec<(Entry, Prepared)> = Vec::new();
-        while ready.len() < AT_ONCE {
-            match letters.next(&marks).await? {
-                Next::Letter(entry, letter) => match prepare(plan, &entry, &letter)? {
-                    Ok(prepared) => ready.push((*entry, prepared)),
-                    Err(row) => results.push(row),
-                },
-                Next::Gone(named) => {
-                    let why = Some("its dead letter is no longer kept");
-                    results.push(ReplayResult::named(&named.id, named.kept_at, Outcome::Skipped, why));
-                }
-                Next::End => {
-                    is_over = true;
-                    break;
-                }
-            }
-        }
-        let outlook = Outlook::read(&queue.broker, &ready).await?;
-        results.extend(ready.iter().map(|(entry, prepared)| outlook.predict(entry, prepared, clock::now())));
+    loop {
+        let result = match letters.next(&marks).await? {
+            Next::Letter(entry, letter) => match prepare(plan, &entry, &letter)? {
+                Ok(prepared) => outcome(plan, &mut outlook, &entry, &prepared, results.len()).await?,
+                Err(refused) => refused,
+            },
+            Next::Gone(named) => ReplayResult::gone(&named),
+            Next::End => break,
+        };
+        let effect = if result.outcome == Outcome::Invalid { Some("invalid") } else { result.effect };
+        results.push(ReplayResult { effect, ..result });
     }
-    results.sort_by_key(|result| result.kept_at);
+    outlook.close(&mut results).await?;
     Ok(results)
+}
+
+async fn outcome(
+    plan: &Plan,
+    outlook: &mut Outlook,
+    entry: &Entry,
+    prepared: &Prepared,
+    row: usize,
+) -> Result<ReplayResult, CliError> {
+    let result = outlook.predict(entry, prepared, row, plan.takes_all()).await?;
+    if result.effect == Some("unsafe") && !plan.takes_all() {
+        let why = result.reason.unwrap_or_default();
+        return Ok(ReplayResult { effect: Some("unsafe"), ..ReplayResult::left_out(entry, &why) });
+    }
+    Ok(result)
 }

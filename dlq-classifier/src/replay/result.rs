@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 use service_kit::output::Row;
 
 use crate::entry::Entry;
+use crate::selection::Named;
 use crate::task::Counts;
 
 /// What became of one entry.
@@ -45,7 +46,7 @@ pub struct ReplayResult {
     pub id: String,
     /// What became of it.
     pub outcome: Outcome,
-    /// Of a dry run: `new`, `none` or `unsafe`; `invalid` for what would not be published.
+    /// Of a dry run: `new`, `none` or `unsafe`; `invalid` for what would die again.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub effect: Option<&'static str>,
     /// Why.
@@ -61,6 +62,18 @@ impl ReplayResult {
     /// What became of an entry, and why.
     pub fn new(entry: &Entry, outcome: Outcome, reason: Option<&str>) -> Self {
         Self::named(&entry.id, entry.kept_at, outcome, reason)
+    }
+
+    /// An entry whose letter the stream has dropped since it was named.
+    pub(crate) fn gone(named: &Named) -> Self {
+        let why = Some("its dead letter is no longer kept");
+        Self::named(&named.id, named.kept_at, Outcome::Skipped, why)
+    }
+
+    /// An entry a bulk replay leaves to a person.
+    pub(crate) fn left_out(entry: &Entry, why: &str) -> Self {
+        let why = format!("unsafe: {why}; --unsafe, or its id, replays it");
+        Self::new(entry, Outcome::Skipped, Some(&why))
     }
 
     /// The same for an entry of which only the name is known.

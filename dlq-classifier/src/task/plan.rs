@@ -35,6 +35,11 @@ pub struct Plan {
 }
 
 impl Plan {
+    /// True if entries that are unsafe are not left out: a person has named them, or said so.
+    pub fn takes_all(&self) -> bool {
+        self.takes_unsafe || !self.wanted.is_bulk()
+    }
+
     /// Who acts, for the records.
     pub fn act(&self) -> Act {
         Act { actor: self.actor.clone(), reason: self.reason.clone(), filter: self.filter.clone() }

@@ -4,6 +4,7 @@
 
 mod capture;
 mod corpus;
+mod foresight;
 mod growth;
 mod hostile;
 mod identity;

@@ -61,9 +61,7 @@ impl Work<'_> {
                 Next::Letter(entry, letter) => (entry, letter),
                 Next::Gone(named) => {
                     gathered.cursor = named.kept_at;
-                    let why = Some("its dead letter is no longer kept");
-                    let row = ReplayResult::named(&named.id, named.kept_at, Outcome::Skipped, why);
-                    gathered.rows.push(row);
+                    gathered.rows.push(ReplayResult::gone(&named));
                     continue;
                 }
                 Next::End => {
@@ -79,13 +77,21 @@ impl Work<'_> {
                 gathered.rows.push(ReplayResult { sequence: Some(sequence), ..row });
                 continue;
             }
-            match prepare(&plan, &entry, &letter)? {
-                Ok(prepared) => {
-                    bytes += prepared.draft.payload.len();
-                    gathered.ready.push(Ready { entry: *entry, prepared });
+            let prepared = match prepare(&plan, &entry, &letter)? {
+                Ok(prepared) => prepared,
+                Err(row) => {
+                    gathered.rows.push(row);
+                    continue;
                 }
-                Err(row) => gathered.rows.push(row),
+            };
+            if !plan.takes_all()
+                && let Some(why) = self.outlook.objection(&prepared).await?
+            {
+                gathered.rows.push(ReplayResult::left_out(&entry, &why));
+                continue;
             }
+            bytes += prepared.draft.payload.len();
+            gathered.ready.push(Ready { entry: *entry, prepared });
         }
         Ok(gathered)
     }
