@@ -229,3 +229,50 @@ async fn an_old_avro_entry_is_written_in_today_s_schema() {
     assert_eq!(shown["operations"][0]["replay"]["upcast"], true);
     assert_eq!(room.dlq(&["show", &id, "--raw"]).await.stdout, old, "the original is untouched");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_comes_back_after_every_replay_is_a_loop_and_each_link_of_it_is_told() {
+    let room = Room::new().await;
+    let _serving = room.serve();
+    let payload = br#"{"trial_id":"t","run_id":"r","status":"succeeded"}"#;
+    room.publish("ml.run.trial", &[("Nats-Msg-Id", "mine")], payload).await;
+    let mut sequence = 1;
+    for round in 0..=3_usize {
+        // A sink gives it up, again and again.
+        let kept = on_the_stream(&room, &json!(sequence)).await;
+        let place = Place {
+            stream: STREAM.to_owned(),
+            sequence,
+            consumer: "mlflow-sink".to_owned(),
+            subject: kept.subject.clone(),
+            deliveries: 1,
+            first_seen: kept.time,
+        };
+        let failure = Failure::new(FailureClass::SinkRefused, Stage::Sink, "MLflow does not take it");
+        dead_letter::publish(&room.broker, &place, &failure, &kept.headers, kept.payload).await.unwrap();
+        let died = room.entries(round + 1).await[round].clone();
+        let id = text(&died, "id");
+        if round == 3 {
+            assert_eq!((text(&died, "state"), text(&died, "class")), ("quarantined", "replay_loop"));
+            let bulk = room.json(&["replay", "--state", "quarantined"]).await;
+            assert_eq!(text(&bulk[0], "outcome"), "skipped");
+            break;
+        }
+        let edit = format!(".rank = {round}");
+        let result = &room.json(&["replay", "--state", "open", "--edit", &edit]).await[0];
+        sequence = result["sequence"].as_u64().unwrap();
+        // The entry names the message, the message names the entry, and the record says how it was changed.
+        let message = on_the_stream(&room, &result["sequence"]).await;
+        assert_eq!(header(&message.headers, REPLAY_OF), Some(id));
+        assert_eq!(header(&message.headers, "Nats-Msg-Id"), Some(format!("mine/r{}", round + 1).as_str()));
+        let shown = room.json(&["show", id]).await;
+        assert_eq!(shown["operations"][0]["replay"]["sequence"].as_u64(), Some(sequence));
+        let filter = "cerebros.dlq.operation.replayed";
+        let stream = room.broker.jetstream.get_stream_no_info(DLQ_STREAM).await.unwrap();
+        let record = stream.get_last_raw_message_by_subject(filter).await.unwrap();
+        let record: Value = serde_json::from_slice(&record.payload).unwrap();
+        assert_eq!((text(&record, "edit"), text(&record, "filter")), (edit.as_str(), "--state open"));
+        assert_eq!(record["replays"][0]["edited"], true);
+        assert!(room.json(&["tasks", "show", text(&record, "task")]).await.is_object());
+    }
+}
