@@ -4,7 +4,7 @@
 use std::io::IsTerminal as _;
 use std::time::Duration;
 
-use indicatif::ProgressBar;
+use indicatif::{ProgressBar, ProgressStyle};
 use service_kit::clock;
 use service_kit::error::CliError;
 use service_kit::exit::Exit;
@@ -95,17 +95,13 @@ impl<'a> Attendance<'a> {
             rows.append(&mut more);
         };
         let ended = engine.work(&mut lease, id, &mut taken).await;
-        let task = match ended {
-            Ok(Ended::Rests(task)) => Some(task),
-            Ok(Ended::Drained(held)) => Some(self.pause(held).await?),
-            Ok(Ended::Overtaken) => return Ok(None),
-            Err(error) => {
-                lease.give_up().await;
-                return Err(error);
-            }
-        };
+        // Also where somebody else has it by now: then nothing comes of it.
         lease.give_up().await;
-        Ok(task)
+        match ended? {
+            Ended::Rests(task) => Ok(Some(task)),
+            Ended::Drained(held) => self.pause(held).await.map(Some),
+            Ended::Overtaken => Ok(None),
+        }
     }
 
     /// Whoever interrupts a replay they watch wants it to stop.
@@ -158,7 +154,8 @@ fn gone(id: &str) -> CliError {
 fn progress(task: &Task) -> ProgressBar {
     let is_single = matches!(&task.plan.wanted, crate::selection::Wanted::These(named) if named.len() < 2);
     if !is_single && std::io::stderr().is_terminal() {
-        ProgressBar::new(task.plan.wanted.last())
+        let style = ProgressStyle::with_template("{wide_bar} {percent} %").expect("the template is fixed");
+        ProgressBar::new(task.plan.wanted.last()).with_style(style)
     } else {
         ProgressBar::hidden()
     }

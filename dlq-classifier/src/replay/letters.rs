@@ -3,6 +3,7 @@
 //! A filter is asked about each letter as it passes, so nothing is held but the letter in hand.
 
 use std::collections::HashSet;
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::vec;
 
 use schemas::Timestamp;
@@ -22,8 +23,8 @@ pub(super) struct Letters {
     /// The letters behind this place are yet to come.
     cursor: u64,
     rest: Rest,
-    /// Entries that have passed: a second letter of one is not a second entry.
-    passed: HashSet<String>,
+    /// Entries that have passed, as hashes: a second letter of one is not a second entry.
+    passed: HashSet<u64>,
     now: Timestamp,
 }
 
@@ -93,12 +94,18 @@ impl Letters {
                 };
                 self.cursor = kept.sequence;
                 let Some((entry, kept)) = letter(kept, marks) else { continue };
-                if self.passed.insert(entry.id.clone()) && filter.takes(&entry, self.now) {
+                if self.passed.insert(hash(&entry.id)) && filter.takes(&entry, self.now) {
                     return Ok(Next::Letter(entry, kept));
                 }
             },
         }
     }
+}
+
+fn hash(id: &str) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    id.hash(&mut hasher);
+    hasher.finish()
 }
 
 fn letter(kept: Kept, marks: &Marks) -> Option<(Box<Entry>, Box<Kept>)> {

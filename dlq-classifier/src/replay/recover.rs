@@ -12,7 +12,7 @@ use service_kit::history::{self, History, Kept};
 
 use super::desk::{Desk, Held};
 use super::marks::Marks;
-use super::{deliver, draft};
+use super::{deliver, draft, fault};
 use crate::edit::Draft;
 use crate::entry::{Entry, State};
 use crate::operation::{Operation, Replay};
@@ -41,6 +41,7 @@ pub(super) async fn recover(
                 .of_task(&held.task.id, edit.as_deref());
             queue.record(&operation).await?;
             marks.take(&operation, ours);
+            fault::at("recorded-for-another");
         }
         let is_same = |task: &Task| task.batch.as_ref() == Some(&batch);
         desk.change(held, |task| is_same(&task).then(|| task.set_aside(clock::now()))).await?;

@@ -3,12 +3,15 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use schemas::Timestamp;
-use schemas::dead_letter::REPLAY_OF;
+use schemas::cloudevents::Headers;
+use schemas::dead_letter::{Place, REPLAY_OF};
 use schemas::subject::{DLQ_STREAM, STREAM};
+use schemas::{Failure, FailureClass, Stage, Timestamp};
 use serde_json::Value;
+use service_kit::dead_letter;
 use service_kit::history::History;
 use testkit::wait_until;
+use tokio::process::Child;
 
 use crate::room::{PATIENCE, Room, Serving, text};
 
@@ -64,6 +67,11 @@ fn outcomes(rows: &Value) -> Vec<&str> {
     rows.as_array().unwrap().iter().map(|row| text(row, "outcome")).collect()
 }
 
+fn signal(child: &Child, signal: &str) {
+    let pid = child.id().unwrap().to_string();
+    assert!(std::process::Command::new("kill").args([signal, &pid]).status().unwrap().success());
+}
+
 /// Waits until a task has come to a state.
 async fn state(room: &Room, task: &str, wanted: &str) -> Value {
     wait_until(&format!("the task is {wanted}"), PATIENCE, async || {
@@ -79,12 +87,15 @@ async fn detached(room: &Room, flags: &[&str]) -> String {
     String::from_utf8(output.stdout).unwrap().trim().to_owned()
 }
 
-async fn killed_at(step: &'static str) {
+async fn killed_at(steps: &[&str]) {
     let (room, mut serving) = with_entries(3).await;
     serving.child.kill().await.unwrap();
     let replay = ["replay", "--all", REPAIR[0], REPAIR[1]];
-    let killed = room.start(&replay, step).wait_with_output().await.unwrap();
-    assert!(!killed.status.success(), "it died at {step}");
+    for step in steps {
+        let killed = room.start(&replay, step).wait_with_output().await.unwrap();
+        assert!(!killed.status.success(), "it died at {step}");
+    }
+    let step = &steps.join(", then ");
     // Another terminal goes on as soon as the lease of the one that died has run out.
     let rows = room.json(&replay).await;
     assert_eq!(rows.as_array().unwrap().len(), 3);
@@ -101,17 +112,71 @@ async fn killed_at(step: &'static str) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_replay_killed_before_it_publishes_publishes_once() {
-    tokio::join!(killed_at("before-intent"), killed_at("after-intent"));
+    tokio::join!(killed_at(&["before-intent"]), killed_at(&["after-intent"]));
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_replay_killed_while_it_publishes_publishes_once() {
-    tokio::join!(killed_at("after-publish-1"), killed_at("after-publish-3"));
+    tokio::join!(killed_at(&["after-publish-1"]), killed_at(&["after-publish-3"]));
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_replay_killed_after_it_published_publishes_once() {
-    tokio::join!(killed_at("after-record"), killed_at("after-settle"));
+    tokio::join!(killed_at(&["after-record"]), killed_at(&["after-settle"]));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_who_takes_over_and_is_killed_as_well_is_taken_over() {
+    killed_at(&["after-publish-2", "recorded-for-another", "after-publish-1"]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_who_was_held_up_until_others_took_over_publishes_nothing_more() {
+    let (room, _serving) = with_entries(40).await;
+    let terminal = room.start(&["replay", "--all", "--rate", "10/s", REPAIR[0], REPAIR[1]], "");
+    wait_until("the replay is under way", PATIENCE, async || {
+        (published_and_recorded(&room).await.0.len() > 12).then_some(())
+    })
+    .await;
+    signal(&terminal, "-STOP");
+    let task = text(&room.json(&["tasks"]).await[0], "id").to_owned();
+    state(&room, &task, "done").await;
+    signal(&terminal, "-CONT");
+    let output = terminal.wait_with_output().await.unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    assert_each_once(&room, 40, "held up").await;
+    let said = String::from_utf8(output.stdout).unwrap();
+    assert_eq!(said.matches("replayed").count(), 40, "it tells what the other did:\n{said}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn more_names_than_a_task_holds_are_several_tasks() {
+    let room = Room::new().await;
+    let mut ids = Vec::new();
+    for number in 1..=1005_u64 {
+        let place = Place {
+            stream: STREAM.to_owned(),
+            sequence: number,
+            consumer: "mlflow-sink".to_owned(),
+            subject: "ml.run.trial".to_owned(),
+            deliveries: 1,
+            first_seen: Timestamp::from_micros(1),
+        };
+        let failure = Failure::new(FailureClass::SinkRefused, Stage::Sink, "refused");
+        let payload = format!(r#"{{"trial_id":"t{number}","run_id":"r","status":"succeeded"}}"#);
+        dead_letter::publish(&room.broker, &place, &failure, &Headers::default(), payload.into())
+            .await
+            .unwrap();
+        ids.push(place.entry_id());
+    }
+    let arguments: Vec<&str> = ["replay"].into_iter().chain(ids.iter().map(String::as_str)).collect();
+    let rows = room.json(&arguments).await;
+    assert_eq!(outcomes(&rows).iter().filter(|outcome| **outcome == "replayed").count(), 1005);
+    let tasks = room.json(&["tasks"]).await;
+    let named: Vec<u64> =
+        tasks.as_array().unwrap().iter().map(|task| task["named"].as_u64().unwrap()).collect();
+    assert_eq!(named, [1000, 5]);
+    assert_each_once(&room, 1005, "many names").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -195,8 +260,7 @@ async fn an_interrupted_terminal_pauses_its_replay_and_says_how_to_go_on() {
         (!published_and_recorded(&room).await.0.is_empty()).then_some(())
     })
     .await;
-    let pid = terminal.id().unwrap().to_string();
-    assert!(std::process::Command::new("kill").args(["-INT", &pid]).status().unwrap().success());
+    signal(&terminal, "-INT");
     let output = terminal.wait_with_output().await.unwrap();
     assert_eq!(output.status.code(), Some(130));
     let said = String::from_utf8(output.stderr).unwrap();
