@@ -7,8 +7,9 @@
 //!
 //! Invariants:
 //! - the dead-letter stream is the only truth: the state of an entry follows from it ([`book`]);
-//! - `serve` never reads the dead-letter stream, so a dead letter cannot breed another;
-//! - publish, confirm, then mark: a replay is recorded when the broker has the message, not before ([`replay`]);
+//! - `serve` reads letters only to replay what a person asked for ([`task`]), so a dead letter cannot breed another;
+//! - announce, publish, confirm, then mark: a replay is recorded when the broker has the message, not before, and found
+//!   again if it was not ([`replay`]);
 //! - nothing invalid is published by a replay: what goes back has passed the same decoder that refused it;
 //! - a bulk action without a filter or `--all` is refused before the broker is asked.
 //!

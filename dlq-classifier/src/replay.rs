@@ -71,6 +71,7 @@ pub(crate) async fn run(args: ReplayArgs, shutdown: Shutdown) -> Result<Exit, Cl
         }
         let desk = Desk::open(&queue.broker).await?;
         if args.detach {
+            desk.check_room().await?;
             let held = desk.put_down(plan).await?;
             args.common.output.printer().line(&held.task.id)?;
             continue;

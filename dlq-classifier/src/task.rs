@@ -17,6 +17,8 @@ pub use plan::{Batch, Counts, Plan};
 
 /// Tasks that are over and still listed.
 pub const MAX_OVER: usize = 100;
+/// Tasks that may wait at once, when another is put down for later.
+pub const MAX_WAITING: usize = 1000;
 /// Bytes kept of why a task failed.
 const MAX_TROUBLE_BYTES: usize = 1024;
 

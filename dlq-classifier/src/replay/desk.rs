@@ -18,7 +18,7 @@ use service_kit::topology::{self, DLQ_BUCKET};
 
 pub(crate) use lease::Lease;
 
-use crate::task::{MAX_OVER, Plan, Task};
+use crate::task::{MAX_OVER, MAX_WAITING, Plan, Task};
 
 /// Prefix of the keys of tasks.
 const TASK: &str = "task.";
@@ -73,6 +73,17 @@ impl Desk {
             }
         }
         Err(unavailable(&"every name for the task is taken"))
+    }
+
+    /// Refuses a task for later while too many wait.
+    pub(crate) async fn check_room(&self) -> Result<(), CliError> {
+        let waiting = self.all().await?.iter().filter(|held| !held.task.stage.is_over()).count();
+        if waiting < MAX_WAITING {
+            return Ok(());
+        }
+        let what = format!("{waiting} replays wait already");
+        Err(CliError::new("tasks-full", Exit::InvalidInput, what)
+            .help("is a classifier running? `dlq-classifier tasks cancel ID` takes one away"))
     }
 
     /// A task by its name.

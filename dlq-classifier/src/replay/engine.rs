@@ -11,13 +11,13 @@ use service_kit::error::CliError;
 use service_kit::exit::Exit;
 use service_kit::shutdown::Shutdown;
 
-use super::ReplayResult;
 use super::desk::{Desk, Held, Lease};
 use super::letters::Letters;
 use super::marks::Marks;
 use super::outlook::Outlook;
 use super::pace::Pace;
 use super::recover::recover;
+use super::{ReplayResult, draft};
 use crate::queue::Queue;
 use crate::task::{Stage, Task};
 
@@ -100,6 +100,8 @@ enum Heard {
 
 impl Work<'_> {
     async fn run(&mut self) -> Result<Ended, CliError> {
+        // What is read from the broker was checked by whoever wrote it, if that was a program of ours.
+        draft::check_target(self.held.task.plan.to.as_deref())?;
         loop {
             match self.hear().await? {
                 Heard::Nothing => {}

@@ -317,3 +317,19 @@ async fn a_terminal_that_follows_prints_what_the_one_at_work_did() {
     let listed: Vec<&str> = rows.as_array().unwrap().iter().map(|row| text(row, "id")).collect();
     assert_eq!(listed, ids, "in the order of the queue");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_task_that_somebody_made_up_does_not_reach_the_broker_s_own_subjects() {
+    let (room, mut serving) = with_entries(1).await;
+    serving.child.kill().await.unwrap();
+    let task = detached(&room, &[]).await;
+    let bucket = room.broker.jetstream.get_key_value("cerebros_dlq").await.unwrap();
+    let key = format!("task.{task}");
+    let mut made_up: Value = serde_json::from_slice(&bucket.get(&key).await.unwrap().unwrap()).unwrap();
+    made_up["plan"]["to"] = "$JS.API.STREAM.PURGE.CEREBROS".into();
+    bucket.put(&key, made_up.to_string().into()).await.unwrap();
+    let _serving = room.serve();
+    let failed = state(&room, &task, "failed").await;
+    assert!(text(&failed["trouble"], "what").contains("cannot replay to"), "{failed}");
+    assert_eq!(room.state(STREAM).await.messages, 1, "nothing was purged");
+}
