@@ -50,6 +50,9 @@ pub(crate) async fn run(args: ReplayArgs, shutdown: Shutdown) -> Result<Exit, Cl
     draft::check_target(args.to.as_deref())?;
     let edit = Edit::from_flags(args.edit.clone(), args.patch.clone())?;
     let queue = Queue::open(&args.common.broker).await?;
+    if !args.dry_run {
+        deliver::check_taken_in(&queue, args.to.as_deref()).await?;
+    }
     let wanted = wanted(&args, &queue).await?;
     let is_several = wanted.len() > 1 || wanted.iter().any(|wanted| wanted.is_bulk() || wanted.count() > 1);
     let plans = wanted.into_iter().map(|wanted| Plan {

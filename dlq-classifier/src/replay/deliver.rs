@@ -4,10 +4,12 @@
 //! else's message. Then it is looked at: only a message that names our entry is our replay. Otherwise ours goes out under
 //! an id made from the entry's, which nobody else has.
 
+use async_nats::jetstream::context::GetStreamByNameErrorKind;
 use schemas::cloudevents::header;
 use schemas::dead_letter::REPLAY_OF;
 use schemas::subject::STREAM;
 use service_kit::error::CliError;
+use service_kit::exit::Exit;
 use service_kit::history::{self, Kept};
 use service_kit::publish::{Outgoing, PublishFailure, Published, to_header_map};
 
@@ -86,6 +88,19 @@ async fn holder(queue: &Queue, subject: &str, sequence: u64) -> Result<Option<Ke
     match stream_of(queue, subject).await {
         Some(stream) => history::at(&queue.broker, &stream, sequence).await,
         None => Ok(None),
+    }
+}
+
+/// Refuses a subject no stream takes in: nobody would confirm what is published there.
+pub(super) async fn check_taken_in(queue: &Queue, to: Option<&str>) -> Result<(), CliError> {
+    let Some(to) = to.filter(|to| draft::is_foreign(to)) else { return Ok(()) };
+    match queue.broker.jetstream.stream_by_subject(to).await {
+        Err(error) if error.kind() == GetStreamByNameErrorKind::NotFound => {
+            let what = format!("no stream takes in what is published on \"{to}\"");
+            Err(CliError::new("subject-without-stream", Exit::NotFound, what)
+                .because("a replay counts when the broker has confirmed it, which takes a stream"))
+        }
+        Ok(_) | Err(_) => Ok(()),
     }
 }
 

@@ -177,6 +177,7 @@ async fn a_replay_may_go_elsewhere_as_it_is() {
     assert_eq!(message.payload.as_ref(), br#"{"dataset_id":"digits","budget":{"max_trials":"six"}}"#);
     assert_eq!(header(&message.headers, REPLAY_OF), Some(id.as_str()));
     assert_eq!(room.dlq(&["replay", &id, "--to", "cerebros.dlq.x"]).await.status.code(), Some(2));
+    assert_eq!(room.dlq(&["replay", &id, "--to", "nobody.listens"]).await.status.code(), Some(3));
 }
 
 #[tokio::test(flavor = "multi_thread")]
