@@ -16,7 +16,8 @@ use crate::queue::Queue;
 use crate::replay::Rate;
 use crate::selection::Selection;
 use crate::serve::ServeArgs;
-use crate::{audit, discard, history, replay, resume, serve, show};
+use crate::tasks::TasksArgs;
+use crate::{audit, discard, history, replay, resume, serve, show, tasks};
 
 /// Finds malformed events, keeps them untouched with a verdict, and brings them back.
 #[derive(Debug, clap::Parser)]
@@ -64,6 +65,8 @@ pub enum Operator {
     History(HistoryArgs),
     /// Account for every sequence of the event stream; exit 9 if any is unexplained
     Audit(AuditArgs),
+    /// List replays under way, and pause, continue or cancel them
+    Tasks(TasksArgs),
 }
 
 /// The flags of every command for people.
@@ -117,6 +120,12 @@ pub struct ReplayArgs {
     /// At most so many a second, such as 50 or 50/s
     #[arg(long, value_name = "N/s")]
     pub(crate) rate: Option<Rate>,
+    /// Publish also those that a dry run calls unsafe; entries named by their ids always are
+    #[arg(long = "unsafe")]
+    pub(crate) takes_unsafe: bool,
+    /// Leave the work to a running classifier and print the name of the task
+    #[arg(long, conflicts_with = "dry_run")]
+    pub(crate) detach: bool,
     /// Publish to another subject
     #[arg(long, value_name = "SUBJECT")]
     pub(crate) to: Option<String>,
@@ -185,6 +194,7 @@ impl Operator {
             Self::Resume(args) => &args.common,
             Self::History(args) => &args.common,
             Self::Audit(args) => &args.common,
+            Self::Tasks(args) => &args.common,
         }
     }
 
@@ -222,6 +232,7 @@ pub async fn run(command: Command, shutdown: Shutdown) -> Result<Exit, CliError>
         Command::Operator(Operator::Resume(args)) => resume::run(args).await,
         Command::Operator(Operator::History(args)) => history::run(&args.wanted, &args.common).await,
         Command::Operator(Operator::Audit(args)) => audit::run(&args.common).await,
+        Command::Operator(Operator::Tasks(args)) => tasks::run(args, shutdown).await,
     }
 }
 

@@ -13,11 +13,15 @@ use std::sync::Arc;
 use schemas::cloudevents::{Headers, header};
 use schemas::codec::{DecodeError, Decoded, Foreign, MAX_EVENT_BYTES};
 use schemas::{Encoding, Record, codec};
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use service_kit::error::CliError;
 use service_kit::exit::Exit;
 
 pub use merge::merge;
+
+/// Largest edit: it is kept with the task that carries it out.
+const MAX_EDIT_BYTES: usize = 256 * 1024;
 
 /// A message on its way back: what is published when it is replayed.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -48,7 +52,8 @@ impl Draft {
 }
 
 /// How a payload is changed.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Edit {
     /// A jq expression.
     Jq(String),
@@ -71,6 +76,7 @@ impl Edit {
     /// What `--edit` and `--patch` ask for; the patch file is read here, before anything else is done.
     pub fn from_flags(expression: Option<String>, patch: Option<PathBuf>) -> Result<Option<Self>, CliError> {
         if let Some(expression) = expression {
+            check_size(expression.len())?;
             jq::check(&expression).map_err(|error| {
                 CliError::new("edit-invalid", Exit::Usage, "the expression of --edit is not jq")
                     .because(error)
@@ -88,10 +94,19 @@ impl Edit {
             .help("the file holds one JSON value; members that are null are removed (RFC 7386)")
         };
         let text = std::fs::read(&path).map_err(|error| unreadable(error.to_string()))?;
+        check_size(text.len())?;
         serde_json::from_slice(&text)
             .map(Self::Patch)
             .map(Some)
             .map_err(|error| unreadable(error.to_string()))
+    }
+
+    /// The expression or the patch, as it was given.
+    pub fn text(&self) -> String {
+        match self {
+            Self::Jq(expression) => expression.clone(),
+            Self::Patch(patch) => patch.to_string(),
+        }
     }
 
     /// Changes a message. Its media type follows the result; `ce-type` and the run in the headers follow the payload.
@@ -108,6 +123,14 @@ impl Edit {
         restate(&mut draft, &edited);
         Ok(draft)
     }
+}
+
+fn check_size(bytes: usize) -> Result<(), CliError> {
+    if bytes <= MAX_EDIT_BYTES {
+        return Ok(());
+    }
+    let what = format!("an edit of {bytes} bytes is over the limit of {MAX_EDIT_BYTES}");
+    Err(CliError::new("edit-too-large", Exit::InvalidInput, what))
 }
 
 /// What an edit sees of a message.
@@ -142,7 +165,7 @@ fn restate(draft: &mut Draft, edited: &Value) {
 }
 
 /// Changes a header that is there.
-fn set(headers: &mut Headers, name: &str, value: &str) {
+pub(crate) fn set(headers: &mut Headers, name: &str, value: &str) {
     let mut is_kept = true;
     headers.0.retain_mut(|(key, old)| {
         if !key.eq_ignore_ascii_case(name) {

@@ -7,8 +7,10 @@
 //!
 //! Invariants:
 //! - the dead-letter stream is the only truth: the state of an entry follows from it ([`book`]);
-//! - `serve` reads the dead-letter stream for counting only ([`tally`]), so a dead letter cannot breed another;
-//! - publish, confirm, then mark: a replay is recorded when the broker has the message, not before ([`replay`]);
+//! - `serve` reads the dead-letter stream to count ([`tally`]) and to replay what a person asked for ([`task`]), so a dead
+//!   letter cannot breed another;
+//! - announce, publish, confirm, then mark: a replay is recorded when the broker has the message, not before, and found
+//!   again if it was not ([`replay`]);
 //! - nothing invalid is published by a replay: what goes back has passed the same decoder that refused it;
 //! - a bulk action without a filter or `--all` is refused before the broker is asked;
 //! - every sequence of the event stream can be accounted for by what the broker keeps ([`handled`], the audit).
@@ -30,10 +32,12 @@ pub mod operation;
 mod queue;
 pub mod replay;
 mod resume;
-mod selection;
+pub mod selection;
 pub mod serve;
 mod show;
 pub mod standing;
 pub mod tally;
+pub mod task;
+mod tasks;
 
 pub use cli::{Cli, Command, Operator, Service, run};

@@ -8,11 +8,15 @@ use schemas::subject::DLQ_OPERATION_PREFIX;
 use schemas::{Timestamp, failure::bounded_head};
 use serde::{Deserialize, Serialize};
 
+use crate::replay::{Outcome, ReplayResult};
+
 /// Entries in one record. At most 400 bytes each (an id, a subject, a message id), so that a record stays well below
 /// the broker's default limit of 1 MiB.
 pub const MAX_IDS: usize = 1000;
 /// Bytes kept of the reason somebody gave.
 const MAX_REASON_BYTES: usize = 1024;
+/// Bytes kept of an edit; each record of a task repeats it.
+const MAX_EDIT_BYTES: usize = 4096;
 
 /// What was done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -45,14 +49,46 @@ impl Kind {
 pub struct Replay {
     /// The entry.
     pub id: String,
+    /// Its place in the dead-letter stream; 0 in records of earlier builds.
+    #[serde(default)]
+    pub kept_at: u64,
     /// Sequence the new message got.
     pub sequence: u64,
     /// Subject it went to.
     pub subject: String,
     /// Its message id.
     pub message_id: String,
-    /// True if the payload is not the original one.
+    /// True if the payload was changed by an edit.
     pub edited: bool,
+    /// True if it was of an older schema and is written in today's.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub upcast: bool,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands over a reference")]
+fn is_false(value: &bool) -> bool {
+    !value
+}
+
+/// An entry that a replay did not publish.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Refused {
+    /// The entry.
+    pub id: String,
+    /// Its place in the dead-letter stream.
+    pub kept_at: u64,
+    /// Invalid or skipped.
+    pub outcome: Outcome,
+    /// Why.
+    pub reason: String,
+}
+
+impl Refused {
+    /// What a row says.
+    pub(crate) fn of(row: &ReplayResult) -> Self {
+        let reason = bounded_head(row.reason.as_deref().unwrap_or_default(), MAX_REASON_BYTES);
+        Self { id: row.id.clone(), kept_at: row.kept_at, outcome: row.outcome, reason }
+    }
 }
 
 /// One action of a person.
@@ -81,6 +117,9 @@ pub struct Operation {
     /// The task it was part of.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub task: Option<String>,
+    /// Entries of the task that were not published, where somebody else than the one who asked was at work on it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub refused: Vec<Refused>,
     /// First and last sequence of the messages it speaks of, where it names no entries.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub range: Option<(u64, u64)>,
@@ -102,6 +141,13 @@ impl Operation {
     pub fn replayed(act: &Act, at: Timestamp, replays: Vec<Replay>) -> Self {
         let ids = replays.iter().map(|replay| replay.id.clone()).collect();
         Self { replays, ..Self::on(Kind::Replayed, act, at, ids) }
+    }
+
+    /// The same as part of a task, with the edit it was asked for.
+    #[must_use]
+    pub fn of_task(self, task: &str, edit: Option<&str>) -> Self {
+        let edit = edit.map(|edit| bounded_head(edit, MAX_EDIT_BYTES));
+        Self { task: Some(task.to_owned()), edit, ..self }
     }
 
     /// A record of discards.
@@ -131,6 +177,7 @@ impl Operation {
             replays: Vec::new(),
             edit: None,
             task: None,
+            refused: Vec::new(),
             range: None,
         }
     }
@@ -142,7 +189,12 @@ impl Operation {
 
     /// Message id that makes a second publication of this record a duplicate.
     pub fn message_id(&self) -> String {
-        let first = self.ids.first().map_or("", String::as_str);
+        let refused = self.refused.first().map_or("", |refused| refused.id.as_str());
+        let first = self.ids.first().map_or(refused, String::as_str);
+        if let Some(task) = &self.task {
+            // Whoever takes a task over writes the same record under the same id.
+            return format!("dlq-operation:{task}:{first}:{}", self.ids.len());
+        }
         format!("dlq-operation:{}:{}:{first}:{}", self.operation.as_str(), self.at.micros(), self.ids.len())
     }
 
@@ -165,10 +217,12 @@ mod tests {
     fn a_record_reads_what_it_wrote_and_is_bounded() {
         let replay = |number: usize| Replay {
             id: format!("{number}-{}", "f".repeat(20)),
+            kept_at: u64::MAX,
             sequence: u64::MAX,
             subject: "cerebros.nas.run.cancel_requested".into(),
             message_id: "m".repeat(200),
             edited: true,
+            upcast: false,
         };
         let at = Timestamp::from_micros(1_700_000_000_000_000);
         let record = Operation::replayed(&act(), at, (0..MAX_IDS).map(replay).collect());

@@ -106,6 +106,17 @@ impl Queue {
         Scan::open(&self.broker, DLQ_STREAM, filters, (1, u64::MAX), depth).await
     }
 
+    /// Last sequence of a stream.
+    pub(crate) async fn last_sequence(&self, stream: &str) -> Result<u64, CliError> {
+        let found = self.broker.jetstream.get_stream(stream).await;
+        found.map(|found| found.cached_info().state.last_sequence).map_err(|error| {
+            let what = format!("the stream {stream} cannot be looked at");
+            CliError::new("stream-unreadable", Exit::Unreachable, what)
+                .because(error)
+                .help("is the broker up, and were the streams created? `cerebros doctor` tells")
+        })
+    }
+
     /// The dead letter of an entry, with its payload.
     pub(crate) async fn letter(&self, entry: &Entry) -> Result<Kept, CliError> {
         history::at(&self.broker, DLQ_STREAM, entry.kept_at).await?.ok_or_else(|| {

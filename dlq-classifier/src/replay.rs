@@ -1,24 +1,31 @@
 //! `replay`: publishes dead messages again, repaired or as they were.
 //!
-//! The order of effects is publish, confirm, then record. A command that is killed between the last two leaves a
-//! message on the stream and an entry that still looks open; replaying it again publishes the same message id, which
-//! the broker drops while its duplicate window lasts, and after that the gates of live traffic (the run registry, the
-//! ids of trials) stand. A replay is at least once, like every publication of ours.
+//! A replay is a task ([`crate::task`]): it is put down in the broker before anything is published, and whoever has the
+//! lease works on it, the terminal that asked for it or a classifier's `serve`. The order of effects is announce, publish,
+//! confirm, record; each is confirmed before the next, so a program killed anywhere leaves behind what the next needs to
+//! publish every message once and to record all of them ([`recover`]). Behind that stand the message ids and the gates of
+//! live traffic (the run registry, the ids of trials).
 
+mod attend;
+mod deliver;
+mod desk;
 mod draft;
 mod effect;
+mod engine;
+mod fault;
+mod letters;
+mod marks;
 mod outlook;
 mod pace;
+mod predict;
+mod prepare;
+mod recover;
 mod result;
+mod upcast;
 
-use std::io::IsTerminal as _;
-use std::time::{Duration, Instant};
-
-use indicatif::ProgressBar;
-use schemas::Timestamp;
+use schemas::subject::DLQ_STREAM;
 use service_kit::error::CliError;
 use service_kit::exit::Exit;
-use service_kit::publish::{Outgoing, PublishFailure, to_header_map};
 use service_kit::shutdown::Shutdown;
 use service_kit::{clock, output};
 
@@ -27,48 +34,88 @@ pub use effect::{Effect, World, effect};
 pub use pace::Rate;
 pub use result::{Outcome, ReplayResult};
 
-use crate::cli::ReplayArgs;
-use crate::edit::{Draft, Edit, EditError, jq::JqError};
-use crate::entry::{Entry, State};
-use crate::operation::{Act, Operation, Replay};
-use crate::queue::{Queue, unpublished};
-use crate::selection::actor;
-use outlook::Outlook;
-use pace::Pace;
+pub(crate) use attend::{Attendance, owner};
+pub(crate) use desk::{Desk, Held};
+pub(crate) use engine::{Ended, Engine};
 
-/// A record is written after so many replays, or after [`RECORD_EVERY`]: what a killed command has not recorded.
-const RECORD_SIZE: usize = 100;
-/// Entries whose payloads a dry run holds at once: at the largest size, 100 MB.
-const PREDICTED_AT_ONCE: usize = 200;
-/// A record is written at least this often.
-const RECORD_EVERY: Duration = Duration::from_secs(1);
+use crate::cli::ReplayArgs;
+use crate::edit::Edit;
+use crate::operation::MAX_IDS;
+use crate::queue::Queue;
+use crate::selection::{Named, Wanted, Where, actor};
+use crate::task::Plan;
 
 pub(crate) async fn run(args: ReplayArgs, shutdown: Shutdown) -> Result<Exit, CliError> {
     args.selection.check("replay")?;
     draft::check_target(args.to.as_deref())?;
     let edit = Edit::from_flags(args.edit.clone(), args.patch.clone())?;
     let queue = Queue::open(&args.common.broker).await?;
+    if !args.dry_run {
+        deliver::check_taken_in(&queue, args.to.as_deref()).await?;
+    }
+    let wanted = wanted(&args, &queue).await?;
+    let is_several = wanted.len() > 1 || wanted.iter().any(|wanted| wanted.is_bulk() || wanted.count() > 1);
+    let plans = wanted.into_iter().map(|wanted| Plan {
+        actor: actor(),
+        reason: args.reason.clone(),
+        filter: args.selection.describe(),
+        wanted,
+        to: args.to.clone(),
+        edit: edit.clone(),
+        rate: args.rate,
+        takes_unsafe: args.takes_unsafe,
+    });
+    let mut results = Vec::new();
+    let mut stopped = None;
+    for plan in plans {
+        if args.dry_run {
+            results.extend(predict::predict(&queue, &plan).await?);
+            continue;
+        }
+        let desk = Desk::open(&queue.broker).await?;
+        if args.detach {
+            desk.check_room().await?;
+            let held = desk.put_down(plan).await?;
+            args.common.output.printer().line(&held.task.id)?;
+            continue;
+        }
+        // Before the task is there, so that no classifier is faster than the one who asked.
+        let lease = desk.take_lease(&owner(&plan.actor)).await?;
+        let held = desk.put_down(plan).await?;
+        let mut attendance = Attendance::new(&queue, &desk, &shutdown);
+        let (task, rows) = attendance.see(&held.task, lease).await?;
+        if let Some(error) = attend::failure(&task) {
+            return Err(error);
+        }
+        results.extend(rows);
+        if task.stage != crate::task::Stage::Done {
+            stopped = Some(task);
+            break;
+        }
+    }
+    if args.detach && !args.dry_run {
+        return Ok(Exit::Done);
+    }
+    args.common.output.printer().rows(&results)?;
+    if let Some(task) = stopped {
+        output::note(result::summary(&results));
+        output::note(format_args!("the task {} is {}", task.id, task.stage.as_str()));
+        return Ok(shutdown.interrupted().unwrap_or(Exit::Done));
+    }
+    conclude(&results, is_several, args.dry_run)
+}
+
+/// What is asked for, in parts a task can hold.
+async fn wanted(args: &ReplayArgs, queue: &Queue) -> Result<Vec<Wanted>, CliError> {
+    let now = clock::now();
+    if args.selection.is_bulk() {
+        let through = queue.last_sequence(DLQ_STREAM).await?;
+        return Ok(vec![Wanted::Where(Where::new(&args.selection.filter, through, now))]);
+    }
     let book = queue.read().await?;
-    let chosen = args.selection.resolve(&book, clock::now())?;
-    let act = Act { actor: actor(), reason: args.reason.clone(), filter: args.selection.describe() };
-    let mut session = Session {
-        queue: &queue,
-        edit: edit.as_ref(),
-        to: args.to.as_deref(),
-        is_bulk: args.selection.is_bulk(),
-        act,
-        unrecorded: Vec::new(),
-        recorded_at: Instant::now(),
-    };
-    let results = if args.dry_run {
-        session.predict(&chosen).await?
-    } else {
-        let _hold = shutdown.hold("the record of the replays");
-        session.replay(&chosen, args.rate, &shutdown).await?
-    };
-    let printer = args.common.output.printer();
-    printer.rows(&results)?;
-    conclude(&results, args.selection.is_bulk() || chosen.len() > 1, args.dry_run)
+    let chosen = args.selection.resolve(&book, now)?;
+    let named = |entry: &&crate::entry::Entry| Named { id: entry.id.clone(), kept_at: entry.kept_at };
+    Ok(chosen.chunks(MAX_IDS).map(|part| Wanted::These(part.iter().map(named).collect())).collect())
 }
 
 /// The last word: counts for people, and an error when the one entry that was named could not be replayed. A dry run
@@ -96,176 +143,5 @@ fn conclude(results: &[ReplayResult], is_several: bool, is_dry_run: bool) -> Res
         Outcome::Replayed | Outcome::WouldReplay | Outcome::Discarded | Outcome::WouldDiscard => {
             Ok(Exit::Done)
         }
-    }
-}
-
-struct Session<'a> {
-    queue: &'a Queue,
-    edit: Option<&'a Edit>,
-    to: Option<&'a str>,
-    is_bulk: bool,
-    act: Act,
-    /// Confirmed by the broker, not yet on record.
-    unrecorded: Vec<Replay>,
-    recorded_at: Instant,
-}
-
-impl Session<'_> {
-    /// What a replay would do to each entry; nothing is published. A part at a time, because payloads are held meanwhile.
-    async fn predict(&self, chosen: &[&Entry]) -> Result<Vec<ReplayResult>, CliError> {
-        let mut results = Vec::with_capacity(chosen.len());
-        for part in chosen.chunks(PREDICTED_AT_ONCE) {
-            let mut ready = Vec::new();
-            for entry in part {
-                match self.prepare(entry).await? {
-                    Ok(prepared) => ready.push((*entry, prepared)),
-                    Err(refused) => results.push(refused),
-                }
-            }
-            let outlook = Outlook::read(&self.queue.broker, &ready).await?;
-            for (entry, prepared) in &ready {
-                results.push(outlook.predict(entry, prepared, clock::now()));
-            }
-        }
-        results.sort_by_key(|result| result.kept_at);
-        Ok(results)
-    }
-
-    async fn replay(
-        &mut self,
-        chosen: &[&Entry],
-        rate: Option<Rate>,
-        shutdown: &Shutdown,
-    ) -> Result<Vec<ReplayResult>, CliError> {
-        let progress = progress(chosen.len());
-        let mut pace = Pace::new(rate);
-        let mut results = Vec::with_capacity(chosen.len());
-        for entry in chosen {
-            if shutdown.is_draining() {
-                break;
-            }
-            match self.replay_one(entry, &mut pace).await {
-                Ok(result) => results.push(result),
-                Err(error) => {
-                    // What the broker confirmed is put on record whatever ended the command.
-                    self.record().await?;
-                    return Err(error);
-                }
-            }
-            if self.unrecorded.len() >= RECORD_SIZE || self.recorded_at.elapsed() >= RECORD_EVERY {
-                self.record().await?;
-            }
-            progress.inc(1);
-        }
-        self.record().await?;
-        progress.finish_and_clear();
-        if results.len() < chosen.len() {
-            output::note(format_args!(
-                "stopped: {} of {} entries were not looked at",
-                chosen.len() - results.len(),
-                chosen.len()
-            ));
-        }
-        Ok(results)
-    }
-
-    async fn replay_one(&mut self, entry: &Entry, pace: &mut Pace) -> Result<ReplayResult, CliError> {
-        let (draft, is_edited) = match self.prepare(entry).await? {
-            Ok(draft) => (draft.draft, draft.is_edited),
-            Err(refused) => return Ok(refused),
-        };
-        pace.wait().await;
-        let message_id = draft::message_id(&draft.headers);
-        let message = Outgoing {
-            subject: draft.subject.clone(),
-            headers: to_header_map(&draft.headers),
-            payload: draft.payload.into(),
-        };
-        let published = match self.queue.publish(&message).await {
-            Ok(published) => published,
-            Err(error @ (PublishFailure::Refused { .. } | PublishFailure::Encode(_))) => {
-                return Ok(ReplayResult::new(entry, Outcome::Invalid, Some(&error.to_string())));
-            }
-            Err(error @ PublishFailure::Unconfirmed { .. }) => {
-                return Err(unpublished(&error, format!("{} was not replayed", entry.id)));
-            }
-        };
-        self.unrecorded.push(Replay {
-            id: entry.id.clone(),
-            sequence: published.sequence,
-            subject: draft.subject,
-            message_id,
-            edited: is_edited,
-        });
-        let known = published.is_duplicate.then_some("the broker had it already");
-        Ok(ReplayResult {
-            sequence: Some(published.sequence),
-            ..ReplayResult::new(entry, Outcome::Replayed, known)
-        })
-    }
-
-    /// What would be published for an entry, valid; or why nothing is.
-    async fn prepare(&self, entry: &Entry) -> Result<Result<Prepared, ReplayResult>, CliError> {
-        if let Some(reason) = refusal(entry.state, self.is_bulk) {
-            return Ok(Err(ReplayResult::new(entry, Outcome::Skipped, Some(reason))));
-        }
-        let letter = self.queue.letter(entry).await?;
-        let original = draft(entry, &letter, self.to);
-        let edited = match self.edit {
-            Some(edit) => edit.apply(original.clone(), &entry.subject),
-            None => Ok(original.clone()),
-        };
-        let edited = match edited {
-            Ok(edited) => edited,
-            Err(EditError::Jq(JqError::TooSlow)) if self.is_bulk => {
-                return Err(CliError::new("edit-too-slow", Exit::InvalidInput, JqError::TooSlow)
-                    .because(format!("it was running on {}", entry.id)));
-            }
-            Err(error) => {
-                return Ok(Err(ReplayResult::new(entry, Outcome::Invalid, Some(&error.to_string()))));
-            }
-        };
-        if let Err(refusal) = check(&edited) {
-            return Ok(Err(ReplayResult::new(entry, Outcome::Invalid, Some(&refusal.to_string()))));
-        }
-        let is_edited = edited.payload != original.payload;
-        Ok(Ok(Prepared { draft: edited, is_edited }))
-    }
-
-    async fn record(&mut self) -> Result<(), CliError> {
-        self.recorded_at = Instant::now();
-        if self.unrecorded.is_empty() {
-            return Ok(());
-        }
-        let at: Timestamp = clock::now();
-        let replays = std::mem::take(&mut self.unrecorded);
-        self.queue.record(&Operation::replayed(&self.act, at, replays)).await.map(drop)
-    }
-}
-
-/// A message ready to be published.
-pub(crate) struct Prepared {
-    pub(crate) draft: Draft,
-    pub(crate) is_edited: bool,
-}
-
-/// Why an entry is left alone. Whoever names an entry has looked at it; a bulk action has not.
-fn refusal(state: State, is_bulk: bool) -> Option<&'static str> {
-    match (state, is_bulk) {
-        (State::Open, _) | (State::Discarded | State::Quarantined, false) => None,
-        (State::Replayed, _) => Some("already replayed"),
-        (State::Discarded, true) => Some("discarded"),
-        (State::Quarantined, true) => {
-            Some("quarantined: it died again after three replays; replay it by its id")
-        }
-    }
-}
-
-/// A bar on a terminal, nothing anywhere else.
-fn progress(count: usize) -> ProgressBar {
-    if count > 1 && std::io::stderr().is_terminal() {
-        ProgressBar::new(u64::try_from(count).unwrap_or(u64::MAX))
-    } else {
-        ProgressBar::hidden()
     }
 }

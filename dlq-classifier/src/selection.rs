@@ -1,5 +1,7 @@
 //! Which entries `replay` and `discard` act on: those named, those a filter takes, or all.
 
+mod wanted;
+
 use schemas::Timestamp;
 use service_kit::error::CliError;
 use service_kit::exit::Exit;
@@ -7,6 +9,8 @@ use service_kit::exit::Exit;
 use crate::book::{Book, NotOne};
 use crate::entry::Entry;
 use crate::filter::Filter;
+
+pub use wanted::{Named, Wanted, Where};
 
 /// The arguments that pick entries.
 #[derive(Debug, Clone, Default, clap::Args)]

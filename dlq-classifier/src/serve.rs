@@ -8,8 +8,10 @@
 //! - [`advisory`]: what the broker gave up delivering to any consumer of the event stream, or was told to;
 //! - [`sweep`]: what consumers lost without a word of the broker;
 //! - [`expiry`]: keeps book of what is settled, and gives notice of what will leave the stream before it is;
+//! - [`tasks`]: replays nobody else is at work on;
 //! - [`unreadable`]: messages whose headers break the protocol, which no client can receive;
-//! - [`watch`]: the numbers and the alerts of the queue. It alone reads the dead-letter stream, and only to count.
+//! - [`watch`]: the numbers and the alerts of the queue. The dead-letter stream is read to count, and to replay
+//!   what a person asked for.
 
 mod advisory;
 mod alert_args;
@@ -21,6 +23,7 @@ pub(crate) mod notes;
 mod outlet;
 pub(crate) mod storm;
 mod sweep;
+mod tasks;
 mod unreadable;
 mod watch;
 
@@ -157,6 +160,7 @@ pub async fn classify(
     running.spawn(advisory::run(broker.clone(), measures.clone(), loops.clone()));
     running.spawn(expiry::run(broker.clone(), loops.clone()));
     running.spawn(unreadable::run(broker.clone(), measures.clone(), loops.clone()));
+    running.spawn(tasks::run(broker.clone(), loops.clone()));
     running.spawn(sweep::run(broker.clone(), measures.clone(), settings.sweep_every, loops.clone()));
     let health = conditions.storm.clone();
     let guard = Guard { broker: broker.clone(), health, measures: measures.clone(), alerted: Arc::default() };

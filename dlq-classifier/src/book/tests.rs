@@ -61,8 +61,15 @@ fn states(book: &Book) -> Vec<State> {
 fn the_state_follows_from_the_stream_alone() {
     let ids: Vec<String> =
         book(&[letter(7, 1, 0), letter(8, 2, 0)]).entries().iter().map(|e| e.id.clone()).collect();
-    let replay =
-        Replay { id: ids[0].clone(), sequence: 9, subject: "s".into(), message_id: "m".into(), edited: true };
+    let replay = Replay {
+        id: ids[0].clone(),
+        kept_at: 1,
+        sequence: 9,
+        subject: "s".into(),
+        message_id: "m".into(),
+        edited: true,
+        upcast: false,
+    };
     let book = book(&[
         letter(7, 1, 0),
         letter(8, 2, 0),

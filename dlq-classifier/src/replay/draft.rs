@@ -28,7 +28,8 @@ pub enum Refusal {
 /// Its message id is `<original message id or entry id>/r<n>`, the same for every try to replay this entry.
 pub fn draft(entry: &Entry, letter: &Kept, to: Option<&str>) -> Draft {
     let replays = entry.replays + 1;
-    let base = original_message_id(&letter.headers).map_or(entry.id.as_str(), without_replay);
+    let base = original_message_id(&letter.headers)
+        .map_or(entry.id.as_str(), |id| without_replay(id, entry.replays));
     let mut headers = original_headers(&letter.headers);
     headers.0.retain(|(name, _)| !name.eq_ignore_ascii_case(REPLAY_OF));
     headers.push(header::MESSAGE_ID, format!("{base}/r{replays}"));
@@ -47,14 +48,15 @@ pub(super) fn message_id(headers: &Headers) -> String {
     headers.get(header::MESSAGE_ID).unwrap_or_default().to_owned()
 }
 
-/// A message id without the mark of an earlier replay.
-fn without_replay(id: &str) -> &str {
-    match id.rsplit_once("/r") {
-        Some((base, number)) if !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit()) => {
-            base
-        }
-        Some(_) | None => id,
-    }
+/// The id of an entry's replay that no stranger's message has.
+pub(super) fn own_message_id(entry: &Entry) -> String {
+    format!("{}/r{}", entry.id, entry.replays + 1)
+}
+
+/// A message id without the mark of the replay it came from. What only looks like one is part of a stranger's id.
+fn without_replay(id: &str, replays: u32) -> &str {
+    let mark = format!("/r{replays}");
+    if replays == 0 { id } else { id.strip_suffix(&mark).unwrap_or(id) }
 }
 
 /// Checks a message as every reader will. On a subject that is not ours there is no record to check against.
@@ -69,7 +71,7 @@ pub fn check(draft: &Draft) -> Result<(), Refusal> {
 }
 
 /// True for a subject the event stream does not take in.
-fn is_foreign(target: &str) -> bool {
+pub(super) fn is_foreign(target: &str) -> bool {
     let in_stream = subject::EVENT_SUBJECTS.iter().any(|pattern| {
         let prefix = pattern.trim_end_matches('*');
         target.strip_prefix(prefix).is_some_and(|word| !word.contains('.'))

@@ -3,7 +3,7 @@
 //! It says what the gates of live traffic will say; the gates decide again when the message arrives.
 
 use schemas::lifecycle::RunState;
-use schemas::{Event, FailureClass, Timestamp};
+use schemas::{Event, FailureClass, RunId, Timestamp};
 use service_kit::registry::record::{Claim, Claimant, RunRecord, claim};
 
 /// What would happen.
@@ -74,6 +74,41 @@ pub fn effect(event: &Event, class: FailureClass, world: World<'_>, now: Timesta
         | Event::TrialReported(_)
         | Event::MetricReported(_)
         | Event::RunException(_) => Effect::New("readers see it for the first time".to_owned()),
+    }
+}
+
+/// False if an event that died with a class is safe whatever is known of its run.
+pub(super) fn may_be_unsafe(event: &Event, class: FailureClass) -> bool {
+    match event {
+        Event::RunRequested(_) => matches!(starts_a_run(class), Effect::Unsafe(_)),
+        Event::RunCompleted(_) | Event::RunFailed(_) | Event::RunCancelled(_) => true,
+        Event::RunCancelRequested(_)
+        | Event::RunStarted(_)
+        | Event::RunInterrupted(_)
+        | Event::MlRunStarted(_)
+        | Event::MlRunFinalized(_)
+        | Event::TrialReported(_)
+        | Event::MetricReported(_)
+        | Event::RunException(_) => false,
+    }
+}
+
+/// What an event brings about that a second one like it does not; `None` where every one is news.
+pub(super) fn deed(event: &Event) -> Option<(&'static str, RunId, String)> {
+    let run = event.run_id()?.clone();
+    match event {
+        Event::RunRequested(_) => Some(("requested", run, String::new())),
+        Event::RunCancelRequested(_) => Some(("cancel", run, String::new())),
+        Event::TrialReported(trial) => Some(("trial", run, trial.trial_id.to_string())),
+        Event::RunCompleted(_) | Event::RunFailed(_) | Event::RunCancelled(_) => {
+            Some(("end", run, String::new()))
+        }
+        Event::RunStarted(_)
+        | Event::RunInterrupted(_)
+        | Event::MlRunStarted(_)
+        | Event::MlRunFinalized(_)
+        | Event::MetricReported(_)
+        | Event::RunException(_) => None,
     }
 }
 

@@ -3,23 +3,44 @@
 use std::str::FromStr;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
 use tokio::time::{Interval, MissedTickBehavior, interval};
 
+const EXPECTED: &str = "expected messages a second from 0.001 to 1000000, such as 50 or 50/s";
+
 /// Messages a second.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(into = "f64", try_from = "f64")]
 pub struct Rate(f64);
+
+impl From<Rate> for f64 {
+    fn from(Rate(rate): Rate) -> Self {
+        rate
+    }
+}
+
+impl TryFrom<f64> for Rate {
+    type Error = String;
+
+    fn try_from(rate: f64) -> Result<Self, String> {
+        if (0.001..=1e6).contains(&rate) { Ok(Self(rate)) } else { Err(EXPECTED.to_owned()) }
+    }
+}
 
 impl FromStr for Rate {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
         let number = text.strip_suffix("/s").unwrap_or(text).trim();
-        match number.parse::<f64>() {
-            Ok(rate) if (0.001..=1e6).contains(&rate) => Ok(Self(rate)),
-            Ok(_) | Err(_) => {
-                Err("expected messages a second from 0.001 to 1000000, such as 50 or 50/s".to_owned())
-            }
-        }
+        number.parse::<f64>().map_err(|_| EXPECTED.to_owned()).and_then(Self::try_from)
+    }
+}
+
+impl Rate {
+    /// How many go out in a second, at least one.
+    pub(super) fn in_a_second(self) -> usize {
+        // Between one and a million.
+        self.0.max(1.0) as usize
     }
 }
 
@@ -39,6 +60,14 @@ impl Pace {
         Self { ticks }
     }
 
+    /// A message goes now, later than its time had come: the next is as far from it as from any other.
+    pub(super) fn restart(&mut self) {
+        if let Some(ticks) = &mut self.ticks {
+            ticks.reset();
+        }
+    }
+
+    /// Waits until the next message may go. Cancel safe.
     pub(super) async fn wait(&mut self) {
         if let Some(ticks) = &mut self.ticks {
             ticks.tick().await;

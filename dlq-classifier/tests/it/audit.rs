@@ -164,6 +164,10 @@ async fn a_floor_that_jumped_over_an_exhausted_message_is_not_taken_for_done() {
     room.trials(1).await;
     settle(&sink, 1, AckKind::Ack).await;
     assert_eq!(sink.info().await.unwrap().ack_floor.stream_sequence, 4, "the broker has moved it past");
+    wait_until("the broker has said so", PATIENCE, async || {
+        (room.state(ADVISORY_STREAM).await.messages > 0).then_some(())
+    })
+    .await;
     room.broker.jetstream.get_stream(ADVISORY_STREAM).await.unwrap().purge().await.unwrap();
     assert_eq!(room.named().await, [(1, Some(4), SINK_CONSUMER.to_owned())]);
     // Also when somebody lifts the limit again.

@@ -23,8 +23,11 @@ async fn poison_is_one_entry_each_on_three_nodes_though_one_of_them_dies() {
     room.publish_until_stored(REQUESTED, b"{").await;
     let entries = room.listed(2).await;
     assert_eq!(text(&entries[0], "id"), first);
-    let raw = room.dlq(&["show", text(&entries[1], "id"), "--raw"]).await;
-    assert_eq!(raw.stdout, b"{");
+    let raw = wait_until("the letter can be read", PATIENCE, async || {
+        let shown = room.dlq(&["show", text(&entries[1], "id"), "--raw"]).await;
+        shown.status.success().then_some(shown.stdout)
+    });
+    assert_eq!(raw.await, b"{");
 }
 
 impl<N> Room<N> {

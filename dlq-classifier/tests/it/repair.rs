@@ -2,11 +2,13 @@
 
 use schemas::cloudevents::Headers;
 use schemas::codec;
-use schemas::dead_letter::{REPLAY_OF, REPLAYS};
+use schemas::dead_letter::{Place, REPLAY_OF, REPLAYS};
 use schemas::event::Event;
 use schemas::subject::{DLQ_STREAM, STREAM};
+use schemas::{Failure, FailureClass, Record, Stage};
 use serde_json::{Value, json};
 use service_kit::history::{self, Kept};
+use service_kit::{clock, dead_letter};
 
 use crate::room::{Room, text};
 
@@ -175,6 +177,7 @@ async fn a_replay_may_go_elsewhere_as_it_is() {
     assert_eq!(message.payload.as_ref(), br#"{"dataset_id":"digits","budget":{"max_trials":"six"}}"#);
     assert_eq!(header(&message.headers, REPLAY_OF), Some(id.as_str()));
     assert_eq!(room.dlq(&["replay", &id, "--to", "cerebros.dlq.x"]).await.status.code(), Some(2));
+    assert_eq!(room.dlq(&["replay", &id, "--to", "nobody.listens"]).await.status.code(), Some(3));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -190,4 +193,87 @@ async fn a_discard_marks_and_keeps() {
     assert_eq!(room.json(&["list", "--state", "open"]).await, json!([]));
     let bulk = room.json(&["replay", "--all", "--edit", ".budget = {}"]).await;
     assert_eq!(text(&bulk[0], "outcome"), "skipped");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_old_avro_entry_is_written_in_today_s_schema() {
+    let room = Room::new().await;
+    let _serving = room.serve();
+    let old = include_bytes!("../../../schemas/golden/trial_reported.v1/full.avro");
+    let record = Record::TrialReported;
+    let headers = [
+        ("Content-Type", "application/avro"),
+        ("ce-dataschema", record.versions()[0].ce_dataschema()),
+        ("Nats-Msg-Id", "old"),
+    ];
+    let headers = Headers(headers.map(|(name, value)| (name.to_owned(), value.to_owned())).to_vec());
+    // A consumer that could not handle it gives it up, as a sink does whose MLflow refuses a trial.
+    let place = Place {
+        stream: STREAM.to_owned(),
+        sequence: 1,
+        consumer: "mlflow-sink".to_owned(),
+        subject: record.subject().to_owned(),
+        deliveries: 1,
+        first_seen: clock::now(),
+    };
+    let failure = Failure::new(FailureClass::SinkRefused, Stage::Sink, "MLflow does not take it");
+    dead_letter::publish(&room.broker, &place, &failure, &headers, old.to_vec().into()).await.unwrap();
+    let id = text(&room.entries(1).await[0], "id").to_owned();
+    let result = &room.json(&["replay", &id]).await[0];
+    assert_eq!(text(result, "outcome"), "replayed");
+    let message = on_the_stream(&room, &result["sequence"]).await;
+    assert_eq!(message.payload[2..10], record.fingerprint().0, "today's schema, the same encoding");
+    assert_eq!(header(&message.headers, "ce-dataschema"), Some(record.ce_dataschema()));
+    let before = codec::decode(record.subject(), &headers, old).unwrap().event;
+    assert_eq!(message.decode().unwrap().event, before);
+    let shown = room.json(&["show", &id]).await;
+    assert_eq!(shown["operations"][0]["replay"]["upcast"], true);
+    assert_eq!(room.dlq(&["show", &id, "--raw"]).await.stdout, old, "the original is untouched");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_comes_back_after_every_replay_is_a_loop_and_each_link_of_it_is_told() {
+    let room = Room::new().await;
+    let _serving = room.serve();
+    let payload = br#"{"trial_id":"t","run_id":"r","status":"succeeded"}"#;
+    room.publish("ml.run.trial", &[("Nats-Msg-Id", "mine")], payload).await;
+    let mut sequence = 1;
+    for round in 0..=3_usize {
+        // A sink gives it up, again and again.
+        let kept = on_the_stream(&room, &json!(sequence)).await;
+        let place = Place {
+            stream: STREAM.to_owned(),
+            sequence,
+            consumer: "mlflow-sink".to_owned(),
+            subject: kept.subject.clone(),
+            deliveries: 1,
+            first_seen: kept.time,
+        };
+        let failure = Failure::new(FailureClass::SinkRefused, Stage::Sink, "MLflow does not take it");
+        dead_letter::publish(&room.broker, &place, &failure, &kept.headers, kept.payload).await.unwrap();
+        let died = room.entries(round + 1).await[round].clone();
+        let id = text(&died, "id");
+        if round == 3 {
+            assert_eq!((text(&died, "state"), text(&died, "class")), ("quarantined", "replay_loop"));
+            let bulk = room.json(&["replay", "--state", "quarantined"]).await;
+            assert_eq!(text(&bulk[0], "outcome"), "skipped");
+            break;
+        }
+        let edit = format!(".rank = {round}");
+        let result = &room.json(&["replay", "--state", "open", "--edit", &edit]).await[0];
+        sequence = result["sequence"].as_u64().unwrap();
+        // The entry names the message, the message names the entry, and the record says how it was changed.
+        let message = on_the_stream(&room, &result["sequence"]).await;
+        assert_eq!(header(&message.headers, REPLAY_OF), Some(id));
+        assert_eq!(header(&message.headers, "Nats-Msg-Id"), Some(format!("mine/r{}", round + 1).as_str()));
+        let shown = room.json(&["show", id]).await;
+        assert_eq!(shown["operations"][0]["replay"]["sequence"].as_u64(), Some(sequence));
+        let filter = "cerebros.dlq.operation.replayed";
+        let stream = room.broker.jetstream.get_stream_no_info(DLQ_STREAM).await.unwrap();
+        let record = stream.get_last_raw_message_by_subject(filter).await.unwrap();
+        let record: Value = serde_json::from_slice(&record.payload).unwrap();
+        assert_eq!((text(&record, "edit"), text(&record, "filter")), (edit.as_str(), "--state open"));
+        assert_eq!(record["replays"][0]["edited"], true);
+        assert!(room.json(&["tasks", "show", text(&record, "task")]).await.is_object());
+    }
 }

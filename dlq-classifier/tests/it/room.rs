@@ -127,6 +127,13 @@ impl<N> Room<N> {
         tokio::time::timeout(PATIENCE, output).await.expect("a command ends").unwrap()
     }
 
+    /// A command on its way; killed on drop. `dies_at` names the step of a replay at which it ends itself.
+    pub(crate) fn start(&self, arguments: &[&str], dies_at: &str) -> Child {
+        let mut command = self.program();
+        command.args(arguments).env("DLQ_TEST_DIE_AT", dies_at).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command.spawn().unwrap()
+    }
+
     /// Runs a command that has to succeed, and reads its JSON.
     pub(crate) async fn json(&self, arguments: &[&str]) -> Value {
         let output = self.dlq(&[arguments, &["-o", "json"]].concat()).await;

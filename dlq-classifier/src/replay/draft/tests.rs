@@ -54,6 +54,13 @@ fn a_second_replay_counts_on_and_is_linked_to_its_own_entry() {
 }
 
 #[test]
+fn a_stranger_s_id_is_left_whole() {
+    let (entry, kept) = died(REQUESTED, &[("Nats-Msg-Id", "order/r7")], b"{}");
+    assert_eq!(draft(&entry, &kept, None).headers.get("Nats-Msg-Id"), Some("order/r7/r1"));
+    assert_eq!(own_message_id(&entry), format!("{}/r1", entry.id));
+}
+
+#[test]
 fn a_message_without_id_gets_one_from_its_entry() {
     let (entry, kept) = died(REQUESTED, &[], b"{}");
     assert_eq!(

@@ -28,6 +28,23 @@ fn registered(state: RunState) -> RunRecord {
     RunRecord { state, ..record }
 }
 
+fn completed() -> Event {
+    RunCompleted {
+        run_id: run(),
+        attempt: 1,
+        status: "succeeded".into(),
+        completed_trials: 0,
+        failed_trials: 0,
+        best_trial_id: None,
+        best_metric: None,
+        best_model: Json::object(),
+        population_history: Json::list(),
+        duration_ms: 0,
+        artifact_refs: Vec::new(),
+    }
+    .into()
+}
+
 fn of(event: &Event, class: FailureClass, state: Option<RunState>, is_trial_known: bool) -> Effect {
     let record = state.map(registered);
     effect(event, class, World { record: record.as_ref(), is_trial_known }, Timestamp::default())
@@ -49,6 +66,19 @@ fn a_request_that_took_a_worker_down_is_unsafe() {
 }
 
 #[test]
+fn what_is_unsafe_may_be_and_what_may_not_be_is_not_looked_at() {
+    for event in [requested(), completed()] {
+        for class in FailureClass::ALL {
+            for state in [None, Some(RunState::Running), Some(RunState::Failed), Some(RunState::Completed)] {
+                let is_unsafe = matches!(of(&event, class, state, false), Effect::Unsafe(_));
+                assert!(!is_unsafe || may_be_unsafe(&event, class), "{class} {state:?}");
+            }
+        }
+    }
+    assert!(!may_be_unsafe(&requested(), FailureClass::Validation));
+}
+
+#[test]
 fn a_trial_the_stream_has_is_no_news() {
     let trial = TrialReported::new(run(), TrialId::numbered(&run(), 0), TrialStatus::Succeeded).into();
     assert!(matches!(of(&trial, FailureClass::Validation, None, true), Effect::None(_)));
@@ -57,20 +87,7 @@ fn a_trial_the_stream_has_is_no_news() {
 
 #[test]
 fn the_end_of_a_run_that_goes_on_is_unsafe_and_a_second_end_is_no_news() {
-    let completed: Event = RunCompleted {
-        run_id: run(),
-        attempt: 1,
-        status: "succeeded".into(),
-        completed_trials: 0,
-        failed_trials: 0,
-        best_trial_id: None,
-        best_metric: None,
-        best_model: Json::object(),
-        population_history: Json::list(),
-        duration_ms: 0,
-        artifact_refs: Vec::new(),
-    }
-    .into();
+    let completed = completed();
     let class = FailureClass::Validation;
     assert!(matches!(of(&completed, class, Some(RunState::Running), false), Effect::Unsafe(_)));
     assert!(matches!(of(&completed, class, Some(RunState::Completed), false), Effect::None(_)));

@@ -1,0 +1,113 @@
+//! One message on its way: published and confirmed, and not taken for another message with its id.
+//!
+//! A message id is made from the one a stranger chose, so the broker's word "I have that already" can be about somebody
+//! else's message. Then it is looked at: only a message that names our entry is our replay. Otherwise ours goes out under
+//! an id made from the entry's, which nobody else has.
+
+use async_nats::jetstream::context::GetStreamByNameErrorKind;
+use schemas::cloudevents::header;
+use schemas::dead_letter::REPLAY_OF;
+use schemas::subject::STREAM;
+use service_kit::error::CliError;
+use service_kit::exit::Exit;
+use service_kit::history::{self, Kept};
+use service_kit::publish::{Outgoing, PublishFailure, Published, to_header_map};
+
+use super::draft;
+use crate::edit::Draft;
+use crate::entry::Entry;
+use crate::queue::{Queue, unpublished};
+
+/// What became of a message.
+pub(super) enum Delivered {
+    /// It is on the stream.
+    Published {
+        /// Its sequence.
+        sequence: u64,
+        /// The id it has there.
+        message_id: String,
+        /// True if an earlier try had brought it there.
+        was_there: bool,
+    },
+    /// Something else was published for the entry before, by a replay that could not record it.
+    Otherwise {
+        /// What the stream has, and where.
+        kept: Box<Kept>,
+        /// The id it has there.
+        message_id: String,
+    },
+    /// The broker takes no such message.
+    Refused(String),
+}
+
+/// Publishes the message of an entry, once.
+pub(super) async fn deliver(queue: &Queue, entry: &Entry, draft: &Draft) -> Result<Delivered, CliError> {
+    let first = draft::message_id(&draft.headers);
+    for message_id in [first, draft::own_message_id(entry)] {
+        let published = match send(queue, draft, &message_id).await {
+            Ok(published) => published,
+            Err(error @ (PublishFailure::Refused { .. } | PublishFailure::Encode(_))) => {
+                return Ok(Delivered::Refused(error.to_string()));
+            }
+            Err(error @ PublishFailure::Unconfirmed { .. }) => {
+                return Err(unpublished(&error, format!("{} was not replayed", entry.id)));
+            }
+        };
+        let sequence = published.sequence;
+        if !published.is_duplicate {
+            return Ok(Delivered::Published { sequence, message_id, was_there: false });
+        }
+        let Some(kept) = holder(queue, &draft.subject, sequence).await? else { continue };
+        if kept.headers.get(REPLAY_OF) == Some(&entry.id) {
+            let is_same = kept.payload == draft.payload && kept.subject == draft.subject;
+            return Ok(if is_same {
+                Delivered::Published { sequence, message_id, was_there: true }
+            } else {
+                Delivered::Otherwise { kept: Box::new(kept), message_id }
+            });
+        }
+        tracing::info!(entry = entry.id, message_id, sequence, "a stranger's message has the id of a replay");
+    }
+    Ok(Delivered::Refused("messages of somebody else have both of the ids it could have".to_owned()))
+}
+
+async fn send(queue: &Queue, draft: &Draft, message_id: &str) -> Result<Published, PublishFailure> {
+    let mut headers = draft.headers.clone();
+    headers.0.retain(|(name, _)| !name.eq_ignore_ascii_case(header::MESSAGE_ID));
+    headers.push(header::MESSAGE_ID, message_id);
+    let message = Outgoing {
+        subject: draft.subject.clone(),
+        headers: to_header_map(&headers),
+        payload: draft.payload.clone().into(),
+    };
+    queue.publish(&message).await
+}
+
+/// The message a broker has already, where it can be found.
+async fn holder(queue: &Queue, subject: &str, sequence: u64) -> Result<Option<Kept>, CliError> {
+    match stream_of(queue, subject).await {
+        Some(stream) => history::at(&queue.broker, &stream, sequence).await,
+        None => Ok(None),
+    }
+}
+
+/// Refuses a subject no stream takes in: nobody would confirm what is published there.
+pub(super) async fn check_taken_in(queue: &Queue, to: Option<&str>) -> Result<(), CliError> {
+    let Some(to) = to.filter(|to| draft::is_foreign(to)) else { return Ok(()) };
+    match queue.broker.jetstream.stream_by_subject(to).await {
+        Err(error) if error.kind() == GetStreamByNameErrorKind::NotFound => {
+            let what = format!("no stream takes in what is published on \"{to}\"");
+            Err(CliError::new("subject-without-stream", Exit::NotFound, what)
+                .because("a replay counts when the broker has confirmed it, which takes a stream"))
+        }
+        Ok(_) | Err(_) => Ok(()),
+    }
+}
+
+/// The stream that takes in what is published on a subject.
+pub(super) async fn stream_of(queue: &Queue, subject: &str) -> Option<String> {
+    if !draft::is_foreign(subject) {
+        return Some(STREAM.to_owned());
+    }
+    queue.broker.jetstream.stream_by_subject(subject).await.ok()
+}

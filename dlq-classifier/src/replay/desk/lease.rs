@@ -1,0 +1,112 @@
+//! The lease of whoever is at work on tasks. No clocks are compared but the broker's with itself: a lease is over when the
+//! broker says that it was written too long ago, or when it has stood still for as long before our own eyes.
+
+use std::sync::PoisonError;
+use std::time::{Duration, Instant};
+
+use async_nats::jetstream::kv;
+use async_nats::jetstream::response::Response;
+use schemas::Timestamp;
+use serde::{Deserialize, Serialize};
+use service_kit::error::CliError;
+use service_kit::topology::DLQ_BUCKET;
+
+use super::{Desk, unavailable};
+
+/// Key of the lease.
+const LEASE: &str = "replay.lease";
+/// How long whoever is at work may be silent before another goes on.
+const LEASE_LASTS: Duration = Duration::from_secs(6);
+/// How often the lease is renewed.
+const RENEW_EVERY: Duration = Duration::from_secs(2);
+
+/// What the key of the lease says.
+#[derive(Debug, Default, Serialize, Deserialize)]
+struct Holder {
+    owner: Option<String>,
+}
+
+/// What the broker says the time is.
+#[derive(Debug, Deserialize)]
+struct BrokerTime {
+    ts: Option<Timestamp>,
+}
+
+/// The right to work on tasks.
+pub(crate) struct Lease {
+    desk: Desk,
+    pub(crate) owner: String,
+    revision: u64,
+    renewed: Instant,
+}
+
+impl Desk {
+    /// Takes the lease if nobody has it.
+    pub(crate) async fn take_lease(&self, owner: &str) -> Result<Option<Lease>, CliError> {
+        let entry = self.bucket.entry(LEASE).await.map_err(|error| unavailable(&error))?;
+        let holder: Holder =
+            entry.as_ref().and_then(|entry| serde_json::from_slice(&entry.value).ok()).unwrap_or_default();
+        let revision = entry.as_ref().map_or(0, |entry| entry.revision);
+        let written = entry.map(|entry| Timestamp::from(entry.created));
+        if holder.owner.is_some() && !self.stands_still(revision) && !self.is_old(written).await? {
+            return Ok(None);
+        }
+        let mut lease =
+            Lease { desk: self.clone(), owner: owner.to_owned(), revision, renewed: Instant::now() };
+        Ok(lease.write(true).await?.then_some(lease))
+    }
+
+    /// True if the broker wrote it longer ago than a lease lasts, by its own clock.
+    async fn is_old(&self, written: Option<Timestamp>) -> Result<bool, CliError> {
+        let info = format!("STREAM.INFO.KV_{DLQ_BUCKET}");
+        let answer: Response<BrokerTime> =
+            self.broker.jetstream.request(info, &()).await.map_err(|error| unavailable(&error))?;
+        let now = match answer {
+            Response::Ok(BrokerTime { ts }) => ts,
+            Response::Err { error } => return Err(unavailable(&error)),
+        };
+        let age = now.zip(written).map(|(now, written)| now.micros() - written.micros());
+        Ok(age.and_then(|age| u128::try_from(age).ok()).is_some_and(|age| age > LEASE_LASTS.as_micros()))
+    }
+
+    /// True if it has not been renewed while we looked, for longer than it lasts.
+    fn stands_still(&self, revision: u64) -> bool {
+        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        match *seen {
+            Some((known, since)) if known == revision => since.elapsed() > LEASE_LASTS,
+            Some(_) | None => {
+                *seen = Some((revision, Instant::now()));
+                false
+            }
+        }
+    }
+}
+
+impl Lease {
+    /// Renews it when it is time to; false when somebody else has it.
+    pub(crate) async fn keep(&mut self) -> Result<bool, CliError> {
+        if self.renewed.elapsed() < RENEW_EVERY {
+            return Ok(true);
+        }
+        self.write(true).await
+    }
+
+    /// Gives it up, so that the next goes on at once.
+    pub(crate) async fn give_up(mut self) {
+        if !matches!(self.write(false).await, Ok(true)) {
+            tracing::debug!("the lease of the replays was not given up; it runs out instead");
+        }
+    }
+
+    async fn write(&mut self, is_wanted: bool) -> Result<bool, CliError> {
+        let renewed = Instant::now();
+        let holder = Holder { owner: is_wanted.then(|| self.owner.clone()) };
+        let text = serde_json::to_vec(&holder).expect("names are plain data").into();
+        match self.desk.bucket.update(LEASE, text, self.revision).await {
+            Ok(revision) => (self.revision, self.renewed) = (revision, renewed),
+            Err(error) if error.kind() == kv::UpdateErrorKind::WrongLastRevision => return Ok(false),
+            Err(error) => return Err(unavailable(&error)),
+        }
+        Ok(true)
+    }
+}

@@ -1,0 +1,109 @@
+//! What a replay that was killed had published and not put on record: looked up on the stream it went to, behind the place
+//! where that stream ended before, so that it does not matter how long ago that was.
+
+use std::collections::{BTreeSet, HashMap};
+
+use schemas::cloudevents::header;
+use schemas::dead_letter::REPLAY_OF;
+use schemas::subject::DLQ_STREAM;
+use service_kit::clock;
+use service_kit::error::CliError;
+use service_kit::history::{self, History, Kept};
+
+use super::desk::{Desk, Held};
+use super::marks::Marks;
+use super::{deliver, draft, fault};
+use crate::edit::Draft;
+use crate::entry::{Entry, State};
+use crate::operation::{Operation, Replay};
+use crate::queue::Queue;
+use crate::task::{Batch, Task};
+
+/// Puts on record what the tasks in `all` have published and nobody has recorded. Only whoever has the lease may.
+pub(super) async fn recover(
+    queue: &Queue,
+    desk: &Desk,
+    all: Vec<Held>,
+    marks: &mut Marks,
+    ours: &str,
+) -> Result<(), CliError> {
+    for held in all {
+        let Some(batch) = held.task.batch.clone() else { continue };
+        let found = published(queue, &held.task, &batch, marks).await?;
+        tracing::info!(
+            task = held.task.id,
+            found = found.len(),
+            "a replay was killed; going through its batch"
+        );
+        if !found.is_empty() {
+            let edit = held.task.plan.edit.as_ref().map(crate::edit::Edit::text);
+            let operation = Operation::replayed(&held.task.plan.act(), clock::now(), found)
+                .of_task(&held.task.id, edit.as_deref());
+            queue.record(&operation).await?;
+            marks.take(&operation, ours);
+            fault::at("recorded-for-another");
+        }
+        let is_same = |task: &Task| task.batch.as_ref() == Some(&batch);
+        desk.change(held, |task| is_same(&task).then(|| task.set_aside(clock::now()))).await?;
+    }
+    Ok(())
+}
+
+/// The entries of a batch that are on the stream and not on record.
+async fn published(
+    queue: &Queue,
+    task: &Task,
+    batch: &Batch,
+    marks: &Marks,
+) -> Result<Vec<Replay>, CliError> {
+    let mut looked_for = HashMap::new();
+    for named in &batch.entries {
+        if marks.of(&named.id).is_some_and(|mark| mark.state == State::Replayed) {
+            continue;
+        }
+        let Some(letter) = history::at(&queue.broker, DLQ_STREAM, named.kept_at).await? else { continue };
+        let Some(entry) = Entry::read(&letter).filter(|entry| entry.id == named.id) else { continue };
+        let draft = draft(&entry, &letter, task.plan.to.as_deref());
+        looked_for.insert(named.id.clone(), (entry, draft));
+    }
+    let subjects: BTreeSet<String> =
+        looked_for.values().map(|(_, draft): &(Entry, Draft)| draft.subject.clone()).collect();
+    let mut found = Vec::new();
+    for subject in subjects {
+        let Some(stream) = deliver::stream_of(queue, &subject).await else { continue };
+        let mut history =
+            History::to_the_present(&queue.broker, &stream, &[&subject], batch.after + 1).await?;
+        while let Some(kept) = history.next().await? {
+            let named = kept.headers.get(REPLAY_OF).and_then(|id| looked_for.get(id));
+            let Some((entry, draft)) = named.filter(|(entry, draft)| is_replay(&kept, entry, draft)) else {
+                continue;
+            };
+            found.push(replay(task, entry, draft, &kept));
+            looked_for.remove(&found[found.len() - 1].id);
+            if looked_for.is_empty() {
+                break;
+            }
+        }
+    }
+    found.sort_by_key(|replay: &Replay| replay.kept_at);
+    Ok(found)
+}
+
+/// True if a message that says so is the replay of an entry: it has one of the ids a replay has.
+fn is_replay(kept: &Kept, entry: &Entry, draft: &Draft) -> bool {
+    let id = kept.headers.get(header::MESSAGE_ID);
+    id == draft.headers.get(header::MESSAGE_ID) || id == Some(&draft::own_message_id(entry))
+}
+
+fn replay(task: &Task, entry: &Entry, original: &Draft, kept: &Kept) -> Replay {
+    let is_changed = kept.payload != original.payload;
+    Replay {
+        id: entry.id.clone(),
+        kept_at: entry.kept_at,
+        sequence: kept.sequence,
+        subject: kept.subject.clone(),
+        message_id: kept.headers.get(header::MESSAGE_ID).unwrap_or_default().to_owned(),
+        edited: is_changed && task.plan.edit.is_some(),
+        upcast: is_changed && task.plan.edit.is_none(),
+    }
+}
