@@ -7,7 +7,9 @@ use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use schemas::Failure;
+use schemas::codec::Decoded;
 use service_kit::broker::Broker;
+use service_kit::clock;
 use service_kit::delivery::{Delivery, SettleError};
 use service_kit::health::ComponentHandle;
 use service_kit::intake::Intake;
@@ -16,10 +18,12 @@ use service_kit::shutdown::Shutdown;
 use service_kit::topology::{self, CLASSIFIER_CONSUMER};
 use tokio::task::{JoinError, JoinSet};
 
-use super::Measures;
 use super::outlet::{Outlet, Way};
+use super::semantics;
 use super::storm::guard::Guard;
-use super::storm::{Bounds, Storm, Why};
+use super::storm::{Storm, Why};
+use super::world::{Judged, World};
+use super::{Measures, Settings};
 
 /// Messages on their way to us at once. From 500 up, fetching costs nothing next to decoding; more would only be handed
 /// out again after a crash.
@@ -30,12 +34,18 @@ const MAX_WAITING: usize = 32;
 const LETTER_PATIENCE: Duration = Duration::from_secs(3);
 /// How often it is looked whether letters can be published, and whether another classifier has stopped all.
 const LOOK: Duration = Duration::from_secs(1);
+/// Pause before it is looked again whether letters may be written.
+const STEP: Duration = Duration::from_millis(200);
+/// Pause before an event comes again of whose run nothing could be found out.
+const RUN_PAUSE: Duration = Duration::from_secs(2);
+/// Deliveries of an event of a run nobody knows, at most.
+const MAX_LOOKS: u64 = 6;
 /// When nothing has come for so long, nothing is on its way to us.
 const SILENCE: Duration = Duration::from_millis(100);
 /// How often one that has stopped looks whether it may go on.
 const STOPPED_LOOK: Duration = Duration::from_secs(2);
 
-pub(super) async fn run(guard: Guard, bounds: Bounds, health: ComponentHandle, shutdown: Shutdown) {
+pub(super) async fn run(guard: Guard, settings: Settings, health: ComponentHandle, shutdown: Shutdown) {
     health.ready();
     loop {
         let way = tokio::select! {
@@ -44,8 +54,14 @@ pub(super) async fn run(guard: Guard, bounds: Bounds, health: ComponentHandle, s
         };
         let pause = match way {
             Ok(Some(through)) => {
-                judge(&guard, Storm::new(bounds, through), &health, &shutdown).await;
-                Duration::ZERO
+                let storm = Storm::new(settings.storm, through);
+                match World::open(&guard.broker).await {
+                    Ok(world) => {
+                        judge(&guard, storm, (world, settings.unknown_run_after), &health, &shutdown).await
+                    }
+                    Err(error) => tracing::warn!(error, "what is known of the runs cannot be read yet"),
+                }
+                STEP
             }
             Ok(None) => STOPPED_LOOK,
             Err(error) => {
@@ -61,7 +77,13 @@ pub(super) async fn run(guard: Guard, bounds: Bounds, health: ComponentHandle, s
 }
 
 /// Judges what comes, until the drain or until the classifiers have stopped.
-async fn judge(guard: &Guard, storm: Storm, health: &ComponentHandle, shutdown: &Shutdown) {
+async fn judge(
+    guard: &Guard,
+    storm: Storm,
+    (world, unknown_run_after): (World, Duration),
+    health: &ComponentHandle,
+    shutdown: &Shutdown,
+) {
     let broker = guard.broker.clone();
     let mut intake = Intake::new(&broker, CLASSIFIER_CONSUMER, BATCH);
     let mut desk = Desk {
@@ -70,6 +92,8 @@ async fn judge(guard: &Guard, storm: Storm, health: &ComponentHandle, shutdown: 
         health: health.clone(),
         storm,
         stopped: None,
+        world,
+        unknown_run_after,
         outlet: Outlet::default(),
         waiting: VecDeque::new(),
         letters: JoinSet::new(),
@@ -120,6 +144,9 @@ struct Desk {
     storm: Storm,
     /// Why no more is judged, and which message was one too many.
     stopped: Option<(Why, u64)>,
+    world: World,
+    /// How old an event of a run nobody knows is before it is held against it: its announcement may be on its way.
+    unknown_run_after: Duration,
     outlet: Outlet,
     /// What is to become a letter, in order.
     waiting: VecDeque<(Delivery, Failure)>,
@@ -141,17 +168,57 @@ enum Letter {
 impl Desk {
     async fn classify(&mut self, delivery: Delivery) {
         match delivery.decode() {
-            Ok(decoded) => {
-                self.measures.valid(decoded.unknown_fields.len());
-                self.storm.seen(delivery.sequence(), false);
-                delivery.ack_unconfirmed().await;
-            }
+            Ok(decoded) if self.world.takes(&decoded.event) => self.pass(delivery, &decoded).await,
+            Ok(decoded) => self.judge(delivery, &decoded).await,
             Err(error) => self.reject(delivery, error.to_failure()).await,
         }
     }
 
+    async fn pass(&mut self, delivery: Delivery, decoded: &Decoded) {
+        self.measures.valid(decoded.unknown_fields.len());
+        self.storm.seen(delivery.sequence(), false);
+        delivery.ack_unconfirmed().await;
+    }
+
+    /// Judges an event beside what is known of its run.
+    async fn judge(&mut self, delivery: Delivery, decoded: &Decoded) {
+        let event = &decoded.event;
+        let run = event.run_id().cloned().unwrap_or_else(|| delivery.derived_run_id());
+        let (sequence, headers) = (delivery.sequence(), delivery.headers());
+        match self.world.judge(event, &run, sequence, headers).await {
+            Ok(Judged::Sound) => self.pass(delivery, decoded).await,
+            Ok(Judged::Fault(failure)) => self.reject(delivery, failure).await,
+            Ok(Judged::UnknownRun) => match self.patience(&delivery) {
+                None => {
+                    let why = self.storm.seen_late(delivery.sequence(), true);
+                    self.bury(delivery, semantics::unknown_run(event, &run), why).await;
+                }
+                Some(left) => put_off(delivery, left).await,
+            },
+            Err(error) => {
+                tracing::warn!(%run, error, "what is known of a run cannot be read; its event comes again");
+                put_off(delivery, RUN_PAUSE).await;
+            }
+        }
+    }
+
+    /// How long the announcement of the run of a message is waited for yet. Also over with its sixth delivery, so that
+    /// two clocks that differ keep nothing here.
+    fn patience(&self, delivery: &Delivery) -> Option<Duration> {
+        let age = clock::now().micros().saturating_sub(delivery.published().micros());
+        let age = Duration::from_micros(u64::try_from(age).unwrap_or(0));
+        let left = self.unknown_run_after.saturating_sub(age);
+        (left > Duration::ZERO && delivery.place().deliveries < MAX_LOOKS).then_some(left)
+    }
+
     async fn reject(&mut self, delivery: Delivery, failure: Failure) {
-        if let Some(why) = self.storm.seen(delivery.sequence(), true) {
+        let why = self.storm.seen(delivery.sequence(), true);
+        self.bury(delivery, failure, why).await;
+    }
+
+    /// Lets a message become a letter, unless it is one too many.
+    async fn bury(&mut self, delivery: Delivery, failure: Failure, too_many: Option<Why>) {
+        if let Some(why) = too_many {
             self.stopped = Some((why, delivery.sequence()));
             return put_off(delivery, STOPPED_LOOK).await;
         }

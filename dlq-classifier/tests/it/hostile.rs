@@ -27,6 +27,7 @@ async fn headers_that_break_a_client_are_dead_lettered_and_do_not_stop_the_other
     let room = Room::new().await;
     room.with_short_leases().await;
     let _serving = room.serve();
+    room.announce("r").await;
     let broken: [&[u8]; 6] = [
         b"NATS/1.0\r\nX: \xff\xfe\r\n\r\n",
         b"NATS/1.0\r\nno colon\r\n\r\n",
@@ -57,7 +58,7 @@ async fn headers_that_break_a_client_are_dead_lettered_and_do_not_stop_the_other
         assert!(found, "{payload} is kept");
     }
     wait_until("what can be read is all that is left on the stream", PATIENCE, async || {
-        (room.state(STREAM).await.messages == 7).then_some(())
+        (room.state(STREAM).await.messages == 8).then_some(())
     })
     .await;
     room.settled().await;

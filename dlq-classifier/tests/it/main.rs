@@ -11,5 +11,6 @@ mod outage;
 mod repair;
 mod room;
 mod selection;
+mod semantic;
 mod storm;
 mod sweep;

@@ -66,6 +66,14 @@ impl Serving {
         .await;
     }
 
+    /// SIGTERM, and its end.
+    pub(crate) async fn stop(mut self) {
+        let pid = self.child.id().unwrap().to_string();
+        Command::new("kill").args(["-TERM", &pid]).status().await.unwrap();
+        let ended = tokio::time::timeout(PATIENCE, self.child.wait()).await;
+        assert!(ended.expect("it ends").unwrap().success());
+    }
+
     /// SIGKILL, and its end.
     pub(crate) async fn kill(mut self) {
         self.child.kill().await.unwrap();
@@ -143,6 +151,12 @@ impl Room {
         let jetstream = async_nats::jetstream::new(self.stranger.clone());
         let payload = payload.to_vec().into();
         jetstream.publish_with_headers(subject.to_owned(), map, payload).await?.await.map(drop)
+    }
+
+    /// Announces a run that is trained elsewhere.
+    pub(crate) async fn announce(&self, run: &str) {
+        let start = format!(r#"{{"run_id":"{run}","timestamp":"2026-01-01T00:00:00Z"}}"#);
+        self.publish("ml.run.start", &[], start.as_bytes()).await;
     }
 
     pub(crate) async fn state(&self, stream: &str) -> stream::State {
