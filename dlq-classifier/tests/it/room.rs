@@ -103,10 +103,24 @@ impl Room {
 
     /// The same with more arguments.
     pub(crate) fn serve_with(&self, arguments: &[&str]) -> Serving {
+        self.serve_heard_by(Stdio::inherit(), arguments)
+    }
+
+    /// The same with a standard error of its own, for one whose words are no news of the test.
+    pub(crate) fn serve_into(&self, log: &str) -> Serving {
+        let log = std::fs::File::create(self.scratch.join(log)).unwrap();
+        self.serve_heard_by(log.into(), &[])
+    }
+
+    fn serve_heard_by(&self, stderr: Stdio, arguments: &[&str]) -> Serving {
         // Nobody else's while we hold it; the service takes it a moment later.
         let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
         let mut command = self.program();
-        command.args(["serve", "--http", &address, "--log", "warn"]).args(arguments).stdout(Stdio::null());
+        command
+            .args(["serve", "--http", &address, "--log", "warn"])
+            .args(arguments)
+            .stdout(Stdio::null())
+            .stderr(stderr);
         Serving { child: command.spawn().unwrap(), address }
     }
 
