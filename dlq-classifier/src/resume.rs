@@ -5,6 +5,7 @@ use serde::Serialize;
 use service_kit::clock;
 use service_kit::error::CliError;
 use service_kit::exit::Exit;
+use service_kit::topology::DLQ_BUCKET;
 
 use crate::cli::ResumeArgs;
 use crate::operation::{Act, Operation};
@@ -38,7 +39,7 @@ pub(crate) async fn run(args: ResumeArgs) -> Result<Exit, CliError> {
 }
 
 async fn resume(queue: &Queue, reason: Option<String>) -> Result<Resumed, CliError> {
-    let notes = Notes::open(&queue.broker).await.map_err(unreachable)?;
+    let notes = Notes::open(&queue.broker, DLQ_BUCKET).await.map_err(unreachable)?;
     loop {
         let note = notes.read::<Standing>(NOTE).await.map_err(unreachable)?;
         let Some(Standing::Stopped { reason: why, value, threshold, .. }) = note.said.clone() else {

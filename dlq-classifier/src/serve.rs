@@ -1,7 +1,8 @@
 //! `serve`: reads every event of the event stream once and dead-letters what no reader could use.
 //!
 //! Loops, each on its own task, each ending at the drain:
-//! - [`events`]: decode, validate, ack or reject. An ack is not confirmed: deciding again about a message whose ack was
+//! - [`events`]: decode, validate, judge beside what came before ([`semantics`]), ack or reject. An ack is not confirmed:
+//!   deciding again about a message whose ack was
 //!   lost costs microseconds and changes nothing. A rejection is confirmed before the delivery is terminated, and its
 //!   message id makes a second one a duplicate. Letters that cannot be published ([`outlet`]) wait on the stream, and
 //!   the service says that it is not ready. Beyond the [`storm`] limit nothing is judged any more;
@@ -21,11 +22,13 @@ mod lost;
 mod measures;
 pub(crate) mod notes;
 mod outlet;
+mod semantics;
 pub(crate) mod storm;
 mod sweep;
 mod tasks;
 mod unreadable;
 mod watch;
+mod world;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -70,6 +73,9 @@ pub struct Settings {
     /// How often consumers are compared with the stream, for what was lost without a word
     #[arg(long, env = "CEREBROS_SWEEP_EVERY", value_name = "DURATION", default_value = "10s", value_parser = period)]
     pub sweep_every: Duration,
+    /// How old a trial of a run nobody knows is before it becomes a dead letter
+    #[arg(long, env = "CEREBROS_UNKNOWN_RUN_AFTER", value_name = "DURATION", default_value = "10s", value_parser = period)]
+    pub unknown_run_after: Duration,
     /// How much is too much.
     #[command(flatten)]
     pub storm: storm::Bounds,
@@ -164,7 +170,7 @@ pub async fn classify(
     running.spawn(sweep::run(broker.clone(), measures.clone(), settings.sweep_every, loops.clone()));
     let health = conditions.storm.clone();
     let guard = Guard { broker: broker.clone(), health, measures: measures.clone(), alerted: Arc::default() };
-    running.spawn(events::run(guard, settings.storm, conditions.letters.clone(), loops.clone()));
+    running.spawn(events::run(guard, settings.clone(), conditions.letters.clone(), loops.clone()));
     running.spawn(watch::run(broker.clone(), measures.clone(), settings.alerts.bounds(), loops.clone()));
     let ended = tokio::select! {
         ended = watch_connection(broker, component, shutdown) => ended,

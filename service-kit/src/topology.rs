@@ -24,6 +24,8 @@ pub const SCHEMAS_BUCKET: &str = "cerebros_schemas";
 pub const MLFLOW_BUCKET: &str = "cerebros_mlflow";
 /// Bucket of the dead-letter queue: what the classifiers remember, replays that are under way.
 pub const DLQ_BUCKET: &str = "cerebros_dlq";
+/// Bucket of what the classifiers remember of runs beside the registry: who was announced, how each ended.
+pub const DLQ_RUNS_BUCKET: &str = "cerebros_dlq_runs";
 /// Bucket of the files trials leave behind.
 pub const ARTIFACTS_BUCKET: &str = "cerebros_artifacts";
 
@@ -168,6 +170,7 @@ pub fn buckets() -> Vec<kv::Config> {
             "the dead-letter queue: what its classifiers remember, its replays",
             Duration::ZERO,
         ),
+        bucket(DLQ_RUNS_BUCKET, "the classifiers: which runs were announced, how each ended", REGISTRY_AGE),
         bucket(SCHEMAS_BUCKET, "schemas by fingerprint and by record", Duration::ZERO),
     ]
 }

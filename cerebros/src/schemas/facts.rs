@@ -8,13 +8,13 @@ use service_kit::topology;
 pub(super) fn published_by(record: Record) -> &'static str {
     match record {
         Record::RunRequested | Record::RunCancelRequested => "anyone",
-        Record::TrialReported => "worker, or anyone who trains elsewhere",
+        Record::TrialReported => "worker, or anyone who trains elsewhere and has published `ml.run.start`",
+        Record::MlRunStarted => "worker, or anyone who trains elsewhere",
         Record::RunStarted
         | Record::RunCompleted
         | Record::RunFailed
         | Record::RunCancelled
         | Record::RunInterrupted
-        | Record::MlRunStarted
         | Record::MlRunFinalized
         | Record::MetricReported
         | Record::RunException => "worker",

@@ -17,6 +17,8 @@ fn value(variable: &Variable, number: u32) -> String {
         (_, "CEREBROS_LOG_FORMAT") => ["text", "json"][number as usize % 2].to_owned(),
         (_, "CEREBROS_INVOKER") => ["pool", "subprocess"][number as usize % 2].to_owned(),
         (_, "CEREBROS_FALLBACK") => ["none", "subprocess"][number as usize % 2].to_owned(),
+        (_, "CEREBROS_SWEEP_EVERY" | "CEREBROS_UNKNOWN_RUN_AFTER") => format!("{}s", number + 1),
+        (_, "CEREBROS_STORM_RATIO") => format!("0.{}", number + 1),
         (_, "CEREBROS_CHILD_MEMORY") => format!("{number}GiB"),
         (_, "CEREBROS_ALERT_AGE" | "CEREBROS_ALERT_NOTICE") => format!("{number}h"),
         (_, "CEREBROS_CHILD_OPEN_FILES") => (100 + number).to_string(),

@@ -1,41 +1,37 @@
-//! The events themselves: what can be used is acked, what cannot becomes a dead letter. Letters are written beside
-//! everything else, one by one, so that the queue has them in the order of the stream.
-//!
-//! A letter that cannot be published leaves its message with the broker, and the [`Outlet`] says when it is tried again.
+//! The events themselves: what can be used is acked, what cannot becomes a dead letter ([`desk`], [`letters`]), for as
+//! long as the storm limit lets it.
 
-use std::collections::VecDeque;
-use std::time::{Duration, Instant};
+mod desk;
+mod letters;
 
-use schemas::Failure;
-use service_kit::broker::Broker;
-use service_kit::delivery::{Delivery, SettleError};
+use std::time::Duration;
+
+use service_kit::delivery::Delivery;
 use service_kit::health::ComponentHandle;
 use service_kit::intake::Intake;
-use service_kit::publish::PublishFailure;
 use service_kit::shutdown::Shutdown;
-use service_kit::topology::{self, CLASSIFIER_CONSUMER};
-use tokio::task::{JoinError, JoinSet};
+use service_kit::topology::CLASSIFIER_CONSUMER;
 
-use super::Measures;
-use super::outlet::{Outlet, Way};
+use super::Settings;
+use super::storm::Storm;
 use super::storm::guard::Guard;
-use super::storm::{Bounds, Storm, Why};
+use super::world::World;
+use desk::Desk;
+use letters::Letters;
 
 /// Messages on their way to us at once. From 500 up, fetching costs nothing next to decoding; more would only be handed
 /// out again after a crash.
 const BATCH: usize = 500;
-/// Messages that wait for their letters; each may have half a megabyte.
-const MAX_WAITING: usize = 32;
-/// How long a letter is repeated while the broker does not confirm it: well within the lease of its message.
-const LETTER_PATIENCE: Duration = Duration::from_secs(3);
 /// How often it is looked whether letters can be published, and whether another classifier has stopped all.
 const LOOK: Duration = Duration::from_secs(1);
+/// Pause before it is looked again whether letters may be written.
+const STEP: Duration = Duration::from_millis(200);
 /// When nothing has come for so long, nothing is on its way to us.
 const SILENCE: Duration = Duration::from_millis(100);
 /// How often one that has stopped looks whether it may go on.
 const STOPPED_LOOK: Duration = Duration::from_secs(2);
 
-pub(super) async fn run(guard: Guard, bounds: Bounds, health: ComponentHandle, shutdown: Shutdown) {
+pub(super) async fn run(guard: Guard, settings: Settings, health: ComponentHandle, shutdown: Shutdown) {
     health.ready();
     loop {
         let way = tokio::select! {
@@ -43,10 +39,25 @@ pub(super) async fn run(guard: Guard, bounds: Bounds, health: ComponentHandle, s
             () = shutdown.drain() => return,
         };
         let pause = match way {
-            Ok(Some(through)) => {
-                judge(&guard, Storm::new(bounds, through), &health, &shutdown).await;
-                Duration::ZERO
-            }
+            Ok(Some(through)) => match World::open(&guard.broker).await {
+                Ok(world) => {
+                    let letters = Letters::new(guard.broker.clone(), guard.measures.clone());
+                    let desk = Desk {
+                        measures: guard.measures.clone(),
+                        storm: Storm::new(settings.storm, through),
+                        stopped: None,
+                        world,
+                        unknown_run_after: settings.unknown_run_after,
+                        letters,
+                    };
+                    judge(&guard, desk, &health, &shutdown).await;
+                    STEP
+                }
+                Err(error) => {
+                    tracing::warn!(error, "what is known of the runs cannot be read yet");
+                    LOOK
+                }
+            },
             Ok(None) => STOPPED_LOOK,
             Err(error) => {
                 tracing::warn!(error, "whether the classifiers have stopped cannot be found out yet");
@@ -61,175 +72,56 @@ pub(super) async fn run(guard: Guard, bounds: Bounds, health: ComponentHandle, s
 }
 
 /// Judges what comes, until the drain or until the classifiers have stopped.
-async fn judge(guard: &Guard, storm: Storm, health: &ComponentHandle, shutdown: &Shutdown) {
-    let broker = guard.broker.clone();
-    let mut intake = Intake::new(&broker, CLASSIFIER_CONSUMER, BATCH);
-    let mut desk = Desk {
-        broker,
-        measures: guard.measures.clone(),
-        health: health.clone(),
-        storm,
-        stopped: None,
-        outlet: Outlet::default(),
-        waiting: VecDeque::new(),
-        letters: JoinSet::new(),
-        is_writing: false,
-    };
+async fn judge(guard: &Guard, mut desk: Desk, health: &ComponentHandle, shutdown: &Shutdown) {
+    let mut intake = Intake::new(&guard.broker, CLASSIFIER_CONSUMER, BATCH);
     let mut look = tokio::time::interval(LOOK);
     while desk.stopped.is_none() {
         tokio::select! {
             biased;
             () = shutdown.drain() => break,
-            Some(letter) = desk.letters.join_next() => desk.settle(letter).await,
+            Some(letter) = desk.letters.next() => {
+                desk.letters.settle(letter).await;
+                tell(&mut desk.letters, health);
+            }
             _ = look.tick() => {
-                desk.tell();
+                tell(&mut desk.letters, health);
                 if matches!(guard.is_stopped().await, Ok(true)) {
                     break;
                 }
             }
-            delivery = intake.next(), if desk.waiting.len() < MAX_WAITING => desk.classify(delivery).await,
+            delivery = intake.next(), if desk.letters.has_room() => desk.classify(delivery).await,
         }
     }
-    while let Some(letter) = desk.letters.join_next().await {
-        desk.settle(letter).await;
-    }
+    desk.letters.finish().await;
     if !shutdown.is_draining() {
-        // What is here already waits with the broker, not with us until its leases run out; for so long that it does not
-        // come back to what we have asked for.
-        for _ in 0..2 * BATCH {
-            let Ok(delivery) = tokio::time::timeout(SILENCE, intake.next()).await else { break };
-            put_off(delivery, STOPPED_LOOK).await;
-        }
+        give_back(&mut intake).await;
     }
-    if let Some((why, sequence)) = desk.stopped {
-        while let Err(error) = guard.stop(&why, sequence).await {
-            tracing::warn!(error, "that the classifiers have stopped cannot be written down yet");
-            tokio::select! {
-                () = tokio::time::sleep(LOOK) => {}
-                () = shutdown.drain() => return,
-            }
+    let Some((why, sequence)) = desk.stopped else { return };
+    while let Err(error) = guard.stop(&why, sequence).await {
+        tracing::warn!(error, "that the classifiers have stopped cannot be written down yet");
+        tokio::select! {
+            () = tokio::time::sleep(LOOK) => {}
+            () = shutdown.drain() => return,
         }
     }
 }
 
-/// Where messages are judged.
-struct Desk {
-    broker: Broker,
-    measures: Measures,
-    health: ComponentHandle,
-    storm: Storm,
-    /// Why no more is judged, and which message was one too many.
-    stopped: Option<(Why, u64)>,
-    outlet: Outlet,
-    /// What is to become a letter, in order.
-    waiting: VecDeque<(Delivery, Failure)>,
-    /// The letter that is being written, and the ends of the deliveries of those that are kept.
-    letters: JoinSet<Letter>,
-    is_writing: bool,
-}
-
-/// What became of a letter.
-enum Letter {
-    /// It is kept.
-    Kept(Box<Delivery>, Failure),
-    /// Its message is settled, or comes again and finds its letter there.
-    Ended(Result<(), SettleError>),
-    /// It is not, and its message is still in hand.
-    Failed(Box<Delivery>, PublishFailure),
-}
-
-impl Desk {
-    async fn classify(&mut self, delivery: Delivery) {
-        match delivery.decode() {
-            Ok(decoded) => {
-                self.measures.valid(decoded.unknown_fields.len());
-                self.storm.seen(delivery.sequence(), false);
-                delivery.ack_unconfirmed().await;
-            }
-            Err(error) => self.reject(delivery, error.to_failure()).await,
-        }
-    }
-
-    async fn reject(&mut self, delivery: Delivery, failure: Failure) {
-        if let Some(why) = self.storm.seen(delivery.sequence(), true) {
-            self.stopped = Some((why, delivery.sequence()));
-            return put_off(delivery, STOPPED_LOOK).await;
-        }
-        match self.outlet.way(Instant::now()) {
-            Way::Open => self.waiting.push_back((delivery, failure)),
-            Way::Shut(pause) => put_off(delivery, pause).await,
-        }
-        self.write_next();
-    }
-
-    fn write_next(&mut self) {
-        if !self.is_writing
-            && let Some((delivery, failure)) = self.waiting.pop_front()
-        {
-            self.is_writing = true;
-            self.letters.spawn(bury(self.broker.clone(), delivery, failure));
-        }
-    }
-
-    async fn settle(&mut self, letter: Result<Letter, JoinError>) {
-        match letter {
-            Ok(Letter::Kept(delivery, failure)) => {
-                self.is_writing = false;
-                self.outlet.succeeded();
-                self.measures.died(failure.class);
-                self.letters.spawn(async move { Letter::Ended(delivery.terminate(&failure).await) });
-            }
-            Ok(Letter::Ended(Ok(()))) => return,
-            Ok(Letter::Ended(Err(error))) => {
-                tracing::warn!(%error, "should the message come again, its dead letter is found kept");
-            }
-            Ok(Letter::Failed(delivery, error)) => {
-                let pause = self.outlet.failed(error.to_string(), Instant::now());
-                let sequence = delivery.sequence();
-                tracing::error!(sequence, %error, ?pause, "message {sequence} not dead-lettered yet");
-                self.is_writing = false;
-                put_off(*delivery, pause).await;
-                for (delivery, _) in std::mem::take(&mut self.waiting) {
-                    put_off(delivery, pause).await;
-                }
-            }
-            Err(error) => {
-                self.is_writing = false;
-                tracing::error!(%error, "a letter was lost on its way; its message comes again");
-            }
-        }
-        self.write_next();
-        self.tell();
-    }
-
-    fn tell(&mut self) {
-        match self.outlet.trouble(Instant::now()) {
-            None => self.health.ready(),
-            Some(reason) => {
-                let words = "dead letters cannot be published, malformed messages wait on the stream:";
-                self.health.not_ready(format_args!("{words} {reason}"));
-            }
+fn tell(letters: &mut Letters, health: &ComponentHandle) {
+    match letters.trouble() {
+        None => health.ready(),
+        Some(reason) => {
+            let words = "dead letters cannot be published, malformed messages wait on the stream:";
+            health.not_ready(format_args!("{words} {reason}"));
         }
     }
 }
 
-async fn bury(broker: Broker, delivery: Delivery, failure: Failure) -> Letter {
-    let (sequence, subject) = (delivery.sequence(), delivery.subject().to_owned());
-    match delivery.bury(&broker, &failure, LETTER_PATIENCE).await {
-        Ok(_) => {
-            let class = failure.class.as_str();
-            tracing::info!(sequence, subject, class, "message {sequence} dead-lettered");
-            Letter::Kept(Box::new(delivery), failure)
-        }
-        Err(error) => {
-            // A stream that somebody has deleted is made anew, as it is at a start.
-            if error.is_outage()
-                && let Err(error) = topology::ensure(&broker).await
-            {
-                tracing::debug!(error = %error.what, "topology cannot be checked yet");
-            }
-            Letter::Failed(Box::new(delivery), error)
-        }
+/// What is here already waits with the broker, not with us until its leases run out; for so long that it does not come
+/// back to what we have asked for.
+async fn give_back(intake: &mut Intake) {
+    for _ in 0..2 * BATCH {
+        let Ok(delivery) = tokio::time::timeout(SILENCE, intake.next()).await else { return };
+        put_off(delivery, STOPPED_LOOK).await;
     }
 }
 

@@ -1,4 +1,4 @@
-//! What the classifiers remember between two looks, in the bucket of the dead-letter queue, shared by all of them.
+//! What the classifiers remember between two looks, in buckets of the dead-letter queue, shared by all of them.
 //!
 //! Every note is changed by compare-and-set: whoever loses has looked at something somebody else has dealt with, and
 //! looks again.
@@ -7,7 +7,6 @@ use async_nats::jetstream::kv;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use service_kit::broker::Broker;
-use service_kit::topology::DLQ_BUCKET;
 
 /// The notes.
 #[derive(Debug, Clone)]
@@ -25,8 +24,8 @@ pub(crate) struct Note<T> {
 }
 
 impl Notes {
-    pub(crate) async fn open(broker: &Broker) -> Result<Self, String> {
-        let bucket = broker.jetstream.get_key_value(DLQ_BUCKET).await.map_err(|error| error.to_string())?;
+    pub(crate) async fn open(broker: &Broker, bucket: &str) -> Result<Self, String> {
+        let bucket = broker.jetstream.get_key_value(bucket).await.map_err(|error| error.to_string())?;
         Ok(Self { bucket })
     }
 

@@ -47,7 +47,9 @@ pub(super) struct Storm {
     window: Vec<bool>,
     at: usize,
     malformed: u32,
-    /// Messages up to here are not counted: they were before, or are let through.
+    /// Messages up to here are let through.
+    let_through: u64,
+    /// Messages up to here were counted.
     through: u64,
 }
 
@@ -63,7 +65,7 @@ impl Storm {
     /// Nothing counted yet; what came until `through` never is.
     pub(super) fn new(bounds: Bounds, through: u64) -> Self {
         let window = Vec::with_capacity(usize::try_from(bounds.window).unwrap_or(usize::MAX));
-        Self { bounds, in_a_row: 0, window, at: 0, malformed: 0, through }
+        Self { bounds, in_a_row: 0, window, at: 0, malformed: 0, let_through: through, through }
     }
 
     /// Counts a message; says why to stop before it becomes a letter, if it is one too many. One that comes again is
@@ -73,6 +75,14 @@ impl Storm {
             return None;
         }
         self.through = sequence;
+        self.seen_late(sequence, is_malformed)
+    }
+
+    /// The same for a message others were counted before, and which is judged once only.
+    pub(super) fn seen_late(&mut self, sequence: u64, is_malformed: bool) -> Option<Why> {
+        if sequence <= self.let_through {
+            return None;
+        }
         self.in_a_row = if is_malformed { self.in_a_row + 1 } else { 0 };
         self.count(is_malformed);
         if !is_malformed {

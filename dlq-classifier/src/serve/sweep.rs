@@ -16,6 +16,7 @@ use schemas::Timestamp;
 use schemas::subject::STREAM;
 use service_kit::broker::Broker;
 use service_kit::shutdown::Shutdown;
+use service_kit::topology::DLQ_BUCKET;
 use service_kit::{clock, history};
 use tokio::time::MissedTickBehavior;
 
@@ -49,7 +50,7 @@ pub(super) async fn run(broker: Broker, measures: Measures, every: Duration, shu
 }
 
 async fn sweep(broker: &Broker, measures: &Measures, every: Duration) -> Result<(), String> {
-    let notes = Notes::open(broker).await?;
+    let notes = Notes::open(broker, DLQ_BUCKET).await?;
     let stream = broker.jetstream.get_stream_no_info(STREAM).await.map_err(|error| error.to_string())?;
     let mut consumers = stream.consumers();
     for _ in 0..MAX_CONSUMERS {

@@ -4,6 +4,7 @@ use schemas::cloudevents::Headers;
 use schemas::event::RunRequested;
 use schemas::{Encoding, codec};
 use serde::Deserialize;
+use serde_json::Value;
 
 /// One malformed message and the verdict it deserves.
 #[derive(Debug, Deserialize)]
@@ -78,10 +79,40 @@ pub(crate) fn corpus() -> Vec<Case> {
     serde_json::from_str(include_str!("../corpus/malformed.json")).unwrap()
 }
 
+/// An event that is well formed, and cannot be after those before it.
+#[derive(Debug, Deserialize)]
+pub(crate) struct Misplaced {
+    pub(crate) name: String,
+    before: Vec<(String, Value)>,
+    pub(crate) subject: String,
+    json: Value,
+    pub(crate) says: Vec<String>,
+}
+
+impl Misplaced {
+    /// What comes before it, subject and payload, of run `run`.
+    pub(crate) fn before(&self, run: &str) -> Vec<(String, String)> {
+        self.before.iter().map(|(subject, json)| (subject.clone(), of_run(json, run))).collect()
+    }
+
+    /// Its payload.
+    pub(crate) fn payload(&self, run: &str) -> String {
+        of_run(&self.json, run)
+    }
+}
+
+fn of_run(json: &Value, run: &str) -> String {
+    json.to_string().replace("{run}", run)
+}
+
+pub(crate) fn semantic() -> Vec<Misplaced> {
+    serde_json::from_str(include_str!("../corpus/semantic.json")).unwrap()
+}
+
 #[test]
 fn the_corpus_is_classified_without_a_mistake() {
     let corpus = corpus();
-    assert!(corpus.len() >= 60);
+    assert!(corpus.len() + semantic().len() >= 200);
     let mut mistakes = Vec::new();
     for case in &corpus {
         let found = match codec::decode(&case.subject, &Headers(case.headers.clone()), &case.payload()) {

@@ -26,7 +26,8 @@ async fn publish_raw(room: &Room, subject: &[u8], headers: &[u8], payload: &[u8]
 async fn headers_that_break_a_client_are_dead_lettered_and_do_not_stop_the_others() {
     let room = Room::new().await;
     room.with_short_leases().await;
-    let _serving = room.serve();
+    let _serving = room.serve_into("serve.log");
+    room.announce("r").await;
     let broken: [&[u8]; 6] = [
         b"NATS/1.0\r\nX: \xff\xfe\r\n\r\n",
         b"NATS/1.0\r\nno colon\r\n\r\n",
@@ -57,7 +58,7 @@ async fn headers_that_break_a_client_are_dead_lettered_and_do_not_stop_the_other
         assert!(found, "{payload} is kept");
     }
     wait_until("what can be read is all that is left on the stream", PATIENCE, async || {
-        (room.state(STREAM).await.messages == 7).then_some(())
+        (room.state(STREAM).await.messages == 8).then_some(())
     })
     .await;
     room.settled().await;
@@ -67,13 +68,16 @@ async fn headers_that_break_a_client_are_dead_lettered_and_do_not_stop_the_other
 async fn a_header_that_breaks_the_client_down_does_not_stop_the_service() {
     let room = Room::new().await;
     room.with_short_leases().await;
-    let mut serving = room.serve();
+    // The client library breaks down with a panic, which is said where it happens.
+    let mut serving = room.serve_into("serve.log");
     publish_raw(&room, b"ml.run.trial", b"NATS/1.0\r\nA: c\rd\r\n\r\n", b"first").await;
     room.publish("ml.run.trial", &[], b"second").await;
     let entries = room.entries(2).await;
     assert_eq!(room.dlq(&["show", text(&entries[0], "id"), "--raw"]).await.stdout, b"first");
     assert_eq!(room.dlq(&["show", text(&entries[1], "id"), "--raw"]).await.stdout, b"second");
     assert!(serving.child.try_wait().unwrap().is_none(), "it is the same process");
+    let log = std::fs::read_to_string(room.scratch.join("serve.log")).unwrap();
+    assert!(log.contains("message 1 can be received by no client"), "{log}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -17,6 +17,7 @@ mod outage;
 mod repair;
 mod room;
 mod selection;
+mod semantic;
 mod storm;
 mod sweep;
 mod tasks;

@@ -2,7 +2,7 @@
 
 use async_nats::jetstream::stream;
 use schemas::subject::DLQ_STREAM;
-use service_kit::topology::CLASSIFIER_CONSUMER;
+use service_kit::topology::{self, CLASSIFIER_CONSUMER, RUNS_BUCKET};
 use testkit::wait_until;
 
 use crate::room::{PATIENCE, Room};
@@ -60,4 +60,26 @@ async fn a_dead_letter_stream_that_was_deleted_is_made_anew_and_each_message_is_
     room.settled().await;
     serving.is_ready().await;
     room.entries(3).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_outage_of_the_registry_and_one_poison_leave_one_entry() {
+    let room = Room::new().await;
+    let serving = room.serve_with(&["--unknown-run-after", "300ms"]);
+    serving.is_ready().await;
+    room.broker.jetstream.delete_key_value(RUNS_BUCKET).await.unwrap();
+    for number in 0..20 {
+        let trial = format!(r#"{{"trial_id":"t{number}","run_id":"r","status":"succeeded"}}"#);
+        room.publish("ml.run.trial", &[], trial.as_bytes()).await;
+    }
+    room.publish(REQUESTED, &[], b"{").await;
+    room.entries(1).await;
+    wait_until("what nobody can judge waits", PATIENCE, async || {
+        (room.waiting(CLASSIFIER_CONSUMER).await == (0, 20)).then_some(())
+    })
+    .await;
+    topology::ensure(&room.broker).await.unwrap();
+    room.announce("r").await;
+    room.settled().await;
+    assert_eq!(room.kept().await, 1);
 }

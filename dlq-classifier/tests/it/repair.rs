@@ -123,6 +123,7 @@ async fn a_replay_whose_record_was_lost_is_a_duplicate_to_the_broker() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_dry_run_publishes_nothing_and_predicts() {
     let (room, id, _serving) = with_a_broken_request().await;
+    room.announce("r").await;
     room.publish("ml.run.trial", &[], br#"{"trial_id":"t","run_id":"r","status":"succeeded"}"#).await;
     room.publish("ml.run.trial", &[], br#"{"trial_id":"t","run_id":"r","status":"done"}"#).await;
     room.publish("ml.run.trial", &[], br#"{"trial_id":"u","run_id":"r","status":"done"}"#).await;

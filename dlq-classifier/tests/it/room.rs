@@ -67,6 +67,14 @@ impl Serving {
         .await;
     }
 
+    /// SIGTERM, and its end.
+    pub(crate) async fn stop(mut self) {
+        let pid = self.child.id().unwrap().to_string();
+        Command::new("kill").args(["-TERM", &pid]).status().await.unwrap();
+        let ended = tokio::time::timeout(PATIENCE, self.child.wait()).await;
+        assert!(ended.expect("it ends").unwrap().success());
+    }
+
     /// SIGKILL, and its end.
     pub(crate) async fn kill(mut self) {
         self.child.kill().await.unwrap();
@@ -113,10 +121,24 @@ impl<N> Room<N> {
 
     /// The same with more arguments.
     pub(crate) fn serve_with(&self, arguments: &[&str]) -> Serving {
+        self.serve_heard_by(Stdio::inherit(), arguments)
+    }
+
+    /// The same with a standard error of its own, for one whose words are no news of the test.
+    pub(crate) fn serve_into(&self, log: &str) -> Serving {
+        let log = std::fs::File::create(self.scratch.join(log)).unwrap();
+        self.serve_heard_by(log.into(), &[])
+    }
+
+    fn serve_heard_by(&self, stderr: Stdio, arguments: &[&str]) -> Serving {
         // Nobody else's while we hold it; the service takes it a moment later.
         let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
         let mut command = self.program();
-        command.args(["serve", "--http", &address, "--log", "warn"]).args(arguments).stdout(Stdio::null());
+        command
+            .args(["serve", "--http", &address, "--log", "warn"])
+            .args(arguments)
+            .stdout(Stdio::null())
+            .stderr(stderr);
         Serving { child: command.spawn().unwrap(), address }
     }
 
@@ -168,6 +190,12 @@ impl<N> Room<N> {
         let jetstream = async_nats::jetstream::new(self.stranger.clone());
         let payload = payload.to_vec().into();
         jetstream.publish_with_headers(subject.to_owned(), map, payload).await?.await.map(drop)
+    }
+
+    /// Announces a run that is trained elsewhere.
+    pub(crate) async fn announce(&self, run: &str) {
+        let start = format!(r#"{{"run_id":"{run}","timestamp":"2026-01-01T00:00:00Z"}}"#);
+        self.publish("ml.run.start", &[], start.as_bytes()).await;
     }
 
     pub(crate) async fn state(&self, stream: &str) -> stream::State {

@@ -1,5 +1,6 @@
 //! MLflow away: everything waits, nothing is lost, nothing is blamed.
 
+use schemas::subject::DLQ_STREAM;
 use testkit::{Fault, Mlflow, Proxy, experiment_name, wait_until};
 
 use crate::commands::assert_clean;
@@ -53,6 +54,30 @@ async fn events_published_before_mlflow_is_there_are_caught_up() {
     assert_clean(&pipeline, &mlflow.url()).await;
     assert_eq!(Server::at(&mlflow.url()).runs(&experiment).await.len(), 4);
     assert_eq!(pipeline.dead_letters().await, Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn an_outage_and_one_poison_leave_one_entry() {
+    let (pipeline, mlflow) = (Pipeline::start().await, Mlflow::shared().await);
+    let proxy = Proxy::start(&mlflow.url()).await;
+    proxy.set(Fault::Cut);
+    let (experiment, run) = (experiment_name("poisoned"), run("poisoned"));
+    pipeline.publish(&run, &search(&run, &experiment, 3)).await;
+    let poison = pipeline.broker.jetstream.publish("ml.run.trial", "{\"trial_id\": 7}".into()).await.unwrap();
+    let poison = poison.await.unwrap().sequence;
+    let sink = pipeline.sink(&proxy.url(), "unused");
+    wait_until("the sink has looked for MLflow twice", CAUGHT_UP, async || {
+        (proxy.accepted() >= 2).then_some(())
+    })
+    .await;
+    proxy.set(Fault::Pass);
+    pipeline.caught_up().await;
+    sink.stop().await;
+    assert_eq!(Server::at(&mlflow.url()).runs(&experiment).await.len(), 4);
+    let letters = pipeline.broker.jetstream.get_stream(DLQ_STREAM).await.unwrap();
+    assert_eq!(letters.cached_info().state.messages, 1);
+    let letter = letters.get_raw_message(1).await.unwrap();
+    assert_eq!(letter.headers.get("Cerebros-Dlq-Sequence").unwrap().as_str(), poison.to_string());
 }
 
 #[tokio::test]

@@ -210,6 +210,13 @@ pub const VARIABLES: &[Variable] = &[
     .flagged("sweep-every")
     .or("10s"),
     text(
+        "CEREBROS_UNKNOWN_RUN_AFTER",
+        "unknown_run_after",
+        "how old a trial of a run nobody knows is before it becomes a dead letter",
+    )
+    .flagged("unknown-run-after")
+    .or("10s"),
+    text(
         "CEREBROS_STORM_CONSECUTIVE",
         "storm_consecutive",
         "malformed messages in a row that stop the classifier",

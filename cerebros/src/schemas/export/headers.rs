@@ -51,7 +51,7 @@ pub(super) const EVENT: [Header; 14] = [
 ];
 
 /// What a dead letter carries beside the headers of the original.
-pub(super) const DEAD_LETTER: [Header; 14] = [
+pub(super) const DEAD_LETTER: [Header; 17] = [
     always("Nats-Msg-Id", "`dlq:<stream>:<sequence>:<consumer>`, so that one cause makes one dead letter."),
     always("Cerebros-Dlq-Id", "Identity of the entry, as `cerebros dlq list` shows it."),
     always("Cerebros-Dlq-Class", "Class of the fault; one of the closed set of failure classes."),
@@ -66,6 +66,12 @@ pub(super) const DEAD_LETTER: [Header; 14] = [
     always("Cerebros-Dlq-First-Seen", "When the stream took it in, UTC, ISO-8601."),
     always("Cerebros-Dlq-Seen", "When it was given up, UTC, ISO-8601."),
     always("Cerebros-Dlq-Replays", "How often it had been replayed before."),
+    sometimes("Cerebros-Dlq-Cause", "Class of the fault itself, where the class is `replay_loop`."),
+    sometimes("Cerebros-Dlq-Run", "Run it belongs to, as far as that could be told."),
+    sometimes(
+        "Cerebros-Dlq-Payload",
+        "`gone` where the message had left its stream before anybody looked: the letter is all there is.",
+    ),
 ];
 
 /// The complete example of a record, and the headers it would be published with.
@@ -135,6 +141,10 @@ mod tests {
         let failure = Failure::new(FailureClass::Decode, Stage::Decode, "not JSON");
         let verdict = Verdict::new(&place, &failure, time, &Headers::default());
         let headers = verdict.headers(&Headers::default(), &place.message_id());
+        assert_eq!(names(&headers), described(&DEAD_LETTER, true));
+        let looped = Verdict { cause: Some(FailureClass::Decode), ..verdict };
+        let looped = looped.of_run(Some("r".to_owned())).without_payload();
+        let headers = looped.headers(&Headers::default(), &place.message_id());
         assert_eq!(names(&headers), described(&DEAD_LETTER, false));
     }
 }

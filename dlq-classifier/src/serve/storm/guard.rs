@@ -11,11 +11,13 @@ use serde::Serialize;
 use service_kit::broker::Broker;
 use service_kit::health::ComponentHandle;
 use service_kit::publish::{self, Outgoing};
+use service_kit::topology::DLQ_BUCKET;
 use service_kit::{clock, history};
 
 use super::{NOTE, SAMPLE, Standing, Why, is_in_order};
 use crate::serve::Measures;
 use crate::serve::notes::{Note, Notes};
+use crate::serve::world::World;
 
 /// How long an alert is tried. It is said in the log and on the health page as well.
 const ALERT_PATIENCE: Duration = Duration::from_secs(5);
@@ -50,7 +52,7 @@ impl Guard {
     /// Whether letters may be written: up to which sequence without being counted, or not at all. Says so on the health
     /// page, and looks whether things are in order again.
     pub(in crate::serve) async fn way(&self) -> Result<Option<u64>, String> {
-        let notes = Notes::open(&self.broker).await?;
+        let notes = Notes::open(&self.broker, DLQ_BUCKET).await?;
         let note = notes.read::<Standing>(NOTE).await?;
         let way = match &note.said {
             None => Some(0),
@@ -73,7 +75,7 @@ impl Guard {
 
     /// Whether somebody has stopped all classifiers.
     pub(in crate::serve) async fn is_stopped(&self) -> Result<bool, String> {
-        let note = Notes::open(&self.broker).await?.read::<Standing>(NOTE).await?;
+        let note = Notes::open(&self.broker, DLQ_BUCKET).await?.read::<Standing>(NOTE).await?;
         Ok(matches!(note.said, Some(Standing::Stopped { .. })))
     }
 
@@ -82,7 +84,7 @@ impl Guard {
         tracing::error!(sequence, why.reason, "the storm limit is passed: no more dead letters");
         let last = last_sequence(&self.broker).await?;
         self.say(Some(&why.reason));
-        let notes = Notes::open(&self.broker).await?;
+        let notes = Notes::open(&self.broker, DLQ_BUCKET).await?;
         let note = notes.read::<Standing>(NOTE).await?;
         if matches!(note.said, Some(Standing::Stopped { .. })) {
             return Ok(());
@@ -131,11 +133,15 @@ impl Guard {
         let mut messages = futures_util::stream::iter(from..=to)
             .map(|sequence| history::at(&self.broker, STREAM, sequence))
             .buffered(READ_AT_ONCE);
+        let mut world = World::open(&self.broker).await?;
         let mut sample = Vec::new();
         while let Some(kept) = messages.next().await {
             let kept = kept.map_err(|error| error.what)?;
-            let event = kept.filter(|kept| !kept.subject.starts_with(FENCE_PREFIX));
-            sample.extend(event.map(|kept| kept.decode().is_ok()));
+            let Some(kept) = kept.filter(|kept| !kept.subject.starts_with(FENCE_PREFIX)) else { continue };
+            sample.push(match kept.decode() {
+                Ok(decoded) => world.could_be(&decoded.event).await?,
+                Err(_) => false,
+            });
         }
         Ok(sample)
     }

@@ -92,14 +92,19 @@ impl Memory {
     pub(super) fn call(&self, now: i64, settled_after: i64) -> Call {
         let reading = &self.reading;
         let is_settled = now.saturating_sub(self.since) >= settled_after;
-        if !reading.is_quiet() || !is_settled || self.dealt_with.as_ref() == Some(reading) {
+        // Without a limit nothing runs out, whatever the numbers look like while a consumer is set back.
+        if !self.was_limited
+            || !reading.is_quiet()
+            || !is_settled
+            || self.dealt_with.as_ref() == Some(reading)
+        {
             return Call::Nothing;
         }
         if reading.floor < reading.delivered {
             return Call::Stranded { from: reading.floor + 1, to: reading.delivered };
         }
         let explained = self.dealt_with.as_ref().map_or(0, |dealt_with| dealt_with.redelivered);
-        if self.was_limited && reading.redelivered > explained {
+        if reading.redelivered > explained {
             return Call::Passed { to: reading.delivered };
         }
         Call::Nothing
@@ -169,6 +174,8 @@ mod tests {
         assert_eq!(passed.call(PERIOD, PERIOD), Call::Passed { to: 7 });
         let unlimited = memory(Reading { max_deliver: -1, ..reading(7, 7, 0, 2) });
         assert_eq!(unlimited.call(PERIOD, PERIOD), Call::Nothing, "nothing ever ran out there");
+        let set_back = memory(Reading { max_deliver: -1, ..reading(4, 7, 0, 0) });
+        assert_eq!(set_back.call(PERIOD, PERIOD), Call::Nothing);
         let raised =
             Memory::after(Some(&passed), "doomed", Reading { max_deliver: -1, ..reading(7, 7, 0, 2) }, 1);
         assert_eq!(raised.call(1 + PERIOD, PERIOD), Call::Passed { to: 7 }, "it was limited before");

@@ -1,0 +1,175 @@
+//! What is known of the runs, for [`semantics`]: the registry, what was announced, how runs ended.
+//!
+//! An event of a run that is known, of an attempt that is, costs one look-up in memory. Everything else is asked of the
+//! broker before it is held against anybody: memory says what was, not what is not.
+
+use std::collections::HashMap;
+use std::time::{Duration, Instant};
+
+use schemas::cloudevents::{Headers, header};
+use schemas::dead_letter::REPLAY_OF;
+use schemas::{Event, Failure, RunId};
+use service_kit::broker::Broker;
+use service_kit::registry::Registry;
+use service_kit::topology::DLQ_RUNS_BUCKET;
+
+use super::notes::{Note, Notes};
+use super::semantics::{self, Finding, Known, Message, RunNote};
+
+/// Runs kept in memory, twice.
+const GENERATION: usize = 4096;
+/// How long a run that nobody knew is not asked for again.
+const UNKNOWN_FOR: Duration = Duration::from_secs(1);
+/// How long a run whose attempts nobody counts is taken to be such a one: the registry may hear of it.
+const FREE_FOR: Duration = Duration::from_secs(1);
+/// Races for a note lost in a row before the message is left for later.
+const MAX_RACES: usize = 8;
+
+/// What is known of the runs.
+pub(super) struct World {
+    registry: Registry,
+    notes: Notes,
+    /// The runs met last and those before them.
+    met: [HashMap<RunId, Attempts>; 2],
+    unknown: HashMap<RunId, Instant>,
+}
+
+/// The attempts of a run that is known.
+#[derive(Debug, Clone, Copy)]
+enum Attempts {
+    /// So many were handed out.
+    Counted(u32),
+    /// Nobody had counted them at that time.
+    Free(Instant),
+}
+
+/// What became of an event.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) enum Judged {
+    /// It can be.
+    Sound,
+    /// Nobody knows its run, so far.
+    UnknownRun,
+    /// It cannot.
+    Fault(Failure),
+}
+
+impl World {
+    pub(super) async fn open(broker: &Broker) -> Result<Self, String> {
+        let registry = Registry::open(broker).await.map_err(|error| error.what)?;
+        let notes = Notes::open(broker, DLQ_RUNS_BUCKET).await?;
+        Ok(Self { registry, notes, met: Default::default(), unknown: HashMap::new() })
+    }
+
+    /// True when nothing about the event has to be looked up: nearly always.
+    pub(super) fn takes(&mut self, event: &Event) -> bool {
+        match event {
+            Event::TrialReported(_) | Event::MetricReported(_) | Event::RunException(_) => {}
+            Event::RunCancelRequested(_) | Event::MlRunFinalized(_) => return true,
+            Event::RunRequested(_)
+            | Event::RunStarted(_)
+            | Event::RunCompleted(_)
+            | Event::RunFailed(_)
+            | Event::RunCancelled(_)
+            | Event::RunInterrupted(_)
+            | Event::MlRunStarted(_) => return false,
+        }
+        let Some(run) = event.run_id() else { return false };
+        match (self.attempts(run), event.attempt()) {
+            (None, _) => false,
+            (Some(_), None) => true,
+            (Some(Attempts::Counted(attempts)), Some(attempt)) => attempt <= attempts,
+            (Some(Attempts::Free(since)), Some(_)) => since.elapsed() < FREE_FOR,
+        }
+    }
+
+    /// Judges an event, with what the broker knows.
+    ///
+    /// # Errors
+    /// The broker does not say; nothing is known then.
+    pub(super) async fn judge(
+        &mut self,
+        event: &Event,
+        run: &RunId,
+        sequence: u64,
+        headers: &Headers,
+    ) -> Result<Judged, String> {
+        let now = Instant::now();
+        let is_report = matches!(event, Event::TrialReported(_) | Event::MetricReported(_));
+        if is_report && self.unknown.get(run).is_some_and(|asked| now < *asked + UNKNOWN_FOR) {
+            return Ok(Judged::UnknownRun);
+        }
+        let id = headers.get(header::MESSAGE_ID);
+        let message = Message { sequence, id, replay_of: headers.get(REPLAY_OF) };
+        let key = run.as_str();
+        for _ in 0..MAX_RACES {
+            let held = self.registry.get(run).await.map_err(|error| error.to_string())?;
+            let note: Note<RunNote> = self.notes.read(key).await?;
+            let known = Known { registered: held.map(|held| held.record.attempt), note: note.said.clone() };
+            match semantics::judge(event, run, message, &known) {
+                Finding::Fault(failure) => return Ok(Judged::Fault(failure)),
+                Finding::UnknownRun => {
+                    self.remember_unknown(run, now);
+                    return Ok(Judged::UnknownRun);
+                }
+                Finding::Sound(None) => {
+                    self.meet(run, known.attempts());
+                    return Ok(Judged::Sound);
+                }
+                // Noted before the event is settled: a classifier that is killed notes it again.
+                Finding::Sound(Some(next)) => {
+                    if self.notes.write(key, &note, &next).await?.is_some() {
+                        self.unknown.remove(run);
+                        self.meet(run, Known { note: Some(next), ..known }.attempts());
+                        return Ok(Judged::Sound);
+                    }
+                }
+            }
+        }
+        Err(format!("the note about run {run} is changed by others all the time"))
+    }
+
+    fn attempts(&mut self, run: &RunId) -> Option<Attempts> {
+        if let Some(attempts) = self.met[0].get(run) {
+            return Some(*attempts);
+        }
+        let (run, attempts) = self.met[1].remove_entry(run)?;
+        self.keep(&run, attempts);
+        Some(attempts)
+    }
+
+    fn meet(&mut self, run: &RunId, attempts: Option<u32>) {
+        self.keep(run, attempts.map_or_else(|| Attempts::Free(Instant::now()), Attempts::Counted));
+    }
+
+    fn keep(&mut self, run: &RunId, attempts: Attempts) {
+        if self.met[0].len() >= GENERATION {
+            self.met[1] = std::mem::take(&mut self.met[0]);
+        }
+        self.met[0].insert(run.clone(), attempts);
+    }
+
+    /// Whether nothing is wrong with an event as far as its run goes; nothing is noted.
+    pub(super) async fn could_be(&mut self, event: &Event) -> Result<bool, String> {
+        match (event, event.run_id()) {
+            (Event::TrialReported(_) | Event::MetricReported(_), Some(run)) => self.knows(run).await,
+            _ => Ok(true),
+        }
+    }
+
+    async fn knows(&mut self, run: &RunId) -> Result<bool, String> {
+        if self.attempts(run).is_some()
+            || self.registry.get(run).await.map_err(|error| error.to_string())?.is_some()
+        {
+            return Ok(true);
+        }
+        Ok(self.notes.read::<RunNote>(run.as_str()).await?.said.is_some())
+    }
+
+    fn remember_unknown(&mut self, run: &RunId, now: Instant) {
+        if self.unknown.len() >= GENERATION {
+            self.unknown.clear();
+        }
+        self.unknown.insert(run.clone(), now);
+    }
+}
