@@ -24,20 +24,23 @@ pub struct Handled {
     /// Everything up to here that was not settled was announced to leave.
     #[serde(default)]
     pub noticed: u64,
-    /// What left the stream unsettled and unannounced.
+    /// What left the stream unsettled.
     #[serde(default)]
     pub holes: Vec<Hole>,
 }
 
-/// Messages that left the stream before anybody knew.
+/// Messages that left the stream before everybody had settled them.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Hole {
     /// First sequence.
     pub from: u64,
     /// Last sequence.
     pub to: u64,
-    /// When it was noticed.
+    /// When they were found gone.
     pub at: Timestamp,
+    /// Their leaving was announced, or has been told for as long as events are kept.
+    #[serde(default)]
+    pub is_known: bool,
 }
 
 impl Handled {
@@ -51,19 +54,33 @@ impl Handled {
         self.floors.values().copied().min().unwrap_or(0).max(self.since.saturating_sub(1))
     }
 
-    /// Brings the book up to date: the stream begins at `first` now, and everything on it up to each of `floors` is
-    /// settled. Holes are forgotten when events of their time would be (`keep_micros`).
+    /// Brings the book up to date: everything on the stream up to each of `floors` is settled, and the stream begins at
+    /// `first`, which was asked after the floors were. A hole nobody had announced is a finding for as long as events of
+    /// its time would be kept (`keep_micros`).
     pub fn advance(&mut self, first: u64, floors: BTreeMap<String, u64>, now: Timestamp, keep_micros: i64) {
-        let known = self.through().max(self.noticed);
-        self.holes.retain(|hole| now.micros() - hole.at.micros() < keep_micros);
-        if first > known + 1 && !self.floors.is_empty() {
-            self.holes.push(Hole { from: known + 1, to: first - 1, at: now });
-            if self.holes.len() > MAX_HOLES {
-                let merged = self.holes.remove(0);
-                self.holes[0].from = merged.from;
-            }
+        for hole in self.holes.iter_mut().filter(|hole| now.micros() - hole.at.micros() >= keep_micros) {
+            hole.is_known = true;
+        }
+        if !self.floors.is_empty() {
+            let (through, gone) = (self.through(), first.saturating_sub(1));
+            self.hole(through + 1, gone.min(self.noticed), now, true);
+            self.hole(through.max(self.noticed) + 1, gone, now, false);
         }
         self.floors = floors;
+    }
+
+    fn hole(&mut self, from: u64, to: u64, at: Timestamp, is_known: bool) {
+        if from > to {
+            return;
+        }
+        match self.holes.last_mut() {
+            Some(last) if last.to + 1 == from && last.is_known == is_known => last.to = to,
+            Some(_) | None => self.holes.push(Hole { from, to, at, is_known }),
+        }
+        if self.holes.len() > MAX_HOLES {
+            let merged = self.holes.remove(0);
+            self.holes[0].from = merged.from;
+        }
     }
 }
 
@@ -76,7 +93,7 @@ mod tests {
     }
 
     #[test]
-    fn what_leaves_settled_or_announced_is_no_hole_and_the_rest_is() {
+    fn what_leaves_unsettled_is_a_hole_and_one_that_was_announced_is_known() {
         let (now, keep) = (Timestamp::from_micros(1_000_000), 5_000_000);
         let mut book = Handled::begin(1);
         book.advance(1, floors(10, 7), now, keep);
@@ -86,12 +103,13 @@ mod tests {
         assert_eq!((book.through(), book.holes.len()), (9, 0));
         book.noticed = 11;
         book.advance(12, floors(12, 12), now, keep);
-        assert_eq!(book.holes, []);
+        let announced = Hole { from: 10, to: 11, at: now, is_known: true };
+        assert_eq!(book.holes.as_slice(), std::slice::from_ref(&announced));
         // Somebody empties the stream, and the broker moves the floors along.
         book.advance(40, floors(39, 39), now, keep);
-        assert_eq!(book.holes, [Hole { from: 13, to: 39, at: now }]);
+        assert_eq!(book.holes, [announced, Hole { from: 13, to: 39, at: now, is_known: false }]);
         book.advance(40, floors(40, 40), Timestamp::from_micros(7_000_000), keep);
-        assert_eq!(book.holes, []);
+        assert!(book.holes.iter().all(|hole| hole.is_known), "it was told long enough");
     }
 
     #[test]

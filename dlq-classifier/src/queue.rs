@@ -11,7 +11,6 @@ use service_kit::error::CliError;
 use service_kit::exit::Exit;
 use service_kit::history::{self, Depth, Glance, Kept, Scan};
 use service_kit::publish::{self, Outgoing, PublishFailure, Published};
-use tokio::time::timeout;
 
 use crate::book::Book;
 use crate::entry::Entry;
@@ -20,8 +19,6 @@ use crate::standing::Standing;
 
 /// How long a command waits for a broker that does not answer.
 const CONNECT_PATIENCE: Duration = Duration::from_secs(3);
-/// How long the next message may take that the broker says it has.
-const READ_PATIENCE: Duration = Duration::from_secs(15);
 /// How long a publish of a command is repeated. Somebody is waiting at the terminal.
 const PUBLISH_PATIENCE: Duration = Duration::from_secs(10);
 
@@ -153,11 +150,11 @@ impl Queue {
 }
 
 async fn next(scan: &mut Scan) -> Result<Option<Glance>, CliError> {
-    timeout(READ_PATIENCE, scan.next()).await.unwrap_or_else(|_| Err(stalled()))
+    scan.next().await.map_err(|error| if error.code == "stream-silent" { stalled() } else { error })
 }
 
 fn stalled() -> CliError {
-    let what = format!("the dead-letter stream stopped coming for {} s", READ_PATIENCE.as_secs());
+    let what = format!("the dead-letter stream stopped coming for {} s", history::SILENCE_LIMIT.as_secs());
     CliError::new("queue-stalled", Exit::Unreachable, what)
         .because("the broker does not answer, or somebody has published a message there whose headers break the protocol")
         .help("`cerebros doctor` tells whether the broker answers; permissions should let only programs of this product publish on cerebros.dlq.>")

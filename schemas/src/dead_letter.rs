@@ -223,13 +223,12 @@ impl Verdict {
     pub fn find<'a>(headers: impl Iterator<Item = (&'a str, &'a str)>) -> Option<Self> {
         let mut found: [Option<&str>; NAMES.len()] = [None; NAMES.len()];
         for (name, value) in headers.filter(|(name, _)| starts_with_ignoring_case(name, PREFIX)) {
-            let name = &name[PREFIX.len()..];
-            if let Some(at) = NAMES.iter().position(|known| known.eq_ignore_ascii_case(name)) {
-                // The first value counts, as everywhere; a reader that sorts has the least one there.
+            if let Some(at) = place_of(&name[PREFIX.len()..]) {
+                // Of a header that is given twice the least value counts, in whatever order they come.
                 found[at] = Some(found[at].map_or(value, |known| known.min(value)));
             }
         }
-        let get = |name: &str| NAMES.iter().position(|known| *known == name).and_then(|at| found[at]);
+        let get = |name: &str| place_of(name).and_then(|at| found[at]);
         let stage = [Stage::Decode, Stage::Validate, Stage::Execute, Stage::Publish, Stage::Sink]
             .into_iter()
             .find(|stage| get("Stage") == Some(stage.as_str()))?;
@@ -252,6 +251,12 @@ impl Verdict {
             is_payload_gone: get("Payload") == Some(PAYLOAD_GONE),
         })
     }
+}
+
+/// Which of the verdict's headers a name is. All but a stranger's are written as ours are.
+fn place_of(name: &str) -> Option<usize> {
+    let as_written = NAMES.iter().position(|known| *known == name);
+    as_written.or_else(|| NAMES.iter().position(|known| known.eq_ignore_ascii_case(name)))
 }
 
 /// The headers the message had before it died, as far as they may be sent again: without the verdict, without what

@@ -28,7 +28,7 @@ pub(crate) use scan::pairs;
 pub use scan::{Depth, Glance, Scan};
 
 /// A broker that holds messages and does not hand one over for this long is not well.
-const SILENCE_LIMIT: Duration = Duration::from_secs(20);
+pub const SILENCE_LIMIT: Duration = Duration::from_secs(20);
 
 /// Missing schemas a reading remembers; beyond them it asks for each message.
 const MAX_MISSING: usize = 64;

@@ -1,11 +1,11 @@
 //! Asks the broker for what an audit goes by. Nothing is consumed and nothing is written.
 
-use std::collections::HashMap;
+mod consumers;
+
 use std::time::Duration;
 
-use async_nats::jetstream::consumer::{self, AckPolicy, DeliverPolicy, pull};
-use async_nats::jetstream::stream::Stream;
-use futures_util::{StreamExt as _, TryStreamExt as _};
+use async_nats::jetstream::consumer::{AckPolicy, DeliverPolicy, pull};
+use futures_util::TryStreamExt as _;
 use schemas::FailureClass;
 use schemas::dead_letter::Verdict;
 use schemas::subject::{ADVISORY_STREAM, DLQ_STREAM, STREAM};
@@ -14,9 +14,9 @@ use service_kit::broker::Broker;
 use service_kit::error::CliError;
 use service_kit::exit::Exit;
 use service_kit::history::{self, Depth, Scan};
-use service_kit::topology::{self, ADVISORY_CONSUMER, DLQ_BUCKET, SINK_CONSUMER};
+use service_kit::topology::{self, ADVISORY_CONSUMER, DLQ_BUCKET};
 
-use super::facts::{Advisory, Facts, Letters, Reader};
+use super::facts::{Advisory, Facts, Letters};
 use super::ledger::{Ledger, Segment};
 use super::ranges::united;
 use super::report::Account;
@@ -41,7 +41,7 @@ pub(super) async fn facts(queue: &Queue) -> Result<Facts, CliError> {
     let deleted = state.deleted.unwrap_or_default().into_iter().filter(|seq| (first..=last).contains(seq));
     let mut facts =
         Facts { first, last, gaps: united(deleted.map(|seq| (seq, seq)).collect()), ..Facts::default() };
-    facts.readers = readers(broker, &stream, &facts).await?;
+    facts.readers = consumers::readers(broker, &stream, &facts).await?;
     let advisories_through = advisories_through(broker).await;
     facts.handled = remembered::<Handled>(broker, handled::KEY).await;
     facts.letters = letters(queue).await?;
@@ -54,81 +54,6 @@ pub(super) async fn facts(queue: &Queue) -> Result<Facts, CliError> {
     }
     facts.advisories = advisories(broker, advisories_through, &facts.letters).await?;
     Ok(facts)
-}
-
-async fn readers(broker: &Broker, stream: &Stream, facts: &Facts) -> Result<Vec<Reader>, CliError> {
-    let mut found: HashMap<String, consumer::Info> = HashMap::new();
-    let mut infos = stream.consumers();
-    while let Some(info) = infos.next().await {
-        let info = info.map_err(|error| unreadable(&error))?;
-        if info.config.durable_name.is_some() && info.config.ack_policy == AckPolicy::Explicit {
-            found.insert(info.name.clone(), info);
-        }
-    }
-    let mut readers = Vec::new();
-    for config in topology::consumers() {
-        let name = config.durable_name.clone().unwrap_or_default();
-        let is_watched = is_watched(broker, &name).await;
-        let reader = match found.remove(&name) {
-            Some(info) => {
-                let (from, why_from) = begins(broker, &info, facts).await?;
-                Reader { is_ours: true, from, why_from, is_watched, ..reader(info) }
-            }
-            None => Reader {
-                filters: config.filter_subjects,
-                is_ours: true,
-                from: u64::MAX,
-                why_from: "its consumer is not there, so nobody handles it".to_owned(),
-                is_watched,
-                name,
-                ..Reader::default()
-            },
-        };
-        readers.push(reader);
-    }
-    for (name, info) in found {
-        let is_watched = is_watched(broker, &name).await;
-        readers.push(Reader { is_watched, ..reader(info) });
-    }
-    Ok(readers)
-}
-
-fn reader(info: consumer::Info) -> Reader {
-    let mut filters = info.config.filter_subjects;
-    if !info.config.filter_subject.is_empty() {
-        filters.push(info.config.filter_subject);
-    }
-    Reader {
-        name: info.name,
-        filters,
-        is_ours: false,
-        from: 1,
-        why_from: String::new(),
-        floor: info.ack_floor.stream_sequence,
-        delivered: info.delivered.stream_sequence,
-        in_hand: info.num_ack_pending as u64,
-        redelivered: info.num_redelivered as u64,
-        max_deliver: info.config.max_deliver,
-        is_watched: false,
-    }
-}
-
-/// Where a consumer of ours began to read. Ours are made to read everything; one that was not was made by somebody else.
-async fn begins(broker: &Broker, info: &consumer::Info, facts: &Facts) -> Result<(u64, String), CliError> {
-    let held = (facts.first, facts.last);
-    let began = match info.config.deliver_policy {
-        DeliverPolicy::All => return Ok((1, String::new())),
-        // On a broker that cannot reset a consumer the sink makes its own anew behind what is settled.
-        DeliverPolicy::ByStartSequence { .. } if info.name == SINK_CONSUMER => return Ok((1, String::new())),
-        DeliverPolicy::ByStartSequence { start_sequence } => start_sequence,
-        DeliverPolicy::ByStartTime { start_time } => {
-            history::first_since(broker, STREAM, held, start_time.into()).await?
-        }
-        DeliverPolicy::New | DeliverPolicy::Last | DeliverPolicy::LastPerSubject => {
-            history::first_since(broker, STREAM, held, info.created.into()).await?
-        }
-    };
-    Ok((began, "its consumer was made anew and told to begin behind it".to_owned()))
 }
 
 async fn letters(queue: &Queue) -> Result<Letters, CliError> {
@@ -180,11 +105,6 @@ async fn advisories_through(broker: &Broker) -> u64 {
         Some(info) => info.ack_floor.stream_sequence,
         None => u64::MAX,
     }
-}
-
-/// True if a sweep remembers a consumer: it dead-letters what that gives up.
-async fn is_watched(broker: &Broker, consumer: &str) -> bool {
-    remembered::<serde_json::Value>(broker, &format!("sweep.{consumer}")).await.is_some()
 }
 
 /// A value in the bucket of the queue; none where there is none that can be read.

@@ -49,12 +49,11 @@ pub(super) async fn run(broker: Broker, shutdown: Shutdown) {
 async fn round(broker: &Broker) -> Result<Duration, String> {
     let stream = broker.jetstream.get_stream(STREAM).await.map_err(|error| error.to_string())?;
     let info = stream.cached_info();
-    let (first, last, max_age) =
-        (info.state.first_sequence.max(1), info.state.last_sequence, info.config.max_age);
+    let (last, max_age) = (info.state.last_sequence, info.config.max_age);
     let bucket = broker.jetstream.get_key_value(DLQ_BUCKET).await.map_err(|error| error.to_string())?;
     let entry = bucket.entry(KEY).await.map_err(|error| error.to_string())?;
     let known = entry.as_ref().and_then(|entry| serde_json::from_slice::<Handled>(&entry.value).ok());
-    let mut book = known.clone().unwrap_or_else(|| Handled::begin(first));
+    let mut book = known.clone().unwrap_or_else(|| Handled::begin(info.state.first_sequence));
     let mut floors = BTreeMap::new();
     for config in topology::consumers() {
         let name = config.durable_name.unwrap_or_default();
@@ -65,7 +64,9 @@ async fn round(broker: &Broker) -> Result<Duration, String> {
         };
         floors.insert(name, floor);
     }
-    let now = clock::now();
+    // Asked last: what leaves before a consumer is asked, the broker takes for settled.
+    let asked = stream.get_info().await.map_err(|error| error.to_string())?;
+    let (first, now) = (asked.state.first_sequence.max(1), clock::now());
     book.advance(first, floors, now, micros(max_age));
     if max_age > Duration::ZERO {
         notice(broker, &mut book, (first, last), max_age, now).await?;

@@ -7,7 +7,7 @@ use async_nats::HeaderMap;
 use async_nats::jetstream::consumer::{DeliverPolicy, pull};
 use async_nats::jetstream::{self};
 use bytes::Bytes;
-use futures_util::StreamExt as _;
+use futures_util::{FutureExt as _, StreamExt as _};
 use schemas::Timestamp;
 
 use super::{SILENCE_LIMIT, broken, last_sequence, silent};
@@ -72,7 +72,11 @@ impl Scan {
     /// The next message; `None` at the end.
     pub async fn next(&mut self) -> Result<Option<Glance>, CliError> {
         let Some(messages) = self.messages.as_mut() else { return Ok(None) };
-        let next = tokio::time::timeout(SILENCE_LIMIT, messages.next()).await.map_err(|_| silent())?;
+        // Nearly every message is there already when it is asked for, and needs no timer.
+        let next = match messages.next().now_or_never() {
+            Some(next) => next,
+            None => tokio::time::timeout(SILENCE_LIMIT, messages.next()).await.map_err(|_| silent())?,
+        };
         let message = match next {
             Some(Ok(message)) => message,
             Some(Err(error)) => return Err(broken(&error)),

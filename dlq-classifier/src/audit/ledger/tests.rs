@@ -1,4 +1,4 @@
-use super::super::facts::{Advisory, Letters};
+use super::super::facts::{Advisory, Letters, Reader};
 use super::*;
 use crate::handled::{Handled, Hole};
 
@@ -141,8 +141,13 @@ fn what_is_gone_was_settled_or_announced_or_is_named() {
     // What somebody purged stays named though the floors moved on.
     let handled = facts.handled.as_mut().unwrap();
     handled.floors = [("sink".to_owned(), 10), ("classifier".to_owned(), 10)].into();
-    handled.holes = vec![Hole { from: 7, to: 7, at: schemas::Timestamp::default() }];
-    assert_eq!(named(&audited(facts)), [(7, None, "", 1)]);
+    let at = schemas::Timestamp::default();
+    handled.holes =
+        vec![Hole { from: 4, to: 6, at, is_known: true }, Hole { from: 7, to: 7, at, is_known: false }];
+    let account = audited(facts);
+    assert_eq!(named(&account), [(7, None, "", 1)]);
+    assert_eq!(account.sums.expired, 3);
+    assert!(is_balanced(&account));
 }
 
 #[test]

@@ -1,0 +1,135 @@
+//! What cannot be explained, rule by rule.
+
+use super::Ledger;
+use crate::audit::ranges::{Range, total, united, without};
+use crate::audit::report::Finding;
+use crate::handled::Hole;
+
+impl Ledger {
+    /// What is no longer on the stream: how much of it went with notice, and how much before anybody kept book.
+    pub(super) fn gone(&mut self, dead: &[Range]) -> (u64, u64) {
+        let before_first = self.facts.first.saturating_sub(1).min(self.facts.last);
+        let (since, through, known, holes) = match &self.facts.handled {
+            Some(handled) => {
+                let (known, silent): (Vec<_>, Vec<_>) = handled.holes.iter().partition(|hole| hole.is_known);
+                let ranges = |holes: Vec<&Hole>| {
+                    united(holes.into_iter().map(|hole| (hole.from, hole.to.min(before_first))).collect())
+                };
+                (handled.since, handled.through(), ranges(known), ranges(silent))
+            }
+            None => (1, 0, Vec::new(), Vec::new()),
+        };
+        let before = united(vec![(1, since.saturating_sub(1).min(before_first))]);
+        let unproven = (through.max(since.saturating_sub(1)) + 1, before_first);
+        let unproven = united(holes.into_iter().chain([unproven]).collect());
+        let notices = united(self.facts.notices.clone());
+        let mut expired = total(&without(&known, dead));
+        let parts = [
+            (unproven, "it left the stream before everybody had handled it, without notice"),
+            (self.facts.gaps.clone(), "somebody deleted it from the stream, and it has no dead letter"),
+        ];
+        for (ranges, why) in parts {
+            let alive = without(&ranges, dead);
+            let silent = without(&alive, &notices);
+            expired += total(&alive) - total(&silent);
+            silent.into_iter().for_each(|range| self.find(Finding::of_range(range, "", why)));
+        }
+        (expired, total(&without(&before, dead)))
+    }
+
+    /// Deliveries the broker says came to nothing, with no letter to show for it.
+    pub(super) fn unheard(&mut self) {
+        let facts = &self.facts;
+        let since = facts.handled.as_ref().map_or(1, |handled| handled.since);
+        // A message that leaves the stream is terminated for everybody who has it in hand; one letter or notice tells why.
+        let is_on_stream = |seq: u64| {
+            seq >= facts.first && !facts.gaps.iter().any(|(from, to)| (*from..=*to).contains(&seq))
+        };
+        let is_known = |seq: u64| {
+            facts.letters.has(seq) || facts.notices.iter().any(|(from, to)| (*from..=*to).contains(&seq))
+        };
+        let is_open = |seq: u64, consumer: &str| {
+            seq >= since
+                && !facts.letters.has_of(seq, consumer)
+                && !facts.dealt_with.contains(&seq)
+                && (is_on_stream(seq) || !is_known(seq))
+        };
+        let unheard = facts.advisories.iter().filter(|one| one.is_settled && is_open(one.seq, &one.consumer));
+        let findings: Vec<Finding> = unheard
+            .map(|one| {
+                let why = if one.is_terminated {
+                    "its consumer terminated it, and it has no dead letter"
+                } else {
+                    "its deliveries ran out, and it has no dead letter"
+                };
+                Finding::of(one.seq, "", &one.consumer, why)
+            })
+            .collect();
+        findings.into_iter().for_each(|finding| self.find(finding));
+    }
+
+    pub(super) fn never_read(&mut self, number: usize) {
+        let Some((range, count)) = self.unread[number].filter(|(_, count)| *count > 0) else { return };
+        let reader = &self.facts.readers[number];
+        let finding = Finding { count, ..Finding::of_range(range, &reader.name, &reader.why_from) };
+        self.find(Finding { subject: reader.filters.join(" "), ..finding });
+    }
+
+    /// A consumer that has nothing in hand and stands behind what it was delivered: the next message it was to settle
+    /// ran out of deliveries. Of those behind it the broker tells how many did.
+    pub(super) fn gave_up(&mut self, number: usize) {
+        let candidates = std::mem::take(&mut self.candidates[number]);
+        let reader = self.facts.readers[number].clone();
+        let Some((first, subject)) = candidates.first.first().cloned() else { return };
+        let lettered = self.seen_to(&reader.name);
+        // Of a consumer with a single delivery the broker remembers nothing.
+        let lost = reader.redelivered.saturating_sub(lettered).max(u64::from(!candidates.is_floor_explained));
+        if lost == 0 {
+            return;
+        }
+        let why = "its deliveries ran out, and it has no dead letter";
+        if lost >= candidates.count {
+            for (seq, subject) in candidates.first {
+                self.find(Finding::of(seq, &subject, &reader.name, why));
+            }
+            return;
+        }
+        self.find(Finding::of(first, &subject, &reader.name, why));
+        if lost > 1 {
+            let range = (first + 1, candidates.last);
+            let why = format!("{} of these ran out of deliveries and have no dead letter", lost - 1);
+            self.find(Finding { count: lost - 1, ..Finding::of_range(range, &reader.name, &why) });
+        }
+    }
+
+    /// Messages given up by a consumer that have a letter, or will have one in a moment.
+    fn seen_to(&self, consumer: &str) -> u64 {
+        let announced = self.facts.advisories.iter().filter(|one| !one.is_settled && !one.is_terminated);
+        let announced = announced.filter(|one| one.consumer == consumer).count() as u64;
+        self.facts.letters.given_up_by(consumer) + announced
+    }
+
+    /// A consumer that has moved past messages it gave up.
+    pub(super) fn moved_past(&mut self, number: usize) {
+        let reader = self.facts.readers[number].clone();
+        let explained = self.seen_to(&reader.name)
+            + self
+                .findings
+                .iter()
+                .filter(|finding| finding.consumer == reader.name)
+                .map(|one| one.count)
+                .sum::<u64>();
+        let lost = reader.redelivered.saturating_sub(reader.in_hand).saturating_sub(explained);
+        let range = (self.facts.first.max(1), reader.delivered.min(self.facts.last));
+        if lost > 0 && range.0 <= range.1 {
+            let why = format!(
+                "{lost} of these ran out of deliveries without a dead letter, and their consumer has moved past them"
+            );
+            self.find(Finding { count: lost, ..Finding::of_range(range, &reader.name, &why) });
+        } else if reader.is_ours && reader.max_deliver == 1 && !reader.is_watched && reader.floor > 0 {
+            let why = "its consumer is limited to one delivery, of which the broker keeps no trace, and no classifier has watched it";
+            let range = (self.facts.first.max(1), reader.floor);
+            self.find(Finding { count: 0, ..Finding::of_range(range, &reader.name, why) });
+        }
+    }
+}
