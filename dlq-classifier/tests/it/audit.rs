@@ -14,6 +14,7 @@ use service_kit::topology::{
 use testkit::wait_until;
 
 use crate::room::{PATIENCE, Room};
+use crate::semantic::claim;
 
 const REQUESTED: &str = "cerebros.nas.run.requested";
 const TRIAL: &str = "ml.run.trial";
@@ -55,7 +56,9 @@ impl Room {
         findings.iter().map(of).collect()
     }
 
+    /// Trials of a run the registry knows.
     async fn trials(&self, count: usize) {
+        claim(self, "r", 1).await;
         for number in 0..count {
             let payload = format!(r#"{{"trial_id":"t{number}","run_id":"r","status":"succeeded"}}"#);
             self.publish(TRIAL, &[], payload.as_bytes()).await;

@@ -24,7 +24,7 @@ fn completed(run: &str, attempt: u32) -> String {
 }
 
 /// Has the registry hand out the next attempt of a run.
-async fn claim(room: &Room, run: &str, sequence: u64) {
+pub(crate) async fn claim(room: &Room, run: &str, sequence: u64) {
     let registry = Registry::open(&room.broker).await.unwrap();
     let (run, request) = (RunId::parse(run).unwrap(), RunRequested::new("digits"));
     let claimant = Claimant {
