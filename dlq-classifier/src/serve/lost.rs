@@ -9,6 +9,7 @@ use schemas::dead_letter::Place;
 use schemas::subject::STREAM;
 use schemas::{Failure, FailureClass, Stage, Timestamp};
 use service_kit::broker::Broker;
+use service_kit::topology::CLASSIFIER_CONSUMER;
 use service_kit::{dead_letter, history};
 
 use super::Measures;
@@ -54,6 +55,10 @@ impl Lost {
         Self { failure, ..Self::exhausted(consumer, sequence, deliveries, noticed) }
     }
 
+    fn is_terminated(&self) -> bool {
+        self.failure.class == FailureClass::Unknown
+    }
+
     /// The consumer terminated it.
     pub(super) fn terminated(
         consumer: &str,
@@ -95,6 +100,7 @@ pub(super) async fn bury(broker: &Broker, measures: &Measures, lost: &Lost) -> R
         }
         None => {
             let place = place(subject_of(broker, consumer).await, lost.noticed);
+            let place = if lost.is_terminated() { of_nobody(place) } else { place };
             dead_letter::publish_gone(broker, &place, &lost.failure).await
         }
     };
@@ -108,6 +114,13 @@ pub(super) async fn bury(broker: &Broker, measures: &Measures, lost: &Lost) -> R
     }
     tracing::info!(sequence, consumer, reason, is_gone, "message {sequence} came to nothing, dead-lettered");
     Ok(())
+}
+
+/// The place of a message that was deleted while consumers had it in hand, of which the broker says that each of them
+/// terminated it. That is nobody's fault of them, and one cause: it is one letter, in the classifier's name, which is also
+/// the one of a message that was deleted because no client can receive it.
+fn of_nobody(place: Place) -> Place {
+    Place { consumer: CLASSIFIER_CONSUMER.to_owned(), deliveries: 1, ..place }
 }
 
 /// Where what a consumer takes comes from, if that can only be one place.

@@ -107,6 +107,28 @@ async fn a_message_that_ran_out_and_is_gone_leaves_a_letter_that_says_so() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_message_deleted_while_two_consumers_have_it_leaves_one_letter() {
+    let room = Room::new().await;
+    let slow = |name: &str| pull::Config {
+        durable_name: Some(name.to_owned()),
+        ack_wait: Duration::from_secs(60),
+        ..doomed(-1)
+    };
+    let consumers = [room.consumer(slow("one")).await, room.consumer(slow("two")).await];
+    room.publish(REQUESTED, &[], VALID).await;
+    let in_hand = [next(&consumers[0]).await, next(&consumers[1]).await];
+    let stream = room.broker.jetstream.get_stream_no_info(STREAM).await.unwrap();
+    stream.delete_message(1).await.unwrap();
+    announced(&room, 2).await;
+    let _serving = room.serve();
+    followed(&room).await;
+    let entry = &room.entries(1).await[0];
+    assert!(text(entry, "reason").contains("deleted"), "{entry}");
+    assert_eq!((entry["seq"].as_u64(), room.kept().await), (Some(1), 1));
+    drop(in_hand);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_consumer_of_advisories_from_an_earlier_build_takes_in_both_kinds() {
     let room = Room::new().await;
     let stream = room.broker.jetstream.get_stream_no_info(ADVISORY_STREAM).await.unwrap();
