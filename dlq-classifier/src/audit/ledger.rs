@@ -105,6 +105,16 @@ impl Ledger {
         }
     }
 
+    /// What of a stretch is left behind a message, once everything that was in hand is met: it need not be read.
+    pub(crate) fn rest(&self, segment: &Segment, seq: u64) -> Option<Segment> {
+        let is_met = segment.in_hand.iter().all(|number| self.in_hand[*number] == 0);
+        (is_met && segment.given_up.is_empty() && seq < segment.range.1).then(|| Segment {
+            range: (seq + 1, segment.range.1),
+            in_hand: Vec::new(),
+            ..segment.clone()
+        })
+    }
+
     /// A message its consumer may have given up; true when the classifier is about to see to it.
     fn candidate(&mut self, number: usize, seq: u64, subject: &str) -> bool {
         let name = &self.facts.readers[number].name;

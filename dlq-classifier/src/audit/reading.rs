@@ -116,6 +116,9 @@ async fn remembered<T: for<'de> Deserialize<'de>>(broker: &Broker, key: &str) ->
 
 /// Looks at one stretch.
 pub(super) async fn segment(broker: &Broker, ledger: &mut Ledger, segment: &Segment) -> Result<(), CliError> {
+    if segment.is_settled() {
+        return Ok(());
+    }
     let filters = ledger.filters(segment);
     let (from, to) = segment.range;
     if segment.is_uniform() && to - from >= SHORT {
@@ -128,6 +131,11 @@ pub(super) async fn segment(broker: &Broker, ledger: &mut Ledger, segment: &Segm
     let mut scan = Scan::open(broker, STREAM, &filters, (from, to), Depth::Headers).await?;
     while let Some(message) = scan.next().await? {
         ledger.message(segment, message.sequence, message.subject());
+        if to - message.sequence >= SHORT
+            && let Some(rest) = ledger.rest(segment, message.sequence)
+        {
+            return Box::pin(self::segment(broker, ledger, &rest)).await;
+        }
     }
     Ok(())
 }

@@ -83,7 +83,8 @@ impl Ledger {
 }
 
 impl Segment {
-    fn is_settled(&self) -> bool {
+    /// True if nobody has to look at it.
+    pub(crate) fn is_settled(&self) -> bool {
         [&self.waiting, &self.in_hand, &self.given_up, &self.unread].iter().all(|numbers| numbers.is_empty())
     }
 

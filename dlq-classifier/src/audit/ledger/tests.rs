@@ -72,6 +72,21 @@ fn in_hand_and_waiting_are_in_flight_once_and_a_letter_is_stronger() {
 }
 
 #[test]
+fn a_stretch_is_read_until_all_that_is_in_hand_was_met() {
+    let mut facts = settled();
+    facts.readers[0] = Reader { floor: 0, in_hand: 2, ..facts.readers[0].clone() };
+    let mut ledger = Ledger::new(facts);
+    let segment = ledger.segments().remove(0);
+    assert_eq!(segment.range, (1, 10));
+    ledger.message(&segment, 1, TRIAL);
+    assert_eq!(ledger.rest(&segment, 1), None);
+    ledger.message(&segment, 2, TRIAL);
+    let rest = ledger.rest(&segment, 2).unwrap();
+    assert!(rest.range == (3, 10) && rest.is_settled());
+    assert_eq!(ledger.close().sums.in_flight, 2);
+}
+
+#[test]
 fn a_floor_that_stands_with_nothing_in_hand_names_what_was_given_up() {
     let mut facts = settled();
     facts.readers[0] = Reader { floor: 2, redelivered: 1, ..facts.readers[0].clone() };
