@@ -17,7 +17,7 @@ use service_kit::publish::Outgoing;
 use crate::cli::Effort;
 use crate::table::Finding;
 
-pub(crate) use specimen::{trials, voice};
+pub(crate) use specimen::{run_started, trials, voice};
 
 /// How long so many trials of ordinary size take from the first to the last confirmation, prepared and sent raw.
 pub(crate) async fn raw_publishing(broker: &Broker, run: &str, count: u32) -> Result<Duration, CliError> {

@@ -28,7 +28,6 @@ pub mod intake;
 pub mod metrics;
 pub mod mlflow;
 pub mod moment;
-pub mod notes;
 pub mod output;
 pub mod program;
 pub mod publish;

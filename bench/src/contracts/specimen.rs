@@ -3,8 +3,10 @@
 use std::collections::BTreeMap;
 
 use schemas::cloudevents::{Context, Voice};
-use schemas::event::{TrialReported, TrialStatus};
+use schemas::event::{MlRunStarted, TrialReported, TrialStatus};
 use schemas::{Event, Json, Real, RunId, Timestamp, TrialId};
+use service_kit::clock;
+use service_kit::error::CliError;
 
 /// 2026-01-31T12:00:00.123456Z; what follows is counted from there.
 const EPOCH_MICROS: i64 = 1_769_860_800_123_456;
@@ -14,6 +16,16 @@ pub(crate) fn voice(run: &str) -> Voice {
     let run = RunId::parse(run).expect("the run ids written here are legal");
     let source = "/cerebros/bridge-worker/worker-7f3a".to_owned();
     Voice { run, attempt: 1, epoch: 0, context: Context { source, ..Context::default() } }
+}
+
+/// The start of a run, without which nobody believes in its trials.
+pub(crate) fn run_started(voice: &Voice) -> Result<Event, CliError> {
+    let fields = serde_json::json!({
+        "run_id": voice.run.as_str(), "timestamp": clock::now(), "objective": "accuracy", "direction": "maximize",
+        "dataset_id": "digits",
+    });
+    let started: MlRunStarted = serde_json::from_value(fields).map_err(CliError::internal)?;
+    Ok(started.into())
 }
 
 /// So many trials of a run, each with an id and figures of its own.

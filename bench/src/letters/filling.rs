@@ -8,10 +8,10 @@ use service_kit::broker::Broker;
 use service_kit::clock;
 use service_kit::error::CliError;
 use service_kit::exit::Exit;
-use service_kit::publish::{Outgoing, to_header_map};
+use service_kit::publish::{Outgoing, Publisher, to_header_map};
 use service_kit::topology::CLASSIFIER_CONSUMER;
 
-use crate::contracts::{publish_raw, raw_publishing, trials as specimens, voice};
+use crate::contracts::{publish_raw, raw_publishing, run_started, trials as specimens, voice};
 
 /// Messages prepared at once.
 const PART: u32 = 20_000;
@@ -23,13 +23,23 @@ const LETTER_BYTES: usize = 400;
 /// Faults that are told apart.
 const FAULTS: u64 = 50;
 
-/// Puts valid trials on the event stream.
+/// Puts valid trials on the event stream, of runs that were announced.
 pub(super) async fn trials(broker: &Broker, count: u32) -> Result<(), CliError> {
     for part in 0..count.div_ceil(PART) {
         let size = PART.min(count - part * PART);
-        raw_publishing(broker, &format!("bench-letters-{part}"), size).await?;
+        let run = format!("bench-letters-{part}");
+        announce(broker, &run).await?;
+        raw_publishing(broker, &run, size).await?;
     }
     Ok(())
+}
+
+/// Trials of a run nobody has heard of become dead letters.
+async fn announce(broker: &Broker, run: &str) -> Result<(), CliError> {
+    let voice = voice(run);
+    let started = run_started(&voice)?;
+    let published = Publisher::new(broker, Encoding::Json).publish_all(&[started], &voice).await;
+    published.map(drop).map_err(|error| CliError::internal("a run was not announced").because(error))
 }
 
 /// Puts dead letters into the queue: half of messages of plain clients, half of messages with a full envelope.

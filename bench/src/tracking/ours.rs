@@ -3,17 +3,16 @@
 use std::time::Duration;
 
 use schemas::cloudevents::Voice;
-use schemas::event::{MetricReported, MlRunStarted};
+use schemas::event::MetricReported;
 use schemas::subject::STREAM;
 use schemas::{Encoding, Event, Timestamp, TrialId};
 use service_kit::broker::Broker;
-use service_kit::clock;
 use service_kit::error::CliError;
 use service_kit::publish::Publisher;
 use service_kit::topology::SINK_CONSUMER;
 use tokio::time::Instant;
 
-use crate::contracts::{trials as specimens, voice};
+use crate::contracts::{run_started, trials as specimens, voice};
 use crate::faults;
 
 /// Hundred thousand values take a minute.
@@ -24,7 +23,7 @@ const POLL: Duration = Duration::from_millis(5);
 /// How long the sink takes for one run's trials.
 pub(super) async fn trials(broker: &Broker, run: &str, count: u32) -> Result<Duration, CliError> {
     let voice = voice(run);
-    let mut events = vec![started(&voice)?];
+    let mut events = vec![run_started(&voice)?];
     events.extend(specimens(&voice, count));
     let began = Instant::now();
     publish(broker, &events, &voice).await?;
@@ -45,7 +44,7 @@ pub(super) async fn publish_values(broker: &Broker, runs: &[String], count: u32)
     let voices: Vec<Voice> = runs.iter().map(|run| voice(run)).collect();
     let each = i64::from(count) / i64::try_from(runs.len()).unwrap_or(1);
     for voice in &voices {
-        publish(broker, &[started(voice)?], voice).await?;
+        publish(broker, &[run_started(voice)?], voice).await?;
     }
     const AT_ONCE: i64 = 1000;
     for from in (0..each).step_by(usize::try_from(AT_ONCE).unwrap_or(1)) {
@@ -78,15 +77,6 @@ pub(super) async fn settled(broker: &Broker) -> Result<(), CliError> {
 async fn publish(broker: &Broker, events: &[Event], voice: &Voice) -> Result<(), CliError> {
     let published = Publisher::new(broker, Encoding::Json).publish_all(events, voice).await;
     published.map(drop).map_err(|error| CliError::internal("an event was not published").because(error))
-}
-
-fn started(voice: &Voice) -> Result<Event, CliError> {
-    let fields = serde_json::json!({
-        "run_id": voice.run.as_str(), "timestamp": clock::now(), "objective": "accuracy", "direction": "maximize",
-        "dataset_id": "digits",
-    });
-    let started: MlRunStarted = serde_json::from_value(fields).map_err(CliError::internal)?;
-    Ok(started.into())
 }
 
 fn value(voice: &Voice, step: i64) -> Event {

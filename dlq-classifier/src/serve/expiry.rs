@@ -20,6 +20,7 @@ use service_kit::publish::{self, Outgoing};
 use service_kit::shutdown::Shutdown;
 use service_kit::topology::{self, DLQ_BUCKET};
 
+use super::notes::Notes;
 use crate::handled::{Handled, KEY};
 use crate::operation::{Act, Operation};
 
@@ -50,10 +51,9 @@ async fn round(broker: &Broker) -> Result<Duration, String> {
     let stream = broker.jetstream.get_stream(STREAM).await.map_err(|error| error.to_string())?;
     let info = stream.cached_info();
     let (last, max_age) = (info.state.last_sequence, info.config.max_age);
-    let bucket = broker.jetstream.get_key_value(DLQ_BUCKET).await.map_err(|error| error.to_string())?;
-    let entry = bucket.entry(KEY).await.map_err(|error| error.to_string())?;
-    let known = entry.as_ref().and_then(|entry| serde_json::from_slice::<Handled>(&entry.value).ok());
-    let mut book = known.clone().unwrap_or_else(|| Handled::begin(info.state.first_sequence));
+    let notes = Notes::open(broker, DLQ_BUCKET).await?;
+    let known = notes.read::<Handled>(KEY).await?;
+    let mut book = known.said.clone().unwrap_or_else(|| Handled::begin(info.state.first_sequence));
     let mut floors = BTreeMap::new();
     for config in topology::consumers() {
         let name = config.durable_name.unwrap_or_default();
@@ -71,15 +71,8 @@ async fn round(broker: &Broker) -> Result<Duration, String> {
     if max_age > Duration::ZERO {
         notice(broker, &mut book, (first, last), max_age, now).await?;
     }
-    if known.as_ref() != Some(&book) {
-        let value = serde_json::to_vec(&book).expect("a book is plain data").into();
-        let written = match &entry {
-            Some(entry) => bucket.update(KEY, value, entry.revision).await.map_err(|error| error.to_string()),
-            None => bucket.create(KEY, value).await.map_err(|error| error.to_string()),
-        };
-        if let Err(error) = written {
-            tracing::debug!(error, "another classifier keeps the book");
-        }
+    if known.said.as_ref() != Some(&book) && notes.write(KEY, &known, &book).await?.is_none() {
+        tracing::debug!("another classifier keeps the book");
     }
     let pause = if max_age > Duration::ZERO { (max_age / 16).min(ROUND) } else { ROUND };
     Ok(pause.max(LEAST_ROUND))

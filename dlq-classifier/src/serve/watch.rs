@@ -14,13 +14,13 @@ use schemas::{FailureClass, Timestamp};
 use service_kit::broker::Broker;
 use service_kit::clock;
 use service_kit::history::{Depth, Glance, Scan};
-use service_kit::notes::Notes;
 use service_kit::publish::{self, Outgoing};
 use service_kit::shutdown::Shutdown;
 use service_kit::topology::DLQ_BUCKET;
 use tokio::time::{MissedTickBehavior, interval};
 
 use super::Measures;
+use super::notes::Notes;
 use crate::alert::{Alert, Bounds, Kind, State, judge};
 use crate::operation::{self, Operation};
 use crate::tally::Tally;
@@ -150,25 +150,25 @@ struct Speaker<'a> {
 
 impl<'a> Speaker<'a> {
     async fn open(broker: &'a Broker, bounds: &'a Bounds) -> Result<Self, String> {
-        let notes = Notes::open(broker, DLQ_BUCKET).await.map_err(text)?;
+        let notes = Notes::open(broker, DLQ_BUCKET).await?;
         Ok(Self { broker, bounds, notes, said: BTreeMap::new() })
     }
 
     /// Says what has become of an alert, if it has changed, and gives its state.
     async fn tell(&mut self, kind: Kind, value: f64) -> Result<State, String> {
-        let (known, revision) = self.notes.get::<Alert>(&kind.key()).await.map_err(text)?;
-        let said = known.as_ref().map_or(State::Cleared, |known| known.state);
+        let note = self.notes.read::<Alert>(&kind.key()).await?;
+        let said = note.said.as_ref().map_or(State::Cleared, |known| known.state);
         let now = clock::now();
-        let (alert, revision) = match (judge(kind, said, value, self.bounds, now), known) {
-            (Some(alert), _) => {
-                match self.notes.put(&kind.key(), &alert, revision).await.map_err(text)? {
-                    Some(revision) => (alert, revision),
-                    // Another classifier was faster, and says it.
-                    None => return Ok(said),
-                }
-            }
-            (None, Some(known)) => (known, revision),
-            (None, None) => return Ok(said),
+        let (alert, revision) = match judge(kind, said, value, self.bounds, now) {
+            Some(alert) => match self.notes.write(&kind.key(), &note, &alert).await? {
+                Some(revision) => (alert, revision),
+                // Another classifier was faster, and says it.
+                None => return Ok(said),
+            },
+            None => match (note.said, note.revision) {
+                (Some(known), Some(revision)) => (known, revision),
+                (_, _) => return Ok(said),
+            },
         };
         if self.said.get(&kind) != Some(&revision) {
             if is_recent(alert.at, now) {
