@@ -2,6 +2,7 @@
 
 use schemas::cloudevents::{Context, Headers, Voice, header};
 use schemas::codec::DecodeError;
+use schemas::dead_letter::REPLAY_OF;
 use schemas::event::RunRequested;
 use schemas::{Event, RunId, Timestamp};
 use service_kit::delivery::Delivery;
@@ -86,6 +87,12 @@ impl Asked {
             cancelled: None,
             is_owner_gone: false,
         })
+    }
+
+    /// True for a replay of the message at a sequence of the stream, which has become a dead letter.
+    pub fn is_replay_of(&self, sequence: u64) -> bool {
+        let entry = self.headers.get(REPLAY_OF).and_then(|entry| entry.split_once('-'));
+        entry.is_some_and(|(dead, _)| dead.parse() == Ok(sequence))
     }
 
     /// True when a process of its own carries the request out; see [`crate::oneshot`].

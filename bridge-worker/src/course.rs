@@ -170,9 +170,7 @@ impl Course {
         let (mut held, mut claim) = self.try_claim(None).await.map_err(again)?;
         if let Some(known) = &held
             && !self.asked.is_owner_gone
-            && owner::is_gone(&self.worker.broker, &self.worker.registry, known, claim)
-                .await
-                .map_err(again)?
+            && self.is_gone(known, claim).await.map_err(again)?
         {
             tracing::warn!(run = %self.asked.run_id, "nobody has the run any more; it is taken over");
             self.asked.is_owner_gone = true;
@@ -204,6 +202,12 @@ impl Course {
             worker.gauges.stale_events.clone(),
         ));
         Ok(Grant { held, announcer, silenced, signals, is_cancelled, _connection: connection })
+    }
+
+    async fn is_gone(&self, known: &Held, claim: Claim) -> Result<bool, String> {
+        let (broker, registry) = (&self.worker.broker, &self.worker.registry);
+        let is_replay = self.asked.is_replay_of(known.record.request_sequence);
+        owner::is_gone(broker, registry, known, claim, is_replay).await
     }
 
     /// Why this request was refused, when a worker did so and was lost before the request became a dead letter.

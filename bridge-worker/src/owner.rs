@@ -5,7 +5,8 @@
 //! again, nothing would ever bring the run back. The same holds for one that was reserved for a process of its own. So
 //! before a request or a cancel is taken for one without effect, its run's owner is looked for: a worker that trains
 //! writes to the registry every two seconds. No clock of another machine is believed. Should the owner come back after
-//! all, the fence at the broker keeps its events out.
+//! all, the fence at the broker keeps its events out. And a replay of the very request a run was claimed with was asked
+//! for by somebody who saw it die: there, too, whoever has the run is looked for.
 
 use std::time::Duration;
 
@@ -21,7 +22,8 @@ use service_kit::registry::{Claim, Held, Registry};
 /// writes, and less than half of the time in which the broker would find out by the lease.
 const SILENCE: Duration = Duration::from_secs(12);
 
-/// Whether the run in `held` has lost its owner, now that a claim was answered with `answer`.
+/// Whether the run in `held` has lost its owner, now that a claim was answered with `answer`. `is_replay` is said of a replay
+/// of the request the run was claimed with.
 ///
 /// # Errors
 /// The broker does not answer.
@@ -30,12 +32,13 @@ pub(crate) async fn is_gone(
     registry: &Registry,
     held: &Held,
     answer: Claim,
+    is_replay: bool,
 ) -> Result<bool, String> {
     let record = &held.record;
     let may_be = match answer {
         // The broker has just handed the same request over: nothing else has to bring the run back.
         Claim::Stale => true,
-        Claim::Duplicate => headers_of(broker, record.request_sequence).await?.is_none(),
+        Claim::Duplicate => is_replay || headers_of(broker, record.request_sequence).await?.is_none(),
         Claim::Granted { .. } | Claim::AlreadyOver | Claim::Cancelled { .. } => false,
     };
     if !may_be {

@@ -4,11 +4,14 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::time::Duration;
 
+use async_nats::HeaderMap;
+use async_nats::jetstream::consumer::pull;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
+use schemas::dead_letter::REPLAY_OF;
 use schemas::event::{RunRequested, TrialStatus};
 use schemas::lifecycle::RunState;
-use schemas::subject::STREAM;
+use schemas::subject::{ADVISORY_STREAM, STREAM};
 use schemas::{Event, FailureClass, RunId};
 use serde_json::json;
 use service_kit::registry::RunRecord;
@@ -82,6 +85,34 @@ async fn a_request_for_a_run_in_good_hands_has_no_effect_though_its_first_reques
     .await;
     let record = house.record("held").await.unwrap();
     assert_eq!((record.state, record.attempt), (RunState::Running, 1));
+    worker.stop().await;
+}
+
+#[tokio::test]
+async fn a_replay_of_a_request_that_ran_out_of_deliveries_brings_its_run_back() {
+    let house = House::open().await;
+    let stream = house.broker.jetstream.get_stream(STREAM).await.unwrap();
+    let is_ours = |config: &pull::Config| config.durable_name.as_deref() == Some(WORKER_CONSUMER);
+    let ours = topology::consumers().into_iter().find(is_ours).unwrap();
+    stream.update_consumer(pull::Config { max_deliver: 1, ..ours }).await.unwrap();
+    let worker = house.worker(&ARGUMENTS).await;
+    house.request(endless("replayed")).await;
+    let died = house.training("replayed").await;
+    worker.kill_hard().await;
+    let worker = house.worker(&ARGUMENTS).await;
+    let advisories = house.broker.jetstream.get_stream(ADVISORY_STREAM).await.unwrap();
+    wait_until("the broker gives the request up", PATIENCE, async || {
+        (advisories.get_info().await.unwrap().state.messages > 0).then_some(())
+    })
+    .await;
+    let mut headers = HeaderMap::new();
+    headers.insert(REPLAY_OF, format!("{}-00000000", died.request_sequence));
+    let body = short("replayed").to_string();
+    let subject = "cerebros.nas.run.requested";
+    let sent = house.broker.jetstream.publish_with_headers(subject, headers, body.into()).await.unwrap();
+    sent.await.unwrap();
+    let record = house.ended("replayed").await;
+    assert_eq!((record.state, record.attempt, record.worker_losses), (RunState::Completed, 2, 1));
     worker.stop().await;
 }
 

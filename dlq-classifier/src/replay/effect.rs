@@ -133,6 +133,11 @@ fn of_claim(answer: Claim, record: &RunRecord, class: FailureClass) -> Effect {
             other @ (Effect::None(_) | Effect::Unsafe(_)) => other,
         },
         Claim::AlreadyOver => Effect::None(over(record)),
+        // The worker that gets it looks for whoever has the run.
+        Claim::Duplicate if class == FailureClass::WorkerLost => Effect::Unsafe(format!(
+            "goes on with the run {} if nobody has it any more: it may take the next worker down as well",
+            record.run_id
+        )),
         Claim::Duplicate | Claim::Stale => {
             Effect::None(format!("the run {} is being served already", record.run_id))
         }
