@@ -23,8 +23,6 @@ const EVENTS: u64 = 10_000;
 /// One in so many is poisoned, by turns for every reader and for the consumer alone.
 const POISON_EVERY: u64 = 20;
 const KILLS: usize = 24;
-/// Pause between two of forty bursts of events.
-const PACE: Duration = Duration::from_millis(130);
 /// Everything killed leaves deliveries behind that come back after this.
 const LEASE: Duration = Duration::from_millis(700);
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -104,8 +102,6 @@ async fn ten_thousand_events_with_poison_and_kills_balance() {
                     let ack = jetstream.publish(TRIAL, payload.clone().into()).await.unwrap();
                     sent.push((ack, payload, is_poison));
                 }
-                // Events come for as long as somebody is killed.
-                tokio::time::sleep(PACE).await;
                 for (ack, payload, is_poison) in sent {
                     let sequence = ack.await.unwrap().sequence;
                     if is_poison {
@@ -119,9 +115,15 @@ async fn ten_thousand_events_with_poison_and_kills_balance() {
     // Its trials are published without the start of their run.
     claim(&room, "r", 1).await;
     let (mut serving, mut consuming) = (room.serve(), consumer(room.nats.url()).await);
-    for _ in 0..KILLS {
-        // The moment is what is random; nothing is waited for.
-        tokio::time::sleep(Duration::from_millis(50 + chance.below(400))).await;
+    let stream = room.broker.jetstream.get_stream_no_info(STREAM).await.unwrap();
+    let mut moments: Vec<u64> = (0..KILLS).map(|_| chance.below(EVENTS)).collect();
+    moments.sort_unstable();
+    for moment in moments {
+        wait_until("the classifier was handed so many events", PATIENCE, async || {
+            let info = stream.consumer_info(CLASSIFIER_CONSUMER).await.unwrap();
+            (info.delivered.stream_sequence >= moment).then_some(())
+        })
+        .await;
         if chance.below(2) == 0 {
             serving.child.kill().await.unwrap();
             serving = room.serve();
@@ -132,7 +134,6 @@ async fn ten_thousand_events_with_poison_and_kills_balance() {
     }
     let poison = publishing.await.unwrap();
     assert_eq!(poison.len() as u64, EVENTS / POISON_EVERY);
-    let stream = room.broker.jetstream.get_stream_no_info(STREAM).await.unwrap();
     wait_until("everything is settled", PATIENCE, async || {
         for name in [CLASSIFIER_CONSUMER, SINK_CONSUMER] {
             let info = stream.consumer_info(name).await.unwrap();
