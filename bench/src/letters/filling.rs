@@ -23,13 +23,13 @@ const LETTER_BYTES: usize = 400;
 /// Faults that are told apart.
 const FAULTS: u64 = 50;
 
-/// Puts valid trials on the event stream, of runs that were announced.
+/// Puts so many valid events on the event stream: trials, and of each run the announcement before them.
 pub(super) async fn trials(broker: &Broker, count: u32) -> Result<(), CliError> {
     for part in 0..count.div_ceil(PART) {
         let size = PART.min(count - part * PART);
         let run = format!("bench-letters-{part}");
         announce(broker, &run).await?;
-        raw_publishing(broker, &run, size).await?;
+        raw_publishing(broker, &run, size - 1).await?;
     }
     Ok(())
 }
