@@ -73,10 +73,7 @@ impl Where {
     pub fn new(filter: &Filter, through: u64, now: Timestamp) -> Self {
         // Taken apart, so that a flag that is new cannot be forgotten here.
         let Filter { class, stage, subject, run, fingerprint, since, state } = filter.clone();
-        let since = since.map(|since| match since {
-            Moment::At(moment) => moment,
-            Moment::Ago(micros) => Timestamp::from_micros(now.micros().saturating_sub(micros)),
-        });
+        let since = since.map(|since| since.resolve(now));
         let state = state.map(|state| state.as_str().to_owned());
         Self { class, stage, subject, run, fingerprint, since, state, through }
     }
