@@ -86,6 +86,8 @@ pub struct Seen {
     pub path: String,
     /// Its head: the first line and the headers.
     pub head: String,
+    /// What it brought, as far as that is text.
+    pub body: String,
     /// Did a rule concern it?
     pub is_faulty: bool,
 }
@@ -147,7 +149,8 @@ fn locked(state: &Mutex<State>) -> MutexGuard<'_, State> {
 
 impl State {
     /// What goes wrong with this call, by the first rule it concerns.
-    fn fault_of(&mut self, path: &str, head: &str) -> Option<HttpFault> {
+    fn fault_of(&mut self, request: &Request) -> Option<HttpFault> {
+        let Request { path, head, body, .. } = request;
         let mut fault = None;
         for (rule, met) in self.rules.iter_mut().filter(|(rule, _)| path.contains(&rule.path)) {
             let is_concerned = *met >= rule.skips && *met - rule.skips < rule.times;
@@ -156,8 +159,8 @@ impl State {
                 fault = Some(rule.fault.clone());
             }
         }
-        let (path, head, is_faulty) = (path.to_owned(), head.to_owned(), fault.is_some());
-        self.seen.push(Seen { at: Instant::now(), path, head, is_faulty });
+        let (path, head, body) = (path.clone(), head.clone(), body.clone());
+        self.seen.push(Seen { at: Instant::now(), path, head, body, is_faulty: fault.is_some() });
         fault
     }
 }
@@ -186,7 +189,7 @@ async fn connection(
     let fault = {
         let mut state = locked(&state);
         changed.mark_unchanged();
-        state.fault_of(&request.path, &request.head)
+        state.fault_of(&request)
     };
     let answer = match fault {
         None => request.forward(&host).await,

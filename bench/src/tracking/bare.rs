@@ -78,10 +78,11 @@ impl Bare {
 
     async fn trial(&self, parent: &str, seen: Seen) -> Result<(), ClientError> {
         let Event::TrialReported(report) = &seen.event else { return Ok(()) };
-        let birth = trial::birth(&report.run_id, &report.trial_id, parent, &[&seen]);
+        let mut birth = trial::birth(&report.run_id, &report.trial_id, parent, &[&seen]);
+        birth.tags.extend(trial::tags_at_birth(&[&seen], Writes::default()).unwrap_or_default());
         let id = self.client.create_run(&self.experiment, &birth).await?;
         let projected = trial::reported(report, &seen);
-        let mut writes = projected.writes;
+        let mut writes = Writes { tags: BTreeMap::new(), ..projected.writes };
         let timestamp = projected.closing.end_time;
         let points =
             projected.finals.into_iter().map(|(key, value)| Point { key, value, timestamp, step: 0 });

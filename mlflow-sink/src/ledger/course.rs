@@ -84,6 +84,7 @@ impl Child {
     pub fn begin_again(&mut self, attempt: u32) {
         self.steps.begin_again();
         self.strange.clear();
+        self.born_with.clear();
         self.again_in = Some(attempt);
     }
 

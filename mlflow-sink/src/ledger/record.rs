@@ -148,6 +148,9 @@ pub struct Child {
     pub ended_at: Option<i64>,
     /// A write was begun and not finished.
     pub is_open: bool,
+    /// Tags it was created with just now: its first write need not tell them again.
+    #[serde(skip)]
+    pub born_with: BTreeMap<String, String>,
 }
 
 /// A report that was written.
@@ -179,6 +182,7 @@ impl Child {
             has_old_tags: false,
             ended_at: None,
             is_open: false,
+            born_with: BTreeMap::new(),
         }
     }
 
@@ -197,6 +201,7 @@ impl Child {
             has_old_tags: run.tags.contains_key(UNREPORTED_TAG),
             ended_at: run.end_time,
             is_open: false,
+            born_with: BTreeMap::new(),
         }
     }
 }

@@ -43,14 +43,14 @@ impl RunStatus {
     }
 }
 
-/// How an MLflow run is created: what identifies it, and nothing that can change.
+/// How an MLflow run is created: what identifies it, and of a trial what its report says already.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Birth {
     /// Name for people.
     pub name: String,
     /// Milliseconds since 1970.
     pub start_time: i64,
-    /// Identity.
+    /// Identity, and more.
     pub tags: BTreeMap<String, String>,
 }
 

@@ -6,10 +6,11 @@ use schemas::event::{MetricReported, TrialReported};
 use schemas::{Event, RunId, TrialId};
 use service_kit::births::trial_key;
 
+use super::birth::Run;
 use super::{Fate, MAX_TRIES, Trouble, Writer, again, settled};
 use crate::client::FoundRun;
 use crate::ledger::record::{Child, Parent, ReportMark};
-use crate::projection::{Closing, Seen, Writes, parent, trial};
+use crate::projection::{Birth, Closing, Seen, Writes, parent, trial};
 
 impl Writer {
     /// Writes the events of one trial and says of each, by its place in the batch, what became of it. They go out together; when MLflow refuses
@@ -140,11 +141,35 @@ impl Writer {
         events: &[&Seen],
     ) -> Result<Child, Trouble> {
         let key = trial_key(&self.server().await?, run, trial);
-        let birth = trial::birth(run, trial, &known.mlflow_id, events);
+        let mut birth = trial::birth(run, trial, &known.mlflow_id, events);
+        let identity = birth.tags.clone();
+        birth.tags.extend(trial::tags_at_birth(events, kin(known)).unwrap_or_default());
+        let born = match self.born_child(run, &key, known, trial, &birth).await {
+            // Not for what the report says: that is refused where the rest of the trial is not lost with it.
+            Err(Trouble::Refused(words)) if birth.tags.len() > identity.len() => {
+                tracing::info!(%trial, words, "MLflow refused a trial with its tags; it is created without them");
+                birth.tags = identity;
+                self.born_child(run, &key, known, trial, &birth).await?
+            }
+            born => born?,
+        };
+        Ok(match &born.found {
+            Some(found) => Child::found(found),
+            None => Child { born_with: birth.tags, ..Child::created(born.id) },
+        })
+    }
+
+    async fn born_child(
+        &self,
+        run: &RunId,
+        key: &str,
+        known: &Parent,
+        trial: &TrialId,
+        birth: &Birth,
+    ) -> Result<Run, Trouble> {
         // Below a run from birth there is none that the broker does not know.
         let older = (!known.is_from_birth).then_some(|| self.older_child(run, known, trial));
-        let born = self.born(run, &key, &known.experiment_id, &birth, older).await?;
-        Ok(born.found.as_ref().map_or_else(|| Child::created(born.id.clone()), Child::found))
+        self.born(run, key, &known.experiment_id, birth, older).await
     }
 
     /// The nested run of a trial, by its tags.
@@ -196,14 +221,15 @@ impl Writer {
             if let Event::TrialReported(report) = &seen.event {
                 closing = self.add_report(&mut next, &mut writes, report, seen).await?.or(closing);
                 if closing.is_some() {
-                    let experiment = known.experiment.as_deref();
-                    writes.extend(trial::kin(known.objective.as_deref(), known.direction, experiment));
+                    writes.extend(kin(known));
                 }
             }
         }
         let keys: BTreeSet<String> = writes.points.iter().map(|point| point.key.clone()).collect();
         writes.points.extend(keys.iter().filter_map(|key| next.steps.overtaken(key)));
         let tags: BTreeSet<String> = writes.tags.keys().cloned().collect();
+        writes.tags.retain(|name, value| next.born_with.get(name) != Some(value));
+        next.born_with.clear();
         self.put(&next.mlflow_id, &mut next.originals, writes).await?;
         if let Some(closing) = closing {
             if std::mem::take(&mut next.has_old_tags) {
@@ -268,6 +294,10 @@ impl Writer {
         child.ended_at = Some(at);
         Ok(Some(projected.closing))
     }
+}
+
+fn kin(known: &Parent) -> Writes {
+    trial::kin(known.objective.as_deref(), known.direction, known.experiment.as_deref())
 }
 
 fn all_refused(places: impl Iterator<Item = usize>, words: &str) -> Vec<(usize, Fate)> {

@@ -44,5 +44,9 @@ async fn a_trial_that_is_only_reported_takes_three_calls() {
     let calls = proxy.seen().len() - before;
     // Created, written, closed; and the curve of each batch.
     assert!(calls <= 3 * TRIALS as usize + 10, "{calls} calls for {TRIALS} trials");
+    // Tags cost the server as much as all the rest of a batch, and next to nothing where the run is created.
+    let batches: Vec<_> = proxy.seen().into_iter().filter(|call| call.path.contains("log-batch")).collect();
+    let with_tags = batches.iter().filter(|call| call.body.contains("cerebros.status")).count();
+    assert_eq!(with_tags, 0, "the tags of a report are written with the creation");
     sink.stop().await;
 }

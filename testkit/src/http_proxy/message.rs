@@ -11,6 +11,8 @@ pub(super) struct Request {
     pub(super) path: String,
     /// The first line and the headers.
     pub(super) head: String,
+    /// What follows them, as far as it is text.
+    pub(super) body: String,
     /// All of it, with `Connection: close` in its head.
     bytes: Vec<u8>,
 }
@@ -39,7 +41,8 @@ impl Request {
         lines.retain(|line| !line.to_ascii_lowercase().starts_with("connection:"));
         let mut closing = format!("{}\r\nconnection: close\r\n\r\n", lines.join("\r\n")).into_bytes();
         closing.extend_from_slice(&bytes[body_at..]);
-        Some(Self { path, head, bytes: closing })
+        let body = String::from_utf8_lossy(&bytes[body_at..]).into_owned();
+        Some(Self { path, head, body, bytes: closing })
     }
 
     /// What the server answers, whole.

@@ -52,6 +52,26 @@ fn times_are_those_of_the_event_and_else_of_its_envelope() {
 }
 
 #[test]
+fn a_trial_is_born_with_the_tags_of_its_report_when_there_is_but_one() {
+    let report = report(TrialStatus::Succeeded);
+    let metric = seen(MetricReported { attempt: report.attempt, ..value(0.5) });
+    let (told, kin) = (seen(report.clone()), || kin(Some("loss"), None, Some("mine")));
+    let mut expected = project(&report).writes;
+    expected.extend(kin());
+    assert_eq!(tags_at_birth(&[&metric, &told], kin()), Some(expected.tags));
+    assert_eq!(tags_at_birth(&[&metric], kin()), None, "nothing says how it ends");
+    let again = seen(TrialReported { attempt: Some(2), ..report.clone() });
+    assert_eq!(tags_at_birth(&[&told, &again], kin()), None, "two ends");
+    let earlier = seen(MetricReported { attempt: Some(1), ..value(0.5) });
+    assert_eq!(tags_at_birth(&[&earlier, &told], kin()), None, "two attempts");
+    let huge = TrialReported { parent_ids: vec!["p".repeat(40); 90], ..report.clone() };
+    assert!(tags_at_birth(&[&seen(huge)], kin()).is_some(), "a long tag is cut");
+    let long = |name: usize| (format!("m{name}{}", "\u{e9}".repeat(300)), Real(0.5));
+    let many = TrialReported { metrics: (0..90).map(long).collect(), ..report };
+    assert_eq!(tags_at_birth(&[&seen(many)], kin()), None, "too many");
+}
+
+#[test]
 fn a_trial_first_seen_by_a_metric_has_the_name_its_report_will_give_it() {
     let metric = value(0.5);
     let born = birth(&run(), &metric.trial_id, "p", &[&seen(metric.clone())]);
