@@ -92,6 +92,10 @@ impl Course {
             let reason = grant.held.record.cancel_requested.clone().filter(|reason| !reason.is_empty());
             return Err(Halt::Cancelled { reason });
         }
+        // A registry that was emptied knows of no earlier attempt; the stream does.
+        if let Some(late) = self.asked.too_late(&grant.held.record).filter(|_| !checkpoint.has_begun()) {
+            return Err(refused(late));
+        }
         if let Some(gate) = closed {
             return Err(refused(Failure::new(FailureClass::Dependency, Stage::Execute, gate.to_string())));
         }
