@@ -273,7 +273,8 @@ impl Course {
             tracing::info!(run = %record.run_id, state = %said.state, "the run had ended; its end is written down now");
             self.tidy_up(said.state).await;
             self.write(grant, &said).await?;
-            return Err(Halt::Over);
+            let refusal = self.refusal(&said.fill(record.clone()));
+            return Err(refusal.map_or(Halt::Over, Halt::Refused));
         }
         let lost = checkpoint.losses_in_a_row(record.attempt, record.worker_losses);
         let lost_at_work = checkpoint.losses_in_a_row(record.attempt, record.losses_at_work);

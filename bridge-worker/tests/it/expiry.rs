@@ -184,6 +184,28 @@ async fn a_late_request_is_refused_once_also_when_the_worker_that_took_it_dies()
 }
 
 #[tokio::test]
+async fn a_refusal_that_was_said_and_not_written_down_is_written_down_and_becomes_one_dead_letter() {
+    let house = House::open().await;
+    shorten_ack_wait(&house).await;
+    let slots = slots(&house).await;
+    let dying = worker(&house, "w", slots.clone(), once(Step::Claim, Fault::DieAfter)).await;
+    ask(&house, &noop("said"), PAST).await;
+    hand_over_once(&house, &dying).await;
+    let failure = json!({"class": "expired", "stage": "validate", "message": "too late", "retryable": false});
+    let end = json!({"run_id": "said", "attempt": 1, "failure": failure});
+    house.publish_plain("cerebros.nas.run.failed", end.to_string()).await;
+    serve(&house, &dying, "said").await;
+    assert_eq!(house.record("said").await.unwrap().state, RunState::Failed);
+    assert_eq!(house.events("said").await.into_iter().filter(Event::is_terminal).count(), 1);
+    let letters = house.dead_letters().await;
+    assert_eq!(
+        letters.iter().map(verdict).collect::<Vec<_>>(),
+        [["expired", "validate", WORKER_CONSUMER, "said"]]
+    );
+    slots.close().await;
+}
+
+#[tokio::test]
 async fn a_run_that_began_in_time_goes_on_though_the_registry_has_forgotten_it_and_its_time_has_passed() {
     let house = House::open().await;
     shorten_ack_wait(&house).await;
