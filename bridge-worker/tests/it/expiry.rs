@@ -7,6 +7,7 @@ use async_nats::HeaderMap;
 use bridge_worker::fault::{Fault, Faults};
 use bridge_worker::steps::Step;
 use bridge_worker::worker::Worker;
+use schemas::event::TrialStatus;
 use schemas::lifecycle::RunState;
 use schemas::{Event, FailureClass, Timestamp};
 use serde_json::{Value, json};
@@ -106,6 +107,40 @@ async fn a_run_that_expired_is_asked_for_again_and_each_asking_has_a_time_of_its
     assert_eq!((record.state, record.completed_trials), (RunState::Completed, 2));
     all_settled(&house).await;
     assert_eq!(house.dead_letters().await.len(), 2);
+    worker.stop().await;
+}
+
+#[tokio::test]
+async fn a_retry_that_is_taken_too_late_costs_a_completed_run_none_of_its_results() {
+    let house = House::open().await;
+    let worker = house.worker(&WITH_SEARCHES).await;
+    let space = json!({"kind": ["bad", "good"], "x": {"low": 0.0, "high": 1.0}});
+    let body = request("kept", "fails_if_told", space, json!({"max_trials": 6}));
+    house.request(body.clone()).await;
+    let first = house.ended("kept").await;
+    assert_eq!(first.state, RunState::Completed);
+    let good = first.completed_trials - first.failed_trials;
+    assert!(good > 0 && first.failed_trials > 0, "the seed draws both kinds");
+    let retry = HeaderMap::from_iter([
+        ("Cerebros-Retry".parse().unwrap(), "failed".into()),
+        ("ce-expirytime".parse().unwrap(), PAST.into()),
+    ]);
+    house.broker.client.publish_with_headers(REQUESTED, retry, body.to_string().into()).await.unwrap();
+    let ended = async |attempt| {
+        wait_until(&format!("attempt {attempt} ended"), PATIENCE, async || {
+            house.record("kept").await.filter(|record| record.attempt == attempt && record.state.is_final())
+        })
+        .await
+    };
+    let late = ended(2).await;
+    assert_eq!((late.state, late.ended_by.as_deref()), (RunState::Failed, Some("expired")));
+    assert_eq!(late.completed_trials, good);
+    house.request(body).await;
+    let again = ended(3).await;
+    assert_eq!((again.state, again.completed_trials), (RunState::Completed, first.completed_trials));
+    let trials = house.trials("kept").await;
+    let succeeded = trials.iter().filter(|trial| trial.status == TrialStatus::Succeeded).count();
+    assert_eq!(succeeded, good as usize, "none of them was trained again");
     worker.stop().await;
 }
 
