@@ -4,7 +4,7 @@ use schemas::cloudevents::{Context, Headers, Voice, header};
 use schemas::codec::DecodeError;
 use schemas::dead_letter::REPLAY_OF;
 use schemas::event::RunRequested;
-use schemas::{Event, RunId, Timestamp};
+use schemas::{Event, Failure, RunId, Timestamp, expiry};
 use service_kit::delivery::Delivery;
 use service_kit::history::Kept;
 use service_kit::registry::RunRecord;
@@ -28,6 +28,8 @@ pub struct Asked {
     pub at: Timestamp,
     /// Its headers.
     pub headers: Headers,
+    /// When it is no longer wanted, unless it was taken before.
+    pub expires: Option<Timestamp>,
     /// Why it is to be ended instead of executed.
     pub cancelled: Option<String>,
     /// Whoever has its run was looked for and not found.
@@ -40,7 +42,8 @@ impl Asked {
     /// # Errors
     /// Why nothing can be read in it.
     pub fn of(delivery: &Delivery) -> Result<Option<Self>, DecodeError> {
-        let Event::RunRequested(request) = delivery.decode()?.event else { return Ok(None) };
+        let decoded = delivery.decode()?;
+        let Event::RunRequested(request) = decoded.event else { return Ok(None) };
         Ok(Some(Self {
             run_id: request.run_id.clone().unwrap_or_else(|| delivery.derived_run_id()),
             request,
@@ -48,6 +51,7 @@ impl Asked {
             delivery: delivery.place().deliveries,
             at: delivery.published(),
             headers: delivery.headers().clone(),
+            expires: decoded.expires,
             cancelled: None,
             is_owner_gone: false,
         }))
@@ -58,9 +62,8 @@ impl Asked {
         if kept.headers.get(header::RUN_ID).is_some_and(|id| id != run.as_str()) {
             return None;
         }
-        let Ok(Event::RunRequested(request)) = kept.decode().map(|decoded| decoded.event) else {
-            return None;
-        };
+        let decoded = kept.decode().ok()?;
+        let Event::RunRequested(request) = decoded.event else { return None };
         let derived = || RunId::derive(stream, kept.sequence, u64::try_from(kept.time.millis()).unwrap_or(0));
         let run_id = request.run_id.clone().unwrap_or_else(derived);
         (run_id == *run).then(|| Self {
@@ -70,6 +73,7 @@ impl Asked {
             delivery: 0,
             at: kept.time,
             headers: kept.headers.clone(),
+            expires: decoded.expires,
             cancelled: None,
             is_owner_gone: false,
         })
@@ -84,6 +88,8 @@ impl Asked {
             delivery: record.delivery,
             at: record.requested_at,
             headers: Headers::default(),
+            // It was taken, whenever that was.
+            expires: None,
             cancelled: None,
             is_owner_gone: false,
         })
@@ -98,6 +104,12 @@ impl Asked {
     /// True when a process of its own carries the request out; see [`crate::oneshot`].
     pub fn is_reserved(&self) -> bool {
         self.headers.get(header::RESERVED).is_some()
+    }
+
+    /// Why the run of a record is refused that has come to nothing yet: its request was taken too late. The record says
+    /// when, so that every attempt comes to the same answer, and none of a request that was taken in time.
+    pub fn too_late(&self, record: &RunRecord) -> Option<Failure> {
+        expiry::refusal(self.expires, record.taken_at?)
     }
 
     /// Who claims, on behalf of `worker_id`.

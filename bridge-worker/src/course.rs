@@ -92,6 +92,10 @@ impl Course {
             let reason = grant.held.record.cancel_requested.clone().filter(|reason| !reason.is_empty());
             return Err(Halt::Cancelled { reason });
         }
+        // A registry that was emptied knows of no earlier attempt; the stream does.
+        if let Some(late) = self.asked.too_late(&grant.held.record).filter(|_| !checkpoint.has_begun()) {
+            return Err(refused(late));
+        }
         if let Some(gate) = closed {
             return Err(refused(Failure::new(FailureClass::Dependency, Stage::Execute, gate.to_string())));
         }
@@ -269,7 +273,8 @@ impl Course {
             tracing::info!(run = %record.run_id, state = %said.state, "the run had ended; its end is written down now");
             self.tidy_up(said.state).await;
             self.write(grant, &said).await?;
-            return Err(Halt::Over);
+            let refusal = self.refusal(&said.fill(record.clone()));
+            return Err(refusal.map_or(Halt::Over, Halt::Refused));
         }
         let lost = checkpoint.losses_in_a_row(record.attempt, record.worker_losses);
         let lost_at_work = checkpoint.losses_in_a_row(record.attempt, record.losses_at_work);

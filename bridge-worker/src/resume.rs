@@ -105,6 +105,11 @@ impl Checkpoint {
         Ok(checkpoint)
     }
 
+    /// True when an attempt has announced that it begins.
+    pub fn has_begun(&self) -> bool {
+        !self.spans.is_empty()
+    }
+
     /// Values reported by trials whose course counts: those whose result does, and those that are under way.
     pub fn reports_that_count(&self) -> impl Iterator<Item = &Report> {
         self.reports.iter().filter(|report| report.is_current || self.numbers.contains(&report.trial))

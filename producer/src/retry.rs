@@ -18,6 +18,7 @@ use service_kit::wire::WireArgs;
 
 use crate::connection::Shared;
 use crate::runs::{self, Run};
+use crate::submit::expiry::{self, ExpiryArgs};
 use crate::submit::{envelope, send};
 
 /// The arguments of `retry`.
@@ -36,6 +37,9 @@ pub struct RetryArgs {
     /// Train only these trials again
     #[arg(long, value_name = "WHICH", value_enum)]
     pub only: Option<Only>,
+    /// Until when it is wanted.
+    #[command(flatten)]
+    pub expiry: ExpiryArgs,
     /// How the request is written.
     #[command(flatten)]
     pub wire: WireArgs,
@@ -86,6 +90,7 @@ async fn message(args: &RetryArgs, broker: &Broker, record: &RunRecord) -> Resul
     let id = format!("{}:retry{}:requested::", args.run, record.attempt);
     message.headers.insert(header::MESSAGE_ID, id.as_str());
     message.headers.insert("ce-id", id.as_str());
+    expiry::say(&mut message, args.expiry.until());
     if args.only == Some(Only::Failed) {
         message.headers.insert(header::RETRY, header::RETRY_FAILED);
     }

@@ -5,12 +5,13 @@
 
 mod audience;
 pub(crate) mod envelope;
+pub(crate) mod expiry;
 
 use std::time::Duration;
 
 use run_spec::{self as spec, Assignment, Spec};
 use schemas::event::RunRequested;
-use schemas::{Encoding, Event, RunId};
+use schemas::{Encoding, Event, RunId, Timestamp};
 use serde::Serialize;
 use service_kit::broker::Broker;
 use service_kit::clock;
@@ -26,13 +27,15 @@ use crate::connection::Shared;
 use crate::runs::{self, Run};
 use crate::watch::view::{Talk, View};
 use crate::watch::{self, Target};
+use expiry::ExpiryArgs;
 
 /// The arguments of `submit`.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   producer submit --set dataset_id=digits --set budget.max_trials=24 --watch
   producer submit spec.json --wait
-  producer submit '{\"dataset_id\": \"iris\", \"strategy\": \"random\"}' --dry-run")]
+  producer submit '{\"dataset_id\": \"iris\", \"strategy\": \"random\"}' --dry-run
+  producer submit spec.json --expires 1h    not at all rather than later than that")]
 pub struct SubmitArgs {
     /// A JSON file, - for standard input, or the JSON itself
     #[arg(value_name = "SPEC")]
@@ -52,6 +55,9 @@ pub struct SubmitArgs {
     /// Prints what would be published and publishes nothing; needs no broker
     #[arg(long, conflicts_with_all = ["wait", "watch"])]
     pub dry_run: bool,
+    /// Until when it is wanted.
+    #[command(flatten)]
+    pub expiry: ExpiryArgs,
     /// How the request is written.
     #[command(flatten)]
     pub wire: WireArgs,
@@ -72,7 +78,8 @@ pub(crate) async fn submit(args: SubmitArgs, shutdown: &Shutdown) -> Result<Exit
     request.run_id = Some(run.clone());
     let printer = args.shared.output.printer();
     if args.dry_run {
-        let message = envelope::message(&request, &run, args.wire.encoding.into(), clock::now())?;
+        let expires = args.expiry.until();
+        let message = envelope::message(&request, &run, args.wire.encoding.into(), clock::now(), expires)?;
         printer.object(&message, |out| write_pretty(out, &message))?;
         return Ok(Exit::Done);
     }
@@ -83,7 +90,7 @@ pub(crate) async fn submit(args: SubmitArgs, shutdown: &Shutdown) -> Result<Exit
         None => {
             let patience = args.shared.timeout;
             let encoding = args.shared.within(&broker, args.wire.ready(&broker)).await?;
-            let published = publish(&broker, request, encoding, patience).await?;
+            let published = ask(&broker, request, args.expiry.until(), encoding, patience).await?;
             say_submitted(&run, published);
             Target::requested(&run, published.sequence)
         }
@@ -105,9 +112,21 @@ pub async fn publish(
     encoding: Encoding,
     patience: Duration,
 ) -> Result<Published, CliError> {
+    ask(broker, request, None, encoding, patience).await
+}
+
+/// The same for a request that is wanted until then.
+async fn ask(
+    broker: &Broker,
+    request: RunRequested,
+    expires: Option<Timestamp>,
+    encoding: Encoding,
+    patience: Duration,
+) -> Result<Published, CliError> {
     let run = request.run_id.clone().unwrap_or_else(fresh_run_id);
     let request = RunRequested { run_id: Some(run.clone()), ..request };
-    let message = envelope::outgoing(broker, &Event::from(request), &run, 0, encoding)?;
+    let mut message = envelope::outgoing(broker, &Event::from(request), &run, 0, encoding)?;
+    expiry::say(&mut message, expires);
     send(broker, &message, patience).await
 }
 

@@ -15,11 +15,12 @@ pub(crate) mod json;
 
 use std::fmt;
 
+pub(crate) use content::is_structured;
 pub use foreign::{Foreign, foreign_fingerprint};
 
 use crate::headers::{HeaderSource, Headers};
 use crate::record::Version;
-use crate::{Event, Failure, FailureClass, Record, Stage};
+use crate::{Event, Failure, FailureClass, Record, Stage, Timestamp, expiry};
 
 /// Largest event we write or read, in bytes; headers are not counted.
 pub const MAX_EVENT_BYTES: usize = crate::limits::MAX_EVENT_BYTES;
@@ -53,6 +54,8 @@ pub struct Decoded {
     pub unknown_fields: Vec<String>,
     /// How it was written.
     pub encoding: Encoding,
+    /// When it is no longer wanted, if it is a request and says so; see [`crate::expiry`].
+    pub expires: Option<Timestamp>,
 }
 
 /// Why a payload could not be read as the event its subject promises.
@@ -166,11 +169,13 @@ fn read_record(
         let reason = format!("payload of {} bytes is over the limit of {MAX_EVENT_BYTES}", payload.len());
         return Err(DecodeError::new(FailureClass::Validation, Stage::Decode, reason));
     }
-    envelope::check(record, headers)?;
+    let by_header = envelope::check(record, headers)?;
     let content = content::content(headers, payload)?;
     if let Some(claimed) = &content.ce_type {
         envelope::check_type(record, claimed)?;
     }
+    let by_envelope = content.expirytime.filter(|_| expiry::may_expire(record));
+    let by_envelope = by_envelope.map(expiry::in_envelope).transpose()?;
     let mut unknown_fields = Vec::new();
     let event = match content.encoding {
         Encoding::Json => Event::read_json(record, &content.payload, &mut unknown_fields)?,
@@ -179,7 +184,8 @@ fn read_record(
     event.validate().map_err(|invalid| {
         DecodeError::new(FailureClass::Validation, Stage::Validate, invalid.to_string())
     })?;
-    Ok(Decoded { event, unknown_fields, encoding: content.encoding })
+    let expires = by_header.into_iter().chain(by_envelope).min();
+    Ok(Decoded { event, unknown_fields, encoding: content.encoding, expires })
 }
 
 fn read_single_object(

@@ -16,6 +16,8 @@ pub mod header {
     pub const RETRY_FAILED: &str = "failed";
     /// On a request for a run that one process carries out, which this names; workers that serve leave it alone.
     pub const RESERVED: &str = "Cerebros-Reserved";
+    /// On a request for a run: when it is no longer wanted, see [`crate::expiry`].
+    pub const EXPIRY: &str = "ce-expirytime";
 }
 
 /// Headers of a message, in order. Names are compared without case, as HTTP does and NATS clients expect.

@@ -21,6 +21,7 @@ pub mod dataset;
 pub mod dead_letter;
 pub mod event;
 pub mod evolution;
+pub mod expiry;
 pub mod failure;
 mod fingerprint;
 mod headers;

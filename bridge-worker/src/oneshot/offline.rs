@@ -147,6 +147,7 @@ impl SearchHere {
             delivery: 1,
             at: now,
             headers: Headers::default(),
+            expires: None,
             cancelled: None,
             is_owner_gone: false,
         };

@@ -120,6 +120,7 @@ async fn publish(worker: &Worker, args: &RunArgs, request: &RunRequested) -> Res
         delivery: 1,
         at: clock::now(),
         headers,
+        expires: None,
         cancelled: None,
         is_owner_gone: false,
     })

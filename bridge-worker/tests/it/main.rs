@@ -6,6 +6,7 @@ mod cage;
 mod datasets;
 mod documents;
 mod endurance;
+mod expiry;
 mod faults;
 mod growth;
 mod guides;

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+from datetime import datetime, timedelta, timezone
 from unittest import mock
 
 import cerebros_client as cerebros
-from cerebros_client import ids, subjects
+from cerebros_client import ids, subjects, times
 
 from .stage import DEADLINE_SECONDS, Server, Stage
 
@@ -32,6 +33,20 @@ class Calls(Stage):
             "Cerebros-Correlation-Id": "r-1",
         }
         self.assertEqual(headers, expected)
+
+    async def test_a_request_says_how_long_it_may_wait_and_stays_the_same_request(self) -> None:
+        before = datetime.now(timezone.utc)
+        run = await self.client.submit({"dataset_id": "digits"}, run_id="r-1", expires=5400)
+        headers = (await self.jetstream.get_msg("CEREBROS", run.sequence)).headers or {}
+        wanted = times.parse(headers["ce-expirytime"]) - times.parse(headers["ce-time"])
+        self.assertEqual(wanted, timedelta(seconds=5400))
+        self.assertGreaterEqual(times.parse(headers["ce-time"]), before)
+        self.assertEqual(headers["Nats-Msg-Id"], "r-1:0:requested::")
+        again = await self.client.submit({"dataset_id": "digits"}, run_id="r-1", expires=0.5)
+        self.assertTrue(again.is_duplicate)
+        for wrong in (0, -1, float("nan"), float("inf"), 1e9, "1h"):
+            with self.assertRaises(cerebros.InvalidRequest):
+                await self.client.submit({"dataset_id": "digits"}, expires=wrong)  # type: ignore[arg-type]
 
     async def test_a_second_submit_changes_nothing_and_says_so(self) -> None:
         first = await self.client.submit({"dataset_id": "digits"})

@@ -40,6 +40,15 @@ class Worker(unittest.TestCase):
         self.assertTrue(self.client.submit(SPEC, run_id=run).is_duplicate)
         self.assertFalse(self.client.cancel(run))
 
+    def test_a_request_that_is_taken_too_late_fails_as_expired(self) -> None:
+        run = self.client.submit(SPEC, expires=1e-6)
+        with self.assertRaises(cerebros.RunFailed) as caught:
+            self.client.result(run, timeout=PATIENCE_SECONDS)
+        failure = caught.exception.failure
+        assert failure is not None
+        self.assertEqual((failure.failure_class, failure.stage), ("expired", "validate"))
+        self.assertIn("ce-expirytime", failure.message)
+
     def test_a_request_that_can_never_run_fails_with_the_worker_s_words(self) -> None:
         run = self.client.submit({"dataset_id": "no such data set"})
         with self.assertRaises(cerebros.RunFailed) as caught:

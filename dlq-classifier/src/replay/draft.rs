@@ -4,7 +4,7 @@ use schemas::cloudevents::{Headers, header};
 use schemas::codec::DecodeError;
 use schemas::dead_letter::{REPLAY_OF, REPLAYS, original_headers, original_message_id};
 use schemas::subject::DLQ_PREFIX;
-use schemas::{Record, subject};
+use schemas::{Record, expiry, subject};
 use service_kit::error::CliError;
 use service_kit::exit::Exit;
 use service_kit::history::Kept;
@@ -25,7 +25,8 @@ pub enum Refusal {
 
 /// The message of an entry as it was, on its way to `to` or back to where it came from.
 ///
-/// Its message id is `<original message id or entry id>/r<n>`, the same for every try to replay this entry.
+/// Its message id is `<original message id or entry id>/r<n>`, the same for every try to replay this entry. A request no
+/// longer says until when it is wanted: whoever replays it wants it now, and it has lain here for longer than it waited.
 pub fn draft(entry: &Entry, letter: &Kept, to: Option<&str>) -> Draft {
     let replays = entry.replays + 1;
     let base = original_message_id(&letter.headers)
@@ -35,12 +36,12 @@ pub fn draft(entry: &Entry, letter: &Kept, to: Option<&str>) -> Draft {
     headers.push(header::MESSAGE_ID, format!("{base}/r{replays}"));
     headers.push(REPLAYS, replays.to_string());
     headers.push(REPLAY_OF, entry.id.clone());
-    Draft {
-        subject: to.unwrap_or(&entry.subject).to_owned(),
-        headers,
-        payload: letter.payload.to_vec(),
-        schema: letter.schema.clone(),
+    let subject = to.unwrap_or(&entry.subject);
+    let mut payload = letter.payload.to_vec();
+    if Record::of_subject(subject).is_some_and(expiry::may_expire) {
+        expiry::without(&mut headers, &mut payload);
     }
+    Draft { subject: subject.to_owned(), headers, payload, schema: letter.schema.clone() }
 }
 
 /// The message id a draft is published under.

@@ -2,7 +2,7 @@
 
 use schemas::cloudevents::Headers;
 use schemas::event::RunRequested;
-use schemas::{Encoding, codec};
+use schemas::{Encoding, Timestamp, codec, expiry};
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -109,10 +109,48 @@ pub(crate) fn semantic() -> Vec<Misplaced> {
     serde_json::from_str(include_str!("../corpus/semantic.json")).unwrap()
 }
 
+/// A request that can be read, and a moment at which a worker takes it.
+#[derive(Debug, Deserialize)]
+pub(crate) struct Taken {
+    pub(crate) name: String,
+    headers: Vec<(String, String)>,
+    text: String,
+    taken: Timestamp,
+    class: Option<String>,
+    says: Vec<String>,
+}
+
+impl Taken {
+    pub(crate) fn headers(&self) -> Vec<(&str, &str)> {
+        self.headers.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect()
+    }
+
+    pub(crate) fn payload(&self) -> &[u8] {
+        self.text.as_bytes()
+    }
+}
+
+pub(crate) fn expired() -> Vec<Taken> {
+    serde_json::from_str(include_str!("../corpus/expired.json")).unwrap()
+}
+
+#[test]
+fn what_was_taken_too_late_has_expired_and_nothing_else() {
+    for case in expired() {
+        let headers = Headers(case.headers.clone());
+        let decoded = codec::decode("cerebros.nas.run.requested", &headers, case.payload());
+        let found = expiry::refusal(decoded.expect(&case.name).expires, case.taken);
+        let class = found.as_ref().map(|failure| failure.class.as_str());
+        assert_eq!(class, case.class.as_deref(), "{}", case.name);
+        let reason = found.map(|failure| failure.message).unwrap_or_default();
+        assert!(case.says.iter().all(|words| reason.contains(words.as_str())), "{}: {reason}", case.name);
+    }
+}
+
 #[test]
 fn the_corpus_is_classified_without_a_mistake() {
     let corpus = corpus();
-    assert!(corpus.len() + semantic().len() >= 200);
+    assert!(corpus.len() + semantic().len() + expired().len() >= 200);
     let mut mistakes = Vec::new();
     for case in &corpus {
         let found = match codec::decode(&case.subject, &Headers(case.headers.clone()), &case.payload()) {

@@ -8,6 +8,7 @@ mod capture;
 mod chaos;
 mod cluster;
 mod corpus;
+mod expiry;
 mod foresight;
 mod growth;
 mod hostile;

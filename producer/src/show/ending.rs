@@ -43,7 +43,7 @@ fn of_class(class: FailureClass) -> &'static str {
         FailureClass::NanObjective => "its objective was no number",
         FailureClass::EntrypointRefused => "its worker does not allow the code it names",
         FailureClass::Cancelled => "somebody asked for its end",
-        FailureClass::Expired => "its request was too old",
+        FailureClass::Expired => "no worker had taken its request by the time it was wanted (ce-expirytime)",
         FailureClass::StaleAttempt => "another attempt owned it",
         FailureClass::SinkRefused => "the tracking server refused what was written",
         FailureClass::ReplayLoop => "its request was replayed too often",

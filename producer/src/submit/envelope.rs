@@ -2,7 +2,7 @@
 
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
-use schemas::cloudevents::{self, Context, Voice};
+use schemas::cloudevents::{self, Context, Voice, header};
 use schemas::event::RunRequested;
 use schemas::{Encoding, Event, RunId, Timestamp};
 use serde::Serialize;
@@ -27,17 +27,19 @@ pub(crate) struct Message {
     payload_base64: Option<String>,
 }
 
-/// What would be published at `time`.
+/// What would be published at `time`, and is wanted until then.
 pub(super) fn message(
     request: &RunRequested,
     run: &RunId,
     encoding: Encoding,
     time: Timestamp,
+    expires: Option<Timestamp>,
 ) -> Result<Message, CliError> {
     let event = Event::from(request.clone());
     let payload = schemas::codec::encode(&event, encoding).map_err(unwritable)?;
     let voice = Voice::outside(run.clone(), context(request.correlation_id.clone()));
-    let headers = cloudevents::headers(&event, &voice, encoding, time);
+    let mut headers = cloudevents::headers(&event, &voice, encoding, time);
+    headers.push_some(header::EXPIRY, expires.map(|expires| expires.to_string()));
     Ok(Message {
         subject: event.record().subject(),
         headers: headers.0.into_iter().map(|(name, value)| (name, Value::String(value))).collect(),

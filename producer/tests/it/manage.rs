@@ -191,7 +191,7 @@ async fn a_retry_is_a_new_request_for_the_same_run_once_per_attempt() {
     stage.claim(&id("a")).await;
     let running = producer(&stage.url(), &["retry", "a"]).await;
     stage.end(&id("a"), RunState::Failed).await;
-    let retried = producer(&stage.url(), &["retry", "a"]).await;
+    let retried = producer(&stage.url(), &["retry", "a", "--expires", "1h"]).await;
     let twice = producer(&stage.url(), &["retry", "a"]).await;
     assert_eq!([early.code, running.code, retried.code, twice.code], [5, 5, 0, 5], "{early:?} {twice:?}");
     let requests = stage.requests().await;
@@ -199,6 +199,7 @@ async fn a_retry_is_a_new_request_for_the_same_run_once_per_attempt() {
     let second = &stage.messages(Record::RunRequested).await[1];
     assert_eq!(second.headers.get("Nats-Msg-Id"), Some("a:retry1:requested::"));
     assert_eq!(second.headers.get("ce-id"), Some("a:retry1:requested::"));
+    assert!(second.decode().unwrap().expires.is_some(), "each asking has a time of its own");
     let listed = producer(&stage.url(), &["list", "-o", "json"]).await.json();
     assert_eq!((&listed[0]["state"], &listed[0]["attempt"]), (&"requested".into(), &1.into()));
     assert_eq!(stage.claim(&id("a")).await, 2);

@@ -1,8 +1,9 @@
 //! `submit`: one valid request, or nothing.
 
 use schemas::cloudevents::header;
-use schemas::{Encoding, Record, RunId};
+use schemas::{Encoding, Record, RunId, Timestamp};
 use serde_json::json;
+use service_kit::clock;
 use testkit::Nats;
 
 use crate::program::{Running, producer, producer_fed};
@@ -113,6 +114,33 @@ async fn the_same_run_id_twice_is_one_request() {
     );
     assert!(third.stderr.contains("its spec is not the one given now"), "{third:?}");
     assert_eq!(stage.last_sequence().await, 1);
+}
+
+#[tokio::test]
+async fn a_request_says_until_when_it_is_wanted_and_stays_the_same_request() {
+    let stage = Stage::set().await;
+    let submit = ["submit", "--set", "dataset_id=iris", "--run-id", "hasty", "--expires", "90min"];
+    let before = clock::now();
+    producer(&stage.url(), &submit).await.id();
+    let message = &stage.messages(Record::RunRequested).await[0];
+    let expires = message.decode().unwrap().expires.unwrap();
+    let wanted = |since: Timestamp| (expires.micros() - since.micros()) / 1_000_000;
+    assert!(wanted(before) >= 5400 && wanted(clock::now()) <= 5400, "{expires}");
+    assert_eq!(message.headers.get(header::MESSAGE_ID), Some("hasty:0:requested::"));
+    let again = producer(&stage.url(), &[&submit[..6], &["2h"]].concat()).await;
+    assert!(
+        again.stderr.contains("already submitted") && !again.stderr.contains("warning: its spec"),
+        "{again:?}"
+    );
+    assert_eq!(stage.last_sequence().await, 1);
+
+    let dry = producer(NOWHERE, &[&submit[..], &["--dry-run"]].concat()).await.json();
+    let said = dry["headers"]["ce-expirytime"].as_str().unwrap();
+    assert!(Timestamp::parse(said).unwrap() > before, "{said}");
+    for wrong in ["0s", "tomorrow", "2y"] {
+        let ended = producer(NOWHERE, &["submit", "--set", "dataset_id=iris", "--expires", wrong]).await;
+        assert_eq!(ended.code, 2, "{ended:?}");
+    }
 }
 
 #[tokio::test]

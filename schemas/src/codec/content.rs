@@ -17,6 +17,8 @@ pub(crate) struct Content<'a> {
     pub(crate) encoding: Encoding,
     /// The type a structured envelope claims; in binary mode it is a header.
     pub(crate) ce_type: Option<String>,
+    /// The time after which a structured envelope is no longer wanted, as it stands there; see [`crate::expiry`].
+    pub(crate) expirytime: Option<&'a RawValue>,
 }
 
 #[derive(Deserialize)]
@@ -28,6 +30,8 @@ struct Structured<'a> {
     #[serde(borrow)]
     data: Option<&'a RawValue>,
     data_base64: Option<String>,
+    #[serde(borrow)]
+    expirytime: Option<&'a RawValue>,
 }
 
 /// Finds payload and encoding of a message.
@@ -35,14 +39,19 @@ pub(crate) fn content<'a>(
     headers: &impl HeaderSource,
     payload: &'a [u8],
 ) -> Result<Content<'a>, DecodeError> {
-    let media_type = headers.value(header::CONTENT_TYPE).map(essence);
-    if media_type.as_deref() == Some("application/cloudevents+json") {
+    if is_structured(headers) {
         return structured(payload);
     }
+    let media_type = headers.value(header::CONTENT_TYPE).map(essence);
     // In binary mode the type of the data travels as Content-Type; some publishers write it as an attribute.
     let media_type = media_type.or_else(|| headers.value("ce-datacontenttype").map(essence));
     let encoding = encoding_of(media_type.as_deref())?;
-    Ok(Content { payload: Cow::Borrowed(payload), encoding, ce_type: None })
+    Ok(Content { payload: Cow::Borrowed(payload), encoding, ce_type: None, expirytime: None })
+}
+
+/// True if the payload is the whole CloudEvent, its attributes beside the event.
+pub(crate) fn is_structured(headers: &impl HeaderSource) -> bool {
+    headers.value(header::CONTENT_TYPE).map(essence).as_deref() == Some("application/cloudevents+json")
 }
 
 fn structured(payload: &[u8]) -> Result<Content<'_>, DecodeError> {
@@ -66,7 +75,8 @@ fn structured(payload: &[u8]) -> Result<Content<'_>, DecodeError> {
         }
         (None, None) => return Err(fault("the CloudEvent has neither data nor data_base64".to_owned())),
     };
-    Ok(Content { payload: data, encoding, ce_type: Some(envelope.ce_type) })
+    let expirytime = envelope.expirytime;
+    Ok(Content { payload: data, encoding, ce_type: Some(envelope.ce_type), expirytime })
 }
 
 fn fault(reason: String) -> DecodeError {

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 
 use super::DecodeError;
 use crate::headers::{HeaderSource, starts_with_ignoring_case};
-use crate::{FailureClass, Record, Stage};
+use crate::{FailureClass, Record, Stage, Timestamp, expiry};
 
 /// What a publisher may ask of the broker, and what the broker itself adds. Everything else under `Nats-` would make
 /// it do something with the stream (roll up, expire, schedule, count, mark as deleted), which no event may.
@@ -24,13 +24,17 @@ const HARMLESS: [&str; 12] = [
     "Nats-Required-Api-Level",
 ];
 
-/// Holds the headers against the record of the subject. Messages without an envelope pass.
-pub(super) fn check(record: Record, headers: &impl HeaderSource) -> Result<(), DecodeError> {
+/// Holds the headers against the record of the subject. Messages without an envelope pass. What comes back is when a
+/// request is no longer wanted.
+pub(super) fn check(record: Record, headers: &impl HeaderSource) -> Result<Option<Timestamp>, DecodeError> {
+    let mut expires = None;
     for (name, value) in headers.pairs() {
         // Most headers are told apart by their first letter.
         let first = name.as_bytes().first().map(u8::to_ascii_lowercase);
         if first == Some(b'c') && starts_with_ignoring_case(name, "ce-") {
-            attribute(record, &name[3..], value)?;
+            let read = attribute(record, &name[3..], value)?;
+            // Of several the earliest counts, in whatever order they come.
+            expires = expires.into_iter().chain(read).min();
         } else if first == Some(b'n') && starts_with_ignoring_case(name, "Nats-") && !is_harmless(name) {
             let reason = format!(
                 "the header {name} commands the broker; an event may carry none of those but Nats-Msg-Id and Nats-Expected-*"
@@ -38,7 +42,7 @@ pub(super) fn check(record: Record, headers: &impl HeaderSource) -> Result<(), D
             return Err(DecodeError::new(FailureClass::Validation, Stage::Decode, reason));
         }
     }
-    Ok(())
+    Ok(expires)
 }
 
 fn is_harmless(name: &str) -> bool {
@@ -51,20 +55,22 @@ fn is_harmless(name: &str) -> bool {
     })
 }
 
-fn attribute(record: Record, attribute: &str, value: &str) -> Result<(), DecodeError> {
+/// Judges one attribute, and reads the one that says when a request is no longer wanted.
+fn attribute(record: Record, attribute: &str, value: &str) -> Result<Option<Timestamp>, DecodeError> {
     let value = percent_decoded(value).map_err(|at| {
         let reason = format!("the header ce-{attribute} has broken percent-encoding at byte {at}");
         DecodeError::new(FailureClass::Decode, Stage::Decode, reason)
     })?;
     let is = |name: &str| attribute.eq_ignore_ascii_case(name);
     match attribute.len() {
-        4 if is("type") => check_type(record, &value),
-        10 if is("dataschema") => check_dataschema(record, &value),
+        4 if is("type") => check_type(record, &value).map(|()| None),
+        10 if is("dataschema") => check_dataschema(record, &value).map(|()| None),
+        10 if is("expirytime") && expiry::may_expire(record) => expiry::in_header(&value).map(Some),
         11 if is("specversion") && value != "1.0" => {
             let reason = format!("CloudEvents specversion \"{value}\", expected \"1.0\"");
             Err(DecodeError::new(FailureClass::Decode, Stage::Decode, reason))
         }
-        _ => Ok(()),
+        _ => Ok(None),
     }
 }
 

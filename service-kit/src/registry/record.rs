@@ -63,6 +63,10 @@ pub struct RunRecord {
     pub requested_at: Timestamp,
     #[serde(default)]
     pub started_at: Option<Timestamp>,
+    /// When the request that is being served was taken first, which is when it had to be in time; `None` where it took
+    /// over what another had begun, and in records of earlier builds.
+    #[serde(default)]
+    pub taken_at: Option<Timestamp>,
     #[serde(default)]
     pub ended_at: Option<Timestamp>,
     /// What ended the run: `max_trials`, `max_seconds`, `cancelled`, a failure class, ...
@@ -139,7 +143,7 @@ pub fn claim(
     now: Timestamp,
 ) -> (Option<RunRecord>, Claim) {
     let Some(known) = record else {
-        let mut record = fresh(claimant);
+        let mut record = RunRecord { taken_at: Some(now), ..fresh(claimant) };
         begin(&mut record, claimant, now);
         return (Some(record), Claim::Granted { attempt: 1 });
     };
@@ -172,6 +176,7 @@ pub fn claim(
         cancel_requested: if may_restart { None } else { known.cancel_requested.clone() },
         ..known.clone()
     };
+    next.taken_at = taken_at(known, claimant, may_restart, now);
     if was_lost(known, claimant) {
         next.worker_losses += 1;
         next.losses_at_work += u32::from(known.running_trials > 0);
@@ -187,6 +192,19 @@ pub fn claim(
         Claim::Granted { attempt }
     };
     (Some(next), claim)
+}
+
+/// When a request was taken first, whose run is known already.
+fn taken_at(
+    known: &RunRecord,
+    claimant: &Claimant<'_>,
+    may_restart: bool,
+    now: Timestamp,
+) -> Option<Timestamp> {
+    // What is known of a run nobody has claimed is a wish about it.
+    let is_first = may_restart || known.state == RunState::Requested;
+    let is_same = claimant.sequence == known.request_sequence;
+    if is_first { Some(now) } else { known.taken_at.filter(|_| is_same) }
 }
 
 /// Whether the worker that has the run is gone. Not when it is the one that claims (a confirmation got lost), and not
@@ -339,6 +357,7 @@ fn blank(run_id: &RunId, requested_at: Timestamp) -> RunRecord {
         active_ms: 0,
         requested_at,
         started_at: None,
+        taken_at: None,
         ended_at: None,
         ended_by: None,
         failure: None,

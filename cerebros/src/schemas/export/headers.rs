@@ -1,8 +1,8 @@
 //! The headers of events and dead letters, described once for every document. That the lists are complete is a test.
 
-use schemas::cloudevents::{self, Context, Headers, Voice};
+use schemas::cloudevents::{self, Context, Headers, Voice, header};
 use schemas::codec::{self, Encoding};
-use schemas::{Event, Record, RunId, Timestamp};
+use schemas::{Event, Record, RunId, Timestamp, expiry};
 use service_kit::error::CliError;
 
 use super::unwritable;
@@ -50,6 +50,13 @@ pub(super) const EVENT: [Header; 14] = [
     ),
 ];
 
+/// What a request for a run may carry beside them.
+pub(super) const REQUEST: [Header; 1] = [sometimes(
+    "ce-expirytime",
+    "When the run is no longer wanted, RFC 3339 (the CloudEvents extension `expirytime`): a request no worker has taken \
+     by then is refused as `expired`. Whatever is no time there makes the request invalid.",
+)];
+
 /// What a dead letter carries beside the headers of the original.
 pub(super) const DEAD_LETTER: [Header; 17] = [
     always("Nats-Msg-Id", "`dlq:<stream>:<sequence>:<consumer>`, so that one cause makes one dead letter."),
@@ -90,7 +97,10 @@ pub(super) fn example(record: Record) -> Result<(Event, Headers), CliError> {
     let attempt = if is_request { 0 } else { event.attempt().unwrap_or(3) };
     let voice = Voice { run, attempt, epoch: 0, context };
     let time = Timestamp::parse(TIME).map_err(unwritable)?;
-    let headers = cloudevents::headers(&event, &voice, Encoding::Json, time);
+    let mut headers = cloudevents::headers(&event, &voice, Encoding::Json, time);
+    if expiry::may_expire(record) {
+        headers.push(header::EXPIRY, EXPIRY);
+    }
     Ok((event, headers))
 }
 
@@ -98,6 +108,8 @@ pub(super) fn example(record: Record) -> Result<(Event, Headers), CliError> {
 const RUN: &str = "0193a7c4-5b1e-7c3a-9d2e-1f6a8b4c2d10";
 /// When the examples claim to have been published.
 const TIME: &str = "2026-11-22T05:26:03.5Z";
+/// Until when the request among them is wanted: for an hour.
+const EXPIRY: &str = "2026-11-22T06:26:03.5Z";
 
 #[cfg(test)]
 mod tests {
@@ -120,7 +132,10 @@ mod tests {
     fn every_header_we_publish_is_described_and_every_described_one_is_published() {
         for record in Record::ALL {
             let (_, headers) = example(record).unwrap();
-            let names = names(&headers);
+            let mut names = names(&headers);
+            if expiry::may_expire(record) {
+                assert!(described(&REQUEST, false).iter().all(|name| names.remove(name)));
+            }
             assert!(names.is_subset(&described(&EVENT, false)), "{}", record.name());
             assert!(names.is_superset(&described(&EVENT, true)), "{}", record.name());
         }

@@ -20,7 +20,7 @@ from .progress import Progress
 from .publish import publish
 from .registry import Registry
 from .schemas import Schemas
-from .spec import spec_with_id, state_named
+from .spec import spec_with_id, state_named, wanted_until
 from .stream import Start
 from .subjects import CANCEL_REQUESTED, REQUESTED, STARTED, TRIAL
 
@@ -75,27 +75,36 @@ class AsyncClient:
         """Closes the connection. What was submitted goes on."""
         await self._broker.close()
 
-    async def submit(self, spec: Mapping[str, Any], *, run_id: str | None = None) -> Submitted:
+    async def submit(
+        self, spec: Mapping[str, Any], *, run_id: str | None = None, expires: float | None = None
+    ) -> Submitted:
         """Asks for a run and waits until the broker has the request.
 
         Args:
             spec: The request; ``{"dataset_id": "digits"}`` is one.
             run_id: Identity of the run; also taken from the spec; a new one by default.
+            expires: Seconds the request may wait for a worker (None: as long as it takes). One that is taken
+                later is not carried out: the run fails as ``expired``.
 
         Returns:
             The run id. Its ``is_duplicate`` says that the run had been submitted before, under this id, and
             that nothing was published now.
 
         Raises:
-            InvalidRequest: The spec is no JSON object or names no data set, or the run id is none.
+            InvalidRequest: The spec is no JSON object or names no data set, the run id is none, or the
+                request cannot expire in that time.
         """
         request = spec_with_id(spec, run_id)
+        wanted_until(expires, datetime.now(timezone.utc))
         run = request["run_id"]
         if run_id is not None or spec.get("run_id") is not None:
             known = await self._registry.find(run)
             if known.is_submitted:
                 return Submitted(run, sequence=known.request_sequence, is_duplicate=True)
-        published = await self._publish(REQUESTED, run, request, correlation_id=request.get("correlation_id"))
+        correlation_id = request.get("correlation_id")
+        published = await self._publish(
+            REQUESTED, run, request, correlation_id=correlation_id, expires=expires
+        )
         return Submitted(run, sequence=published[0], is_duplicate=published[1])
 
     async def watch(self, run: str, *, since_seq: int | None = None) -> AsyncGenerator[Event, None]:
@@ -210,9 +219,16 @@ class AsyncClient:
         *,
         attempt: int = 0,
         correlation_id: str | None = None,
+        expires: float | None = None,
     ) -> tuple[int, bool]:
+        now = datetime.now(timezone.utc)
         headers = envelope.headers(
-            subject, run, attempt=attempt, correlation_id=correlation_id, now=datetime.now(timezone.utc)
+            subject,
+            run,
+            attempt=attempt,
+            correlation_id=correlation_id,
+            now=now,
+            expires=wanted_until(expires, now),
         )
         body = envelope.payload(event)
         published = await publish(self._broker, subject, body, headers, patience=self._broker.patience)

@@ -22,9 +22,15 @@ _AVRO_TYPES = (AVRO, "avro/binary", "application/vnd.apache.avro")
 
 
 def headers(
-    subject: str, run_id: str, *, attempt: int, correlation_id: str | None, now: datetime
+    subject: str,
+    run_id: str,
+    *,
+    attempt: int,
+    correlation_id: str | None,
+    now: datetime,
+    expires: datetime | None = None,
 ) -> dict[str, str]:
-    """Headers of a message about a run. ``attempt`` 0 speaks for no attempt.
+    """Headers of a message about a run. ``attempt`` 0 speaks for no attempt; a request may expire.
 
     The message id follows from run, attempt and kind, so that the broker drops a second copy.
     """
@@ -44,6 +50,8 @@ def headers(
     }
     if attempt:
         made["Cerebros-Attempt"] = str(attempt)
+    if expires is not None:
+        made["ce-expirytime"] = iso(expires)
     return made
 
 

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import datetime, timedelta
 from typing import Any
 
 from . import ids
 from .errors import InvalidRequest
 from .models import RunState
+
+MAX_WAIT_SECONDS = 366 * 24 * 3600.0
+"""Longest time a request may say it waits: far beyond what a stream keeps."""
 
 
 def spec_with_id(spec: Mapping[str, Any], run_id: str | None) -> dict[str, Any]:
@@ -25,6 +29,23 @@ def spec_with_id(spec: Mapping[str, Any], run_id: str | None) -> dict[str, Any]:
         raise InvalidRequest("the spec has another run id than the one given", help="keep one of them")
     given = inside if run_id is None else run_id
     return {**spec, "run_id": ids.check(given if given is not None else ids.new())}
+
+
+def wanted_until(expires: float | None, now: datetime) -> datetime | None:
+    """When a request of this moment is no longer wanted.
+
+    Raises:
+        InvalidRequest: It is no number of seconds above zero, up to a year.
+    """
+    if expires is None:
+        return None
+    # What is not a number is in no range, either.
+    if not isinstance(expires, int | float) or not 0 < expires <= MAX_WAIT_SECONDS:
+        raise InvalidRequest(
+            f"a request cannot expire in {expires!r} seconds",
+            help="a number above zero, up to a year, such as 3600",
+        )
+    return now + timedelta(seconds=expires)
 
 
 def state_named(state: RunState | str | None) -> RunState | None:

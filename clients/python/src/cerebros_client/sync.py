@@ -64,9 +64,11 @@ class Client:
         self._end()
         self._thread.join()
 
-    def submit(self, spec: Mapping[str, Any], *, run_id: str | None = None) -> Submitted:
+    def submit(
+        self, spec: Mapping[str, Any], *, run_id: str | None = None, expires: float | None = None
+    ) -> Submitted:
         """See :meth:`AsyncClient.submit`."""
-        return self._run(self._client.submit(spec, run_id=run_id))
+        return self._run(self._client.submit(spec, run_id=run_id, expires=expires))
 
     def watch(self, run: str, *, since_seq: int | None = None) -> Generator[Event, None, None]:
         """See :meth:`AsyncClient.watch`."""

@@ -70,6 +70,35 @@ fn a_message_without_id_gets_one_from_its_entry() {
 }
 
 #[test]
+fn a_replayed_request_does_not_expire_and_any_other_message_keeps_what_it_says_of_its_time() {
+    let body = br#"{"dataset_id":"digits"}"#;
+    for time in ["2026-01-31T12:00:00Z", "tomorrow"] {
+        let given = [("X", "1"), ("ce-expirytime", time)];
+        let (entry, kept) = died(REQUESTED, &given, body);
+        let drawn = draft(&entry, &kept, None);
+        assert_eq!((drawn.headers.get("ce-expirytime"), drawn.headers.get("X")), (None, Some("1")));
+        assert_eq!(drawn.decode().unwrap().expires, None);
+        assert_eq!(
+            draft(&entry, &kept, Some("mine.x")).headers.get("ce-expirytime"),
+            Some(time),
+            "elsewhere"
+        );
+        let (entry, kept) = died("ml.run.trial", &given, b"{}");
+        assert_eq!(draft(&entry, &kept, None).headers.get("ce-expirytime"), Some(time), "a fact");
+    }
+    let envelope = |time: &str| {
+        format!(
+            r#"{{"specversion":"1.0","type":"{REQUESTED}","expirytime":{time}, "data":{{"dataset_id":"digits"}}}}"#
+        )
+    };
+    let mode = ("Content-Type", "application/cloudevents+json");
+    let (entry, kept) = died(REQUESTED, &[mode], envelope("\"2026-01-31T12:00:00Z\"").as_bytes());
+    let drawn = draft(&entry, &kept, None);
+    assert_eq!(drawn.payload, envelope("null").as_bytes());
+    assert_eq!(drawn.decode().unwrap().expires, None);
+}
+
+#[test]
 fn what_would_die_again_is_refused_and_a_foreign_subject_is_nobody_s_business() {
     let (entry, kept) = died(REQUESTED, &[], b"{}");
     assert!(check(&draft(&entry, &kept, None)).unwrap_err().to_string().contains("dataset_id"));

@@ -60,6 +60,18 @@ fn a_request_starts_a_run_once() {
 }
 
 #[test]
+fn a_request_that_expired_starts_its_run_which_had_failed() {
+    let class = FailureClass::Expired;
+    let again = of(&requested(), class, Some(RunState::Failed), false);
+    assert!(matches!(&again, Effect::New(words) if words.contains("attempt 2")), "{again:?}");
+    assert!(
+        matches!(of(&requested(), class, Some(RunState::Completed), false), Effect::None(_)),
+        "asked for again"
+    );
+    assert!(!may_be_unsafe(&requested(), class));
+}
+
+#[test]
 fn a_request_that_took_a_worker_down_is_unsafe() {
     assert!(matches!(of(&requested(), FailureClass::WorkerLost, None, false), Effect::Unsafe(_)));
     assert!(matches!(of(&requested(), FailureClass::Oom, Some(RunState::Failed), false), Effect::Unsafe(_)));

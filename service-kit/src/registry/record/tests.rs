@@ -97,6 +97,29 @@ fn a_cancel_that_comes_before_the_request_is_remembered() {
 }
 
 #[test]
+fn when_a_request_was_taken_first_stays_until_another_restarts_the_run() {
+    let (run_id, request) = (RunId::parse("r").unwrap(), RunRequested::new("digits"));
+    let asks = |sequence, delivery| Claimant { delivery, ..claimant(&run_id, &request, sequence) };
+    let taken = |known: Option<&RunRecord>, claimant: &Claimant<'_>, now| {
+        claim(known, claimant, at(now)).0.unwrap().taken_at
+    };
+    let wish = request_cancel(None, &run_id, "", at(1)).unwrap();
+    let wish = RunRecord { cancel_requested: None, ..wish };
+    assert_eq!(taken(None, &asks(7, 1), 5), Some(at(5)));
+    assert_eq!(taken(Some(&wish), &asks(7, 1), 5), Some(at(5)), "nobody had taken it");
+    for state in [RunState::Running, RunState::Interrupted] {
+        let begun = RunRecord { taken_at: Some(at(5)), ..ended(state) };
+        assert_eq!(taken(Some(&begun), &asks(7, 2), 9), Some(at(5)), "the same request, handed over again");
+        let heir = Claimant { is_owner_gone: true, ..asks(8, 1) };
+        assert_eq!(taken(Some(&begun), &heir, 9), None, "another takes over what was begun");
+    }
+    let failed = RunRecord { taken_at: Some(at(5)), ..ended(RunState::Failed) };
+    assert_eq!(taken(Some(&failed), &asks(8, 1), 9), Some(at(9)));
+    let of_an_earlier_build = RunRecord { taken_at: None, ..ended(RunState::Interrupted) };
+    assert_eq!(taken(Some(&of_an_earlier_build), &asks(7, 2), 9), None);
+}
+
+#[test]
 fn a_run_under_way_is_scaled_up_to_what_its_request_allows_and_the_next_attempt_keeps_it() {
     let run_id = RunId::parse("r").unwrap();
     let running = ask(None, 7).0.unwrap();

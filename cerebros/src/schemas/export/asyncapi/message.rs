@@ -1,9 +1,9 @@
 //! Messages with their headers, their other encoding and their examples.
 
-use schemas::Record;
 use schemas::cloudevents::Headers;
 use schemas::ordered_json::Ordered;
 use schemas::record::Version;
+use schemas::{Record, expiry};
 use service_kit::error::CliError;
 
 use super::reference;
@@ -14,6 +14,7 @@ use crate::schemas::{corpus, facts};
 /// The message of a record.
 pub(super) fn of(record: Record, payload: Ordered) -> Result<Ordered, CliError> {
     let doc = record.latest().shape.as_record().and_then(|shape| shape.doc.as_deref()).unwrap_or_default();
+    let headers = if expiry::may_expire(record) { "RequestHeaders" } else { "EventHeaders" };
     let description = format!("{doc} Published by: {}.", facts::published_by(record));
     Ok(Ordered::object([
         ("name", record.ce_type().into()),
@@ -21,7 +22,7 @@ pub(super) fn of(record: Record, payload: Ordered) -> Result<Ordered, CliError> 
         ("summary", doc.into()),
         ("description", description.into()),
         ("contentType", "application/json".into()),
-        ("headers", reference("#/components/schemas/EventHeaders")),
+        ("headers", reference(&format!("#/components/schemas/{headers}"))),
         ("correlationId", reference("#/components/correlationIds/request")),
         ("payload", payload),
         ("examples", Ordered::List(examples(record)?)),
@@ -90,20 +91,27 @@ pub(super) fn header_schemas() -> Vec<(String, Ordered)> {
     vec![
         (
             "EventHeaders".to_owned(),
-            schema("CloudEvents 1.0 in binary mode, and headers of our own.", &headers::EVENT),
+            schema("CloudEvents 1.0 in binary mode, and headers of our own.", headers::EVENT.iter()),
+        ),
+        (
+            "RequestHeaders".to_owned(),
+            schema(
+                "Those of every event, and what only a request for a run may say.",
+                headers::EVENT.iter().chain(&headers::REQUEST),
+            ),
         ),
         (
             "DeadLetterHeaders".to_owned(),
             schema(
                 "Beside the headers of the original; those with a meaning for the broker are kept as Cerebros-Original-<name>.",
-                &headers::DEAD_LETTER,
+                headers::DEAD_LETTER.iter(),
             ),
         ),
     ]
 }
 
 /// Of the headers we publish ourselves; from others, absent ones mean JSON and the record of the subject.
-fn schema(doc: &str, list: &[Header]) -> Ordered {
+fn schema(doc: &str, list: impl Iterator<Item = &'static Header>) -> Ordered {
     let property = |header: &Header| {
         let text = Ordered::object([("type", "string".into()), ("description", header.doc.into())]);
         (header.name.to_owned(), text)
@@ -111,6 +119,6 @@ fn schema(doc: &str, list: &[Header]) -> Ordered {
     Ordered::object([
         ("type", "object".into()),
         ("description", doc.into()),
-        ("properties", Ordered::Object(list.iter().map(property).collect())),
+        ("properties", Ordered::Object(list.map(property).collect())),
     ])
 }

@@ -26,6 +26,15 @@ empty. It follows from what is said, so that a second copy of the same fact is d
 and recognised by a reader after that. What is the same in every attempt (a trial, a metric, the start of the record) has
 0 for the attempt, or the attempt in which somebody restarted a run that had failed. Delivery is at least once.
 
+### How long a request is wanted
+
+A request for a run may say until when (`ce-expirytime`; in structured mode the attribute `expirytime`; of several the
+earliest counts; the moment itself is in time). A worker judges once, when it takes the request: too late, and the run
+fails as `expired` and the request becomes a dead letter; in time, and the run never expires, whatever interrupts it. A
+retry and a replay are askings of their own: a retry says its own time, a replay none, because somebody wants it now. The
+clocks of whoever asks and of the worker are compared, so leave more than they may differ by. Every other event is a fact:
+there the attribute is not looked at.
+
 ### JSON
 
 Times are UTC in ISO-8601. Doubles that are no finite number are the texts `\"NaN\"`, `\"Infinity\"` and `\"-Infinity\"`.
@@ -59,7 +68,8 @@ A message that cannot be handled is kept in the stream `CEREBROS_DLQ` on `cerebr
 original payload, byte for byte, the original headers, and the verdict beside them. Headers with a meaning for the broker
 are kept as `Cerebros-Original-<name>`. A replayed message carries `Cerebros-Dlq-Replays` and `Cerebros-Replay-Of`, and the
 message id `<original id>/r<n>`; or `<entry id>/r<n>`, where there was none or a message of somebody else has that one. An
-event of an older version of its schema is written in the latest when it is replayed. What was replayed is on record on
+event of an older version of its schema is written in the latest when it is replayed, and a request no longer says until
+when it is wanted. What was replayed is on record on
 `cerebros.dlq.operation.replayed`, where the stream keeps it beside the letters; replays under way are tasks in the bucket
 `cerebros_dlq` (`dlq-classifier tasks`).
 
@@ -73,6 +83,11 @@ pub(super) fn section() -> Result<String, CliError> {
         let when = if header.is_always { "always" } else { "if known" };
         let value = example.get(header.name).map(code).unwrap_or_default();
         text += &row([&code(header.name), when, header.doc, &value]);
+    }
+    let (_, example) = headers::example(Record::RunRequested)?;
+    for header in &headers::REQUEST {
+        let value = example.get(header.name).map(code).unwrap_or_default();
+        text += &row([&code(header.name), "requests, if said", header.doc, &value]);
     }
     text += IDENTITY;
     let bytes = codec::encode(&event, Encoding::Avro).map_err(unwritable)?;
