@@ -11,6 +11,9 @@ use super::{DecodeError, Encoding};
 use crate::headers::{HeaderSource, header};
 use crate::{FailureClass, Stage};
 
+/// Content type of structured mode.
+const STRUCTURED: &str = "application/cloudevents+json";
+
 /// What a message carries, whatever its mode.
 pub(crate) struct Content<'a> {
     pub(crate) payload: Cow<'a, [u8]>,
@@ -39,10 +42,10 @@ pub(crate) fn content<'a>(
     headers: &impl HeaderSource,
     payload: &'a [u8],
 ) -> Result<Content<'a>, DecodeError> {
-    if is_structured(headers) {
+    let media_type = headers.value(header::CONTENT_TYPE).map(essence);
+    if media_type.as_deref() == Some(STRUCTURED) {
         return structured(payload);
     }
-    let media_type = headers.value(header::CONTENT_TYPE).map(essence);
     // In binary mode the type of the data travels as Content-Type; some publishers write it as an attribute.
     let media_type = media_type.or_else(|| headers.value("ce-datacontenttype").map(essence));
     let encoding = encoding_of(media_type.as_deref())?;
@@ -51,7 +54,7 @@ pub(crate) fn content<'a>(
 
 /// True if the payload is the whole CloudEvent, its attributes beside the event.
 pub(crate) fn is_structured(headers: &impl HeaderSource) -> bool {
-    headers.value(header::CONTENT_TYPE).map(essence).as_deref() == Some("application/cloudevents+json")
+    headers.value(header::CONTENT_TYPE).map(essence).as_deref() == Some(STRUCTURED)
 }
 
 fn structured(payload: &[u8]) -> Result<Content<'_>, DecodeError> {
