@@ -8,6 +8,7 @@ mod capture;
 mod chaos;
 mod cluster;
 mod corpus;
+mod evidence;
 mod foresight;
 mod growth;
 mod hostile;
