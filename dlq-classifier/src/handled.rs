@@ -128,7 +128,7 @@ mod tests {
         for is_alternating in [true, false] {
             let mut book = Handled::begin(1);
             // Each round settles one message and loses the next; all but every other or every third are announced.
-            let is_known = |round: u64| round % (if is_alternating { 2 } else { 3 }) > 0;
+            let is_known = |round: u64| !round.is_multiple_of(if is_alternating { 2 } else { 3 });
             for round in 0..3 * MAX_HOLES as u64 {
                 let (settled, lost) = (2 * round + 1, 2 * round + 2);
                 book.advance(settled, floors(settled, settled), now);

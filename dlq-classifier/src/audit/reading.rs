@@ -16,8 +16,9 @@ use service_kit::exit::Exit;
 use service_kit::history::{self, Depth, Scan};
 use service_kit::topology::{self, ADVISORY_CONSUMER, DLQ_BUCKET};
 
-use super::facts::{Advisory, Facts, Letters};
+use super::facts::{Advisory, Facts};
 use super::ledger::{Ledger, Segment};
+use super::letters::Letters;
 use super::ranges::united;
 use super::report::Account;
 use crate::handled::{self, Handled};
@@ -44,7 +45,7 @@ pub(super) async fn facts(queue: &Queue) -> Result<Facts, CliError> {
     facts.readers = consumers::readers(broker, &stream, &facts).await?;
     let advisories_through = advisories_through(broker).await;
     facts.handled = remembered::<Handled>(broker, handled::KEY).await;
-    facts.letters = letters(queue).await?;
+    letters(queue, &mut facts).await?;
     for (operation, _) in queue.operations().await? {
         if operation.operation == Kind::Expired {
             facts.notices.extend(operation.range);
@@ -56,17 +57,16 @@ pub(super) async fn facts(queue: &Queue) -> Result<Facts, CliError> {
     Ok(facts)
 }
 
-async fn letters(queue: &Queue) -> Result<Letters, CliError> {
-    let mut letters = Letters::default();
+async fn letters(queue: &Queue, facts: &mut Facts) -> Result<(), CliError> {
     let mut scan = Scan::open(&queue.broker, DLQ_STREAM, &[], (1, u64::MAX), Depth::Headers).await?;
     while let Some(letter) = scan.next().await? {
         let Some(verdict) = Verdict::find(letter.headers()).filter(|verdict| verdict.stream == STREAM) else {
             continue;
         };
         let is_given_up = verdict.cause.unwrap_or(verdict.class) == FailureClass::WorkerLost;
-        letters.take(verdict.sequence, &verdict.consumer, &verdict.subject, is_given_up);
+        facts.letter(verdict.sequence, &verdict.consumer, &verdict.subject, is_given_up);
     }
-    Ok(letters)
+    Ok(())
 }
 
 /// The broker's word about deliveries, as far as no letter answers it.

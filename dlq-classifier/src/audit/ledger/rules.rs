@@ -1,6 +1,7 @@
 //! What cannot be explained, rule by rule.
 
 use super::Ledger;
+use crate::audit::facts::bit;
 use crate::audit::ranges::{Range, total, united, without};
 use crate::audit::report::Finding;
 use crate::handled::Hole;
@@ -28,10 +29,18 @@ impl Ledger {
             (unproven, "it left the stream before everybody had handled it, without notice"),
             (self.facts.gaps.clone(), "somebody deleted it from the stream, and it has no dead letter"),
         ];
+        let ours = self.facts.letters.ranges_of_ours(self.facts.last);
         for (ranges, why) in parts {
-            let alive = without(&ranges, dead);
+            let alive = without(&ranges, &ours);
             let silent = without(&alive, &notices);
-            expired += total(&alive) - total(&silent);
+            let unlettered = total(&without(&silent, dead));
+            expired += total(&without(&alive, dead)) - unlettered;
+            // One of them alone is counted where it is named.
+            self.also_dead += silent
+                .iter()
+                .filter(|(from, to)| to > from)
+                .map(|range| total(&[*range]) - total(&without(&[*range], dead)))
+                .sum::<u64>();
             silent.into_iter().for_each(|range| self.find(Finding::of_range(range, "", why)));
         }
         (expired, total(&without(&before, dead)))
@@ -45,12 +54,10 @@ impl Ledger {
         let is_on_stream = |seq: u64| {
             seq >= facts.first && !facts.gaps.iter().any(|(from, to)| (*from..=*to).contains(&seq))
         };
-        let is_known = |seq: u64| {
-            facts.letters.has(seq) || facts.notices.iter().any(|(from, to)| (*from..=*to).contains(&seq))
-        };
+        let is_known = |seq: u64| facts.notices.iter().any(|(from, to)| (*from..=*to).contains(&seq));
         let is_open = |seq: u64, consumer: &str| {
             seq >= since
-                && !facts.letters.has_of(seq, consumer)
+                && !facts.letters.excuse(seq, consumer)
                 && !facts.dealt_with.contains(&seq)
                 && (is_on_stream(seq) || !is_known(seq))
         };
@@ -72,6 +79,10 @@ impl Ledger {
         let Some((range, count)) = self.unread[number].filter(|(_, count)| *count > 0) else { return };
         let reader = &self.facts.readers[number];
         let finding = Finding { count, ..Finding::of_range(range, &reader.name, &reader.why_from) };
+        if finding.through.is_some() {
+            let (letters, readers) = (&self.facts.letters, bit(number));
+            self.also_dead += letters.count(range, readers) - letters.excused(range, readers, &reader.name);
+        }
         self.find(Finding { subject: reader.filters.join(" "), ..finding });
     }
 
