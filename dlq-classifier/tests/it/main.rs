@@ -16,6 +16,7 @@ mod identity;
 mod lost;
 mod outage;
 mod repair;
+mod reuse;
 mod room;
 mod selection;
 mod semantic;

@@ -10,6 +10,10 @@
 
 use serde::{Deserialize, Serialize};
 
+/// Messages one of which ran out, while nothing is known of the others, that are told all the same: as many as a
+/// consumer has in hand at once when nobody has said otherwise. Of more nearly all were done.
+pub(super) const MAX_DOUBTFUL: u64 = 1000;
+
 /// The numbers of a consumer at a moment.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Reading {
@@ -60,6 +64,9 @@ pub(super) enum Extent {
     },
     /// None, as far as can be told.
     Nothing,
+    /// The first. The consumer takes a message once, which the broker does not count, so any of the others may have:
+    /// each becomes a dead letter, which says so.
+    Uncounted,
     /// The first, and nothing is known of the others, most of which were done.
     First,
 }
@@ -71,6 +78,11 @@ impl Reading {
 
     fn is_limited(&self) -> bool {
         self.max_deliver > 0
+    }
+
+    /// Nothing is delivered again, so nothing is counted.
+    pub(super) fn takes_once(&self) -> bool {
+        self.max_deliver == 1
     }
 }
 
@@ -118,6 +130,8 @@ impl Memory {
             Extent::All
         } else if ran_out > 1 && ran_out * 2 >= found {
             Extent::Some { ran_out }
+        } else if announced == 0 && self.reading.takes_once() && found <= MAX_DOUBTFUL {
+            Extent::Uncounted
         } else if announced == 0 {
             Extent::First
         } else {
@@ -148,11 +162,10 @@ mod tests {
         assert_eq!(again.call(PERIOD, PERIOD), Call::Stranded { from: 5, to: 7 });
         assert_eq!((again.extent(3, 0), again.extent(1, 0)), (Extent::All, Extent::All));
         assert_eq!((again.extent(6, 0), again.extent(7, 0)), (Extent::Some { ran_out: 3 }, Extent::First));
-        assert_eq!(
-            memory(reading(4, 7, 0, 0)).extent(2, 0),
-            Extent::First,
-            "with a limit of one, none is counted"
-        );
+        let once = |redelivered| memory(Reading { max_deliver: 1, ..reading(4, 7, 0, redelivered) });
+        assert_eq!(once(0).extent(2, 0), Extent::Uncounted, "with a limit of one, none is counted");
+        assert_eq!((once(0).extent(1, 0), once(0).extent(2, 1)), (Extent::All, Extent::Nothing));
+        assert_eq!(once(0).extent(MAX_DOUBTFUL + 1, 0), Extent::First, "nearly all of so many were done");
         assert_eq!(
             (again.extent(1, 3), again.extent(1, 2)),
             (Extent::Nothing, Extent::All),
