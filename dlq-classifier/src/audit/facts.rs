@@ -4,6 +4,7 @@ use std::collections::HashSet;
 
 use super::letters::{Letter, Letters, Readers};
 use super::ranges::Range;
+use crate::given_up::{GivenUp, Loss};
 use crate::handled::Handled;
 
 /// Everything an audit knows before it looks at single messages.
@@ -26,6 +27,8 @@ pub(crate) struct Facts {
     pub(crate) dealt_with: HashSet<u64>,
     /// What was settled before it left the stream, where a classifier has kept book of it.
     pub(crate) handled: Option<Handled>,
+    /// What consumers gave up and nobody can name, as sweeps have found.
+    pub(crate) losses: Vec<(String, Loss)>,
 }
 
 /// A durable consumer of the event stream.
@@ -48,6 +51,10 @@ pub(crate) struct Reader {
     pub(crate) max_deliver: i64,
     /// A sweep has looked at it and acts on what it gives up.
     pub(crate) is_watched: bool,
+    /// When it was created, in microseconds.
+    pub(crate) created: i64,
+    /// What it gave up, as far as sweeps have accounted for it.
+    pub(crate) given_up: GivenUp,
 }
 
 /// The broker's word about one delivery.
@@ -62,10 +69,10 @@ pub(crate) struct Advisory {
 }
 
 impl Facts {
-    /// Takes the next dead letter. `is_given_up`: the broker had stopped delivering the message.
-    pub(crate) fn letter(&mut self, seq: u64, consumer: &str, subject: &str, is_given_up: bool) {
+    /// Takes the next dead letter. `given_up`: when the broker had stopped delivering the message, if it had.
+    pub(crate) fn letter(&mut self, seq: u64, consumer: &str, subject: &str, given_up: Option<i64>) {
         let is_ours = self.readers.iter().any(|reader| reader.is_ours && reader.name == consumer);
-        let letter = Letter { takers: self.takers(subject), is_ours, is_given_up };
+        let letter = Letter { takers: self.takers(subject), is_ours, given_up };
         self.letters.take(seq, consumer, letter);
     }
 

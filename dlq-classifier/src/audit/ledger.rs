@@ -166,6 +166,7 @@ impl Ledger {
             self.gave_up(number);
             self.moved_past(number);
         }
+        self.lost();
         let dead = total(&dead_ranges).saturating_sub(self.also_dead);
         let last_sequence = self.facts.last;
         let accounted = dead + expired + before + self.unexplained;

@@ -28,8 +28,8 @@ pub(crate) struct Letter {
     pub(crate) takers: Readers,
     /// It is in the name of one of the product's consumers.
     pub(crate) is_ours: bool,
-    /// The broker had stopped delivering the message.
-    pub(crate) is_given_up: bool,
+    /// When the broker had stopped delivering the message, in microseconds, if it had.
+    pub(crate) given_up: Option<i64>,
 }
 
 impl Letters {
@@ -57,10 +57,11 @@ impl Letters {
         self.has_of(seq, consumer) || self.has_of(seq, CLASSIFIER_CONSUMER)
     }
 
-    /// How many messages a consumer was given up on.
-    pub(crate) fn given_up_by(&self, consumer: &str) -> u64 {
+    /// How many messages of a range a consumer has given up, and that was seen `since` or later.
+    pub(crate) fn given_up_by(&self, consumer: &str, range: Range, since: i64) -> u64 {
         let number = self.number(consumer);
-        self.known.iter().filter(|((_, of), letter)| *of == number && letter.is_given_up).count() as u64
+        let is_so = |of, letter: &Letter| of == number && letter.given_up.is_some_and(|at| at >= since);
+        self.count_where(range, is_so)
     }
 
     /// Lettered sequences up to `last`, as ranges.
@@ -115,16 +116,17 @@ mod tests {
         for name in 0..names {
             letters.take(name, &format!("consumer-{name}"), Letter::default());
         }
-        letters.take(names, "mlflow-sink", Letter { is_given_up: true, ..Letter::default() });
+        letters.take(names, "mlflow-sink", Letter { given_up: Some(5), ..Letter::default() });
         assert!(letters.has_of(names, "mlflow-sink") && letters.has_of(69_999, "consumer-69999"));
-        assert_eq!(letters.given_up_by("mlflow-sink"), 1);
+        let given_up = |range, since| letters.given_up_by("mlflow-sink", range, since);
+        assert_eq!([given_up((1, names), 5), given_up((1, names), 6), given_up((1, 9), 0)], [1, 0, 0]);
         assert!(!letters.has_of(names, "consumer-1"));
     }
 
     #[test]
     fn messages_are_counted_and_not_letters_and_the_classifier_speaks_for_all() {
         let mut letters = Letters::default();
-        let letter = |takers: Readers| Letter { takers, is_ours: true, is_given_up: false };
+        let letter = |takers: Readers| Letter { takers, is_ours: true, given_up: None };
         letters.take(1, "sink", letter(1));
         letters.take(1, "monitor", Letter { is_ours: false, ..letter(1) });
         letters.take(2, "monitor", Letter { is_ours: false, ..letter(1) });

@@ -42,7 +42,9 @@ pub(super) async fn facts(queue: &Queue) -> Result<Facts, CliError> {
     let deleted = state.deleted.unwrap_or_default().into_iter().filter(|seq| (first..=last).contains(seq));
     let mut facts =
         Facts { first, last, gaps: united(deleted.map(|seq| (seq, seq)).collect()), ..Facts::default() };
-    facts.readers = consumers::readers(broker, &stream, &facts).await?;
+    let watched = consumers::watched(broker).await?;
+    facts.readers = consumers::readers(broker, &stream, &facts, &watched).await?;
+    facts.losses = consumers::losses(watched);
     let advisories_through = advisories_through(broker).await;
     facts.handled = remembered::<Handled>(broker, handled::KEY).await;
     letters(queue, &mut facts).await?;
@@ -64,7 +66,8 @@ async fn letters(queue: &Queue, facts: &mut Facts) -> Result<(), CliError> {
             continue;
         };
         let is_given_up = verdict.cause.unwrap_or(verdict.class) == FailureClass::WorkerLost;
-        facts.letter(verdict.sequence, &verdict.consumer, &verdict.subject, is_given_up);
+        let given_up = is_given_up.then(|| verdict.seen.micros());
+        facts.letter(verdict.sequence, &verdict.consumer, &verdict.subject, given_up);
     }
     Ok(())
 }

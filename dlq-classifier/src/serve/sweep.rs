@@ -6,6 +6,7 @@
 //! consumer is remembered as dealt with after the letters of all that was found are confirmed, so a sweep that dies in the
 //! middle is done again, and its letters are duplicates.
 
+mod account;
 mod effects;
 mod standing;
 mod stranded;
@@ -86,6 +87,8 @@ async fn look_at(
     };
     if let Some(found) = found {
         bury(broker, measures, info, &found, now).await?;
+        let letters = found.ran_out.iter().chain(&found.doubtful).copied();
+        account::account(broker, info, &mut memory, letters, now).await?;
         memory.dealt_with = Some(reading);
     }
     if note.said.as_ref() != Some(&memory) {

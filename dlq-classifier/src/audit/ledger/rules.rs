@@ -1,7 +1,7 @@
 //! What cannot be explained, rule by rule.
 
 use super::Ledger;
-use crate::audit::facts::bit;
+use crate::audit::facts::{Reader, bit};
 use crate::audit::ranges::{Range, total, united, without};
 use crate::audit::report::Finding;
 use crate::handled::Hole;
@@ -92,7 +92,7 @@ impl Ledger {
         let candidates = std::mem::take(&mut self.candidates[number]);
         let reader = self.facts.readers[number].clone();
         let Some((first, subject)) = candidates.first.first().cloned() else { return };
-        let lettered = self.seen_to(&reader.name);
+        let lettered = self.seen_to(&reader);
         // Of a consumer with a single delivery the broker remembers nothing.
         let lost = reader.redelivered.saturating_sub(lettered).max(u64::from(!candidates.is_floor_explained));
         if lost == 0 {
@@ -113,17 +113,38 @@ impl Ledger {
         }
     }
 
-    /// Messages given up by a consumer that have a letter, or will have one in a moment.
-    fn seen_to(&self, consumer: &str) -> u64 {
+    /// Of the messages the broker counts as given up by a consumer: those that sweeps have accounted for, and those that
+    /// have had a letter since, or will have one in a moment.
+    fn seen_to(&self, reader: &Reader) -> u64 {
+        let above = reader.given_up.through;
         let announced = self.facts.advisories.iter().filter(|one| !one.is_settled && !one.is_terminated);
-        let announced = announced.filter(|one| one.consumer == consumer).count() as u64;
-        self.facts.letters.given_up_by(consumer) + announced
+        let announced = announced.filter(|one| one.consumer == reader.name && one.seq > above).count() as u64;
+        let letters = &self.facts.letters;
+        reader.given_up.accounted.min(reader.redelivered)
+            + letters.given_up_by(&reader.name, (above + 1, u64::MAX), reader.created)
+            + announced
+    }
+
+    /// What sweeps have found to be given up, without being able to name it.
+    pub(super) fn lost(&mut self) {
+        for (consumer, loss) in std::mem::take(&mut self.facts.losses) {
+            let range = (loss.from, loss.to);
+            let named = loss.named.max(self.facts.letters.given_up_by(&consumer, range, loss.since));
+            let count = loss.count.saturating_sub(named);
+            if count > 0 {
+                let why = format!(
+                    "{count} of these ran out of deliveries without a dead letter, and nobody can tell which (found {})",
+                    loss.at
+                );
+                self.find(Finding { count, ..Finding::of_range(range, &consumer, &why) });
+            }
+        }
     }
 
     /// A consumer that has moved past messages it gave up.
     pub(super) fn moved_past(&mut self, number: usize) {
         let reader = self.facts.readers[number].clone();
-        let explained = self.seen_to(&reader.name)
+        let explained = self.seen_to(&reader)
             + self
                 .findings
                 .iter()

@@ -3,6 +3,7 @@ use service_kit::topology::CLASSIFIER_CONSUMER;
 use super::super::facts::{Advisory, Reader};
 use super::super::letters::Letters;
 use super::*;
+use crate::given_up::{GivenUp, Loss};
 use crate::handled::{Handled, Hole};
 
 const TRIAL: &str = "ml.run.trial";
@@ -55,7 +56,7 @@ fn in_hand_and_waiting_are_in_flight_once_and_a_letter_is_stronger() {
     let mut facts = settled();
     facts.readers[0] = Reader { floor: 2, delivered: 6, in_hand: 2, ..facts.readers[0].clone() };
     facts.readers[1] = Reader { floor: 4, delivered: 4, ..facts.readers[1].clone() };
-    facts.letter(9, CLASSIFIER_CONSUMER, TRIAL, false);
+    facts.letter(9, CLASSIFIER_CONSUMER, TRIAL, None);
     let account = audited(facts.clone());
     // 3 and 4 are in the sink's hand, 5 to 10 wait for the classifier; 9 is dead.
     assert_eq!((account.sums.in_flight, account.sums.dead, account.sums.done), (7, 1, 2));
@@ -110,7 +111,7 @@ fn a_floor_that_stands_with_nothing_in_hand_names_what_was_given_up() {
     assert_eq!((account.unexplained.len(), account.sums.in_flight), (0, 1));
     // It has.
     facts.advisories.clear();
-    facts.letter(3, "sink", TRIAL, true);
+    facts.letter(3, "sink", TRIAL, Some(0));
     assert_eq!(named(&audited(facts)), []);
 }
 
@@ -121,7 +122,7 @@ fn a_floor_that_jumped_is_not_taken_for_done() {
     let account = audited(facts.clone());
     assert_eq!(named(&account), [(1, Some(10), "sink", 1)]);
     assert_eq!((account.sums.done, account.sums.unexplained), (9, 1));
-    facts.letter(4, "sink", TRIAL, true);
+    facts.letter(4, "sink", TRIAL, Some(0));
     assert_eq!(named(&audited(facts)), []);
 }
 
@@ -150,7 +151,7 @@ fn what_is_gone_was_settled_or_announced_or_is_named() {
     facts.handled = Some(Handled { since: 2, floors, ..Handled::default() });
     facts.notices = vec![(4, 6)];
     facts.letters = Letters::default();
-    facts.letter(9, CLASSIFIER_CONSUMER, TRIAL, false);
+    facts.letter(9, CLASSIFIER_CONSUMER, TRIAL, None);
     let account = audited(facts.clone());
     assert_eq!(named(&account), [(7, None, "", 1)]);
     assert_eq!((account.sums.expired, account.sums.before_records, account.sums.dead), (3, 1, 1));
@@ -174,12 +175,12 @@ fn an_advisory_that_was_dealt_with_without_a_letter_is_named_once() {
     let advisory =
         |seq: u64| Advisory { seq, consumer: "sink".into(), is_terminated: true, is_settled: true };
     facts.advisories = vec![advisory(4), advisory(5), advisory(6)];
-    facts.letter(5, "sink", TRIAL, false);
+    facts.letter(5, "sink", TRIAL, None);
     facts.dealt_with.insert(6);
     assert_eq!(named(&audited(facts.clone())), [(4, None, "sink", 1)]);
     // What was taken out of the stream with a letter was terminated for everybody who had it.
     facts.gaps = vec![(4, 4)];
-    facts.letter(4, CLASSIFIER_CONSUMER, TRIAL, false);
+    facts.letter(4, CLASSIFIER_CONSUMER, TRIAL, None);
     assert_eq!(named(&audited(facts)), []);
 }
 
@@ -188,9 +189,9 @@ fn a_letter_in_a_stranger_s_name_excuses_nobody_else() {
     let mut facts = settled();
     let missing = Reader { from: u64::MAX, floor: 0, delivered: 0, ..facts.readers[0].clone() };
     facts.readers[0] = missing;
-    facts.letter(2, "monitor", TRIAL, true);
-    facts.letter(3, "sink", TRIAL, true);
-    facts.letter(4, CLASSIFIER_CONSUMER, TRIAL, true);
+    facts.letter(2, "monitor", TRIAL, Some(0));
+    facts.letter(3, "sink", TRIAL, Some(0));
+    facts.letter(4, CLASSIFIER_CONSUMER, TRIAL, Some(0));
     // Read or counted, nobody handles the second for the sink.
     let account = audited(facts.clone());
     assert_eq!(named(&account), [(1, Some(10), "sink", 8)]);
@@ -203,9 +204,9 @@ fn a_letter_in_a_stranger_s_name_excuses_nobody_else() {
 
     // What is gone, alone or with others, and what was terminated, is no more excused.
     let mut facts = Facts { first: 4, gaps: vec![(6, 6), (8, 9)], readers: settled().readers, ..facts };
-    facts.letter(6, "monitor", TRIAL, true);
-    facts.letter(9, "monitor", TRIAL, true);
-    facts.letter(7, "monitor", TRIAL, true);
+    facts.letter(6, "monitor", TRIAL, Some(0));
+    facts.letter(9, "monitor", TRIAL, Some(0));
+    facts.letter(7, "monitor", TRIAL, Some(0));
     let advisory = |seq| Advisory { seq, consumer: "sink".into(), is_terminated: true, is_settled: true };
     facts.advisories = vec![advisory(4), advisory(7)];
     facts.notices = vec![(1, 1)];
@@ -217,4 +218,41 @@ fn a_letter_in_a_stranger_s_name_excuses_nobody_else() {
     let Sums { dead, expired, done, .. } = account.sums;
     assert_eq!((dead, expired, done), (2, 1, 2));
     assert!(is_balanced(&account));
+}
+
+#[test]
+fn letters_of_before_do_not_excuse_what_is_lost_later() {
+    // Of five candidates each has a letter that says so, though three were lost; two more are lost behind them.
+    let mut facts = settled();
+    (1..=5).for_each(|seq| facts.letter(seq, "sink", TRIAL, Some(50)));
+    facts.readers[0].redelivered = 5;
+    facts.readers[0].given_up = GivenUp { accounted: 3, through: 5, losses: Vec::new() };
+    assert_eq!(named(&audited(facts.clone())), [(1, Some(10), "sink", 2)]);
+    facts.letter(7, "sink", TRIAL, Some(60));
+    assert_eq!(named(&audited(facts.clone())), [(1, Some(10), "sink", 1)]);
+    facts.letter(8, "sink", TRIAL, Some(60));
+    assert_eq!(named(&audited(facts.clone())), []);
+    // The consumer was made anew, and the new one has lost two.
+    facts.readers[0] =
+        Reader { redelivered: 2, created: 55, given_up: GivenUp::default(), ..facts.readers[0].clone() };
+    assert_eq!(named(&audited(facts.clone())), []);
+    facts.readers[0].created = 61;
+    assert_eq!(named(&audited(facts)), [(1, Some(10), "sink", 2)]);
+}
+
+#[test]
+fn what_a_sweep_could_not_name_is_told_until_it_has_letters() {
+    let mut facts = settled();
+    let loss = Loss { from: 3, to: 8, count: 3, named: 1, since: 40, at: schemas::Timestamp::default() };
+    facts.losses = vec![("sink".to_owned(), loss)];
+    facts.readers[0].redelivered = 3;
+    facts.readers[0].given_up = GivenUp { accounted: 3, through: 8, losses: Vec::new() };
+    let account = audited(facts.clone());
+    assert_eq!(named(&account), [(3, Some(8), "sink", 2)]);
+    assert!(is_balanced(&account));
+    facts.readers.remove(0);
+    assert_eq!(named(&audited(facts.clone())), [(3, Some(8), "sink", 2)], "its consumer is gone");
+    facts.letter(3, "sink", TRIAL, Some(30));
+    (4..=5).for_each(|seq| facts.letter(seq, "sink", TRIAL, Some(50)));
+    assert_eq!(named(&audited(facts)), [(3, Some(8), "sink", 1)], "one of them was known before");
 }

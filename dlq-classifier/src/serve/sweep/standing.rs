@@ -10,6 +10,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::given_up::GivenUp;
+
 /// Messages one of which ran out, while nothing is known of the others, that are told all the same: as many as a
 /// consumer has in hand at once when nobody has said otherwise. Of more nearly all were done.
 pub(super) const MAX_DOUBTFUL: u64 = 1000;
@@ -38,6 +40,9 @@ pub(super) struct Memory {
     /// The reading all findings of which are dead letters.
     #[serde(default)]
     pub(super) dealt_with: Option<Reading>,
+    /// What it gave up, as far as that is accounted for.
+    #[serde(default)]
+    pub(super) given_up: GivenUp,
 }
 
 /// What a look at a consumer calls for.
@@ -89,13 +94,17 @@ impl Reading {
 impl Memory {
     /// The memory of a consumer after a reading at `now`.
     pub(super) fn after(known: Option<&Self>, consumer: &str, reading: Reading, now: i64) -> Self {
+        let given_up = known.map(|known| known.given_up.clone()).unwrap_or_default();
         let known = known.filter(|known| known.reading.created == reading.created);
+        let given_up =
+            if known.is_some() { given_up.seen(reading.redelivered, reading.floor) } else { given_up.anew() };
         let is_same = known.is_some_and(|known| known.reading == reading);
         Self {
             consumer: consumer.to_owned(),
             since: known.filter(|_| is_same).map_or(now, |known| known.since),
             was_limited: reading.is_limited() || known.is_some_and(|known| known.was_limited),
             dealt_with: known.and_then(|known| known.dealt_with.clone()),
+            given_up,
             reading,
         }
     }
@@ -115,8 +124,7 @@ impl Memory {
         if reading.floor < reading.delivered {
             return Call::Stranded { from: reading.floor + 1, to: reading.delivered };
         }
-        let explained = self.dealt_with.as_ref().map_or(0, |dealt_with| dealt_with.redelivered);
-        if reading.redelivered > explained {
+        if self.given_up.is_behind(reading.redelivered) {
             return Call::Passed { to: reading.delivered };
         }
         Call::Nothing
@@ -196,12 +204,17 @@ mod tests {
 
     #[test]
     fn what_was_dealt_with_is_not_looked_for_again_until_the_numbers_change() {
-        let dealt = Memory { dealt_with: Some(reading(4, 7, 0, 3)), ..memory(reading(4, 7, 0, 3)) };
+        let given_up = GivenUp { accounted: 3, through: 7, losses: Vec::new() };
+        let dealt = Memory { dealt_with: Some(reading(4, 7, 0, 3)), given_up, ..memory(reading(4, 7, 0, 3)) };
         assert_eq!(dealt.call(PERIOD, PERIOD), Call::Nothing);
         let passed = Memory::after(Some(&dealt), "doomed", reading(9, 9, 0, 3), 0);
         assert_eq!(passed.call(PERIOD, PERIOD), Call::Nothing, "the same three");
         let more = Memory::after(Some(&dealt), "doomed", reading(9, 9, 0, 4), 0);
         assert_eq!(more.call(PERIOD, PERIOD), Call::Passed { to: 9 });
+        let forgotten = Memory::after(Some(&dealt), "doomed", reading(9, 9, 0, 1), 0);
+        assert_eq!(forgotten.call(PERIOD, PERIOD), Call::Nothing, "the broker has forgotten two");
+        let again = Memory::after(Some(&forgotten), "doomed", reading(12, 12, 0, 3), 0);
+        assert_eq!(again.call(PERIOD, PERIOD), Call::Passed { to: 12 }, "and two more were lost");
         let anew = Memory::after(Some(&dealt), "doomed", Reading { created: 2, ..reading(4, 7, 0, 3) }, 0);
         assert_eq!(anew.call(PERIOD, PERIOD), Call::Stranded { from: 5, to: 7 }, "another consumer");
     }
