@@ -1,7 +1,5 @@
 //! What an audit goes by, as the broker and the queue tell it. Pure data.
 
-use std::collections::HashSet;
-
 use super::letters::{Letter, Letters, Readers};
 use super::ranges::Range;
 use crate::given_up::{GivenUp, Loss};
@@ -23,8 +21,6 @@ pub(crate) struct Facts {
     pub(crate) advisories: Vec<Advisory>,
     /// Ranges that were announced to leave the stream unhandled.
     pub(crate) notices: Vec<Range>,
-    /// Sequences whose letters somebody has dealt with, whether or not they are still kept.
-    pub(crate) dealt_with: HashSet<u64>,
     /// What was settled before it left the stream, where a classifier has kept book of it.
     pub(crate) handled: Option<Handled>,
     /// What consumers gave up and nobody can name, as sweeps have found.
@@ -74,6 +70,22 @@ impl Facts {
         let is_ours = self.readers.iter().any(|reader| reader.is_ours && reader.name == consumer);
         let letter = Letter { takers: self.takers(subject), is_ours, given_up };
         self.letters.take(seq, consumer, letter);
+    }
+
+    /// Takes a message whose letter somebody has dealt with. It counts like the letter, whether or not that is still kept.
+    /// Records of earlier builds do not name the consumer; where no letter tells, they speak for any.
+    pub(crate) fn dealt_with(&mut self, seq: u64, consumer: Option<&str>) {
+        let number =
+            |name: &str| self.readers.iter().position(|reader| reader.is_ours && reader.name == name);
+        match consumer {
+            Some(name) => {
+                let number = number(name);
+                let takers = number.map_or(0, bit);
+                let letter = Letter { takers, is_ours: number.is_some(), given_up: None };
+                self.letters.take(seq, name, letter);
+            }
+            None => self.letters.take_any(seq),
+        }
     }
 
     /// Readers of ours that take in a subject. They come first, and are few.

@@ -10,6 +10,9 @@ use service_kit::topology::CLASSIFIER_CONSUMER;
 
 use super::ranges::{Range, united};
 
+/// Stands for a consumer nobody knows; that the hash of one is this is as likely as that two have the same.
+const ANY: u64 = 0;
+
 /// Readers, as bits of their numbers.
 pub(crate) type Readers = u32;
 
@@ -38,6 +41,13 @@ impl Letters {
         self.known.entry((seq, self.number(consumer))).or_insert(letter);
     }
 
+    /// Takes a letter that is no longer kept, in a name nobody knows.
+    pub(crate) fn take_any(&mut self, seq: u64) {
+        if !self.has(seq) {
+            self.known.insert((seq, ANY), Letter { is_ours: true, ..Letter::default() });
+        }
+    }
+
     fn number(&self, consumer: &str) -> u64 {
         self.hasher.hash_one(consumer)
     }
@@ -49,7 +59,7 @@ impl Letters {
 
     /// This consumer has.
     pub(crate) fn has_of(&self, seq: u64, consumer: &str) -> bool {
-        self.known.contains_key(&(seq, self.number(consumer)))
+        [self.number(consumer), ANY].iter().any(|number| self.known.contains_key(&(seq, *number)))
     }
 
     /// A consumer need not act on a message: it has a letter in its name, or in the classifier's, which speaks for all.
@@ -121,6 +131,15 @@ mod tests {
         let given_up = |range, since| letters.given_up_by("mlflow-sink", range, since);
         assert_eq!([given_up((1, names), 5), given_up((1, names), 6), given_up((1, 9), 0)], [1, 0, 0]);
         assert!(!letters.has_of(names, "consumer-1"));
+    }
+
+    #[test]
+    fn a_letter_in_a_name_nobody_knows_speaks_for_any_where_none_is_kept() {
+        let mut letters = Letters::default();
+        letters.take(1, "monitor", Letter::default());
+        (1..=2).for_each(|seq| letters.take_any(seq));
+        assert_eq!([letters.excuse(1, "sink"), letters.excuse(2, "sink")], [false, true]);
+        assert_eq!(letters.ranges_of_ours(9), [(2, 2)]);
     }
 
     #[test]

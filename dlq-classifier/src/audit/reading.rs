@@ -52,8 +52,7 @@ pub(super) async fn facts(queue: &Queue) -> Result<Facts, CliError> {
         if operation.operation == Kind::Expired {
             facts.notices.extend(operation.range);
         }
-        let sequences = operation.ids.iter().filter_map(|id| id.split('-').next()?.parse::<u64>().ok());
-        facts.dealt_with.extend(sequences);
+        operation.messages().for_each(|(seq, consumer)| facts.dealt_with(seq, consumer));
     }
     facts.advisories = advisories(broker, advisories_through, &facts.letters).await?;
     Ok(facts)

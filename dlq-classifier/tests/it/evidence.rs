@@ -6,9 +6,9 @@ use std::time::Duration;
 use async_nats::jetstream::consumer::{AckPolicy, DeliverPolicy, PullConsumer, pull};
 use async_nats::jetstream::{AckKind, stream};
 use dlq_classifier::handled::{self, Handled};
-use schemas::subject::{ADVISORY_STREAM, STREAM};
+use schemas::subject::{ADVISORY_STREAM, DLQ_STREAM, STREAM};
 use serde_json::Value;
-use service_kit::topology::{self, DLQ_BUCKET, SINK_CONSUMER, WORKER_CONSUMER};
+use service_kit::topology::{self, ADVISORY_CONSUMER, DLQ_BUCKET, SINK_CONSUMER, WORKER_CONSUMER};
 use testkit::wait_until;
 
 use crate::audit::{fetch, settle};
@@ -86,6 +86,11 @@ impl Room {
     async fn book(&self, is_so: impl Fn(&Handled) -> bool) {
         self.remembers(handled::KEY, |book| is_so(&serde_json::from_value(book.clone()).unwrap())).await;
     }
+
+    /// Every advisory is taken for dealt with.
+    async fn advisories_taken(&self, count: usize) {
+        settle(&self.durable(ADVISORY_STREAM, ADVISORY_CONSUMER).await, count, AckKind::Ack).await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -138,6 +143,27 @@ async fn what_left_the_stream_before_the_sink_read_it_is_not_dead_by_a_stranger_
     let stream = room.broker.jetstream.get_stream(STREAM).await.unwrap();
     stream.delete_message(2).await.unwrap();
     assert_eq!(room.named().await, [(2, None, String::new())]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_discard_of_a_stranger_s_letter_does_not_cover_what_the_sink_terminated() {
+    let room = Room::new().await;
+    let serving = room.serve();
+    let mut monitor = room.monitor(TRIAL, 1).await;
+    room.trials(1).await;
+    room.lost(&mut monitor, 1).await;
+    let id = text(&room.entries(1).await[0], "id").to_owned();
+    room.json(&["discard", &id, "--reason", "not ours"]).await;
+    room.settled().await;
+    let advisories = room.durable(ADVISORY_STREAM, ADVISORY_CONSUMER).await;
+    wait_until("the classifier took the broker's word", PATIENCE, async || {
+        (advisories.clone().info().await.unwrap().ack_floor.stream_sequence == 1).then_some(())
+    })
+    .await;
+    serving.stop().await;
+    settle(&room.durable(STREAM, SINK_CONSUMER).await, 1, AckKind::Term).await;
+    room.advisories_taken(1).await;
+    assert_eq!(room.named().await, [(1, None, SINK_CONSUMER.to_owned())]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -229,4 +255,36 @@ async fn what_is_deleted_or_purged_under_a_classifier_is_named() {
     let _serving = room.sweeping();
     room.book(|book| book.through() == 6).await;
     assert_eq!(room.named().await, named);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_dealt_with_and_purged_needs_no_letter() {
+    let room = Room::new().await;
+    let serving = room.sweeping();
+    // Nobody can read the first; the sink gives the second up and has the fourth in hand when somebody deletes it.
+    room.publish(REQUESTED, &[], b"{").await;
+    room.entries(1).await;
+    settle(&room.durable(STREAM, WORKER_CONSUMER).await, 1, AckKind::Ack).await;
+    let mut sink = room.limited_sink(2).await;
+    room.trials(1).await;
+    room.lost(&mut sink, 1).await;
+    room.entries(2).await;
+    room.trials(2).await;
+    let mut messages = fetch(&sink, 2).await.into_iter();
+    messages.next().unwrap().double_ack().await.unwrap();
+    let stream = room.broker.jetstream.get_stream(STREAM).await.unwrap();
+    stream.delete_message(4).await.unwrap();
+    room.entries(3).await;
+    room.settled().await;
+    room.swept(&mut sink).await;
+    room.explained().await;
+    room.json(&["discard", "--all", "--reason", "a test"]).await;
+    let queue = room.broker.jetstream.get_stream(DLQ_STREAM).await.unwrap();
+    for class in ["decode", "worker_lost", "unknown"] {
+        queue.purge().filter(format!("cerebros.dlq.{class}.>")).await.unwrap();
+    }
+    room.entries(0).await;
+    room.explained().await;
+    serving.stop().await;
+    room.explained().await;
 }

@@ -56,10 +56,7 @@ impl Ledger {
         };
         let is_known = |seq: u64| facts.notices.iter().any(|(from, to)| (*from..=*to).contains(&seq));
         let is_open = |seq: u64, consumer: &str| {
-            seq >= since
-                && !facts.letters.excuse(seq, consumer)
-                && !facts.dealt_with.contains(&seq)
-                && (is_on_stream(seq) || !is_known(seq))
+            seq >= since && !facts.letters.excuse(seq, consumer) && (is_on_stream(seq) || !is_known(seq))
         };
         let unheard = facts.advisories.iter().filter(|one| one.is_settled && is_open(one.seq, &one.consumer));
         let findings: Vec<Finding> = unheard

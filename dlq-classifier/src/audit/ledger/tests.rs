@@ -176,7 +176,7 @@ fn an_advisory_that_was_dealt_with_without_a_letter_is_named_once() {
         |seq: u64| Advisory { seq, consumer: "sink".into(), is_terminated: true, is_settled: true };
     facts.advisories = vec![advisory(4), advisory(5), advisory(6)];
     facts.letter(5, "sink", TRIAL, None);
-    facts.dealt_with.insert(6);
+    facts.dealt_with(6, Some("sink"));
     assert_eq!(named(&audited(facts.clone())), [(4, None, "sink", 1)]);
     // What was taken out of the stream with a letter was terminated for everybody who had it.
     facts.gaps = vec![(4, 4)];
@@ -255,4 +255,28 @@ fn what_a_sweep_could_not_name_is_told_until_it_has_letters() {
     facts.letter(3, "sink", TRIAL, Some(30));
     (4..=5).for_each(|seq| facts.letter(seq, "sink", TRIAL, Some(50)));
     assert_eq!(named(&audited(facts)), [(3, Some(8), "sink", 1)], "one of them was known before");
+}
+
+#[test]
+fn what_somebody_has_dealt_with_needs_no_letter_any_more_and_a_stranger_s_entry_covers_nobody() {
+    let mut facts = settled();
+    facts.gaps = vec![(5, 6)];
+    facts.readers[0] = Reader { floor: 1, redelivered: 1, ..facts.readers[0].clone() };
+    let advisory = |seq| Advisory { seq, consumer: "sink".into(), is_terminated: true, is_settled: true };
+    facts.advisories = vec![advisory(8), advisory(9)];
+    let all = [(2, None, "sink", 1), (5, Some(6), "", 2), (8, None, "sink", 1), (9, None, "sink", 1)];
+    assert_eq!(named(&audited(facts.clone())), all);
+    [2, 5, 6, 8, 9].into_iter().for_each(|seq| facts.dealt_with(seq, Some("monitor")));
+    let account = audited(facts.clone());
+    assert_eq!(named(&account), all);
+    assert!(is_balanced(&account));
+    facts.readers[0].given_up = GivenUp { accounted: 1, through: 10, losses: Vec::new() };
+    facts.dealt_with(2, Some("sink"));
+    facts.dealt_with(5, Some(CLASSIFIER_CONSUMER));
+    facts.dealt_with(6, Some("sink"));
+    facts.dealt_with(8, Some(CLASSIFIER_CONSUMER));
+    facts.dealt_with(9, Some("sink"));
+    let account = audited(facts);
+    assert_eq!(named(&account), []);
+    assert_eq!((account.sums.dead, account.sums.done), (5, 5));
 }
