@@ -12,6 +12,7 @@
 mod effects;
 mod facts;
 mod ledger;
+mod letters;
 mod ranges;
 mod reading;
 mod report;

@@ -46,8 +46,8 @@ pub(crate) async fn run(args: DiscardArgs) -> Result<Exit, CliError> {
 }
 
 async fn mark(queue: &Queue, act: &Act, now: Timestamp, entries: &[&Entry]) -> Result<(), CliError> {
-    let ids = entries.iter().map(|entry| entry.id.clone()).collect();
-    queue.record(&Operation::discarded(act, now, ids)).await.map(drop)
+    let entries = entries.iter().map(|entry| (entry.id.clone(), entry.consumer.clone())).collect();
+    queue.record(&Operation::discarded(act, now, entries)).await.map(drop)
 }
 
 /// Why an entry is left alone.

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 /// Key of the book in the bucket of the dead-letter queue.
 pub const KEY: &str = "handled";
-/// Holes that are remembered; more than that are told as one.
+/// Holes that are remembered; of more than that, neighbours are told as one.
 const MAX_HOLES: usize = 100;
 
 /// The book.
@@ -38,7 +38,7 @@ pub struct Hole {
     pub to: u64,
     /// When they were found gone.
     pub at: Timestamp,
-    /// Their leaving was announced, or has been told for as long as events are kept.
+    /// Their leaving was announced. What left in silence stays a finding: time makes nobody know of it.
     #[serde(default)]
     pub is_known: bool,
 }
@@ -55,12 +55,8 @@ impl Handled {
     }
 
     /// Brings the book up to date: everything on the stream up to each of `floors` is settled, and the stream begins at
-    /// `first`, which was asked after the floors were. A hole nobody had announced is a finding for as long as events of
-    /// its time would be kept (`keep_micros`).
-    pub fn advance(&mut self, first: u64, floors: BTreeMap<String, u64>, now: Timestamp, keep_micros: i64) {
-        for hole in self.holes.iter_mut().filter(|hole| now.micros() - hole.at.micros() >= keep_micros) {
-            hole.is_known = true;
-        }
+    /// `first`, which was asked after the floors were.
+    pub fn advance(&mut self, first: u64, floors: BTreeMap<String, u64>, now: Timestamp) {
         if !self.floors.is_empty() {
             let (through, gone) = (self.through(), first.saturating_sub(1));
             self.hole(through + 1, gone.min(self.noticed), now, true);
@@ -78,9 +74,21 @@ impl Handled {
             Some(_) | None => self.holes.push(Hole { from, to, at, is_known }),
         }
         if self.holes.len() > MAX_HOLES {
-            let merged = self.holes.remove(0);
-            self.holes[0].from = merged.from;
+            self.merge();
         }
+    }
+
+    /// Tells two neighbours as one: of those that are alike, the two that lie closest. What somebody knew of becomes
+    /// unknown with the silent one it is told with, never the other way round.
+    fn merge(&mut self) {
+        let apart = |at: &usize| {
+            let (one, next) = (&self.holes[*at], &self.holes[*at + 1]);
+            (one.is_known != next.is_known, next.from - one.to)
+        };
+        let Some(at) = (0..self.holes.len().saturating_sub(1)).min_by_key(apart) else { return };
+        let next = self.holes.remove(at + 1);
+        let one = &mut self.holes[at];
+        *one = Hole { from: one.from, to: next.to, at: next.at, is_known: one.is_known && next.is_known };
     }
 }
 
@@ -94,28 +102,54 @@ mod tests {
 
     #[test]
     fn what_leaves_unsettled_is_a_hole_and_one_that_was_announced_is_known() {
-        let (now, keep) = (Timestamp::from_micros(1_000_000), 5_000_000);
+        let now = Timestamp::from_micros(1_000_000);
         let mut book = Handled::begin(1);
-        book.advance(1, floors(10, 7), now, keep);
+        book.advance(1, floors(10, 7), now);
         assert_eq!((book.through(), book.holes.len()), (7, 0));
         // Seven were settled by all: they may go.
-        book.advance(8, floors(12, 9), now, keep);
+        book.advance(8, floors(12, 9), now);
         assert_eq!((book.through(), book.holes.len()), (9, 0));
         book.noticed = 11;
-        book.advance(12, floors(12, 12), now, keep);
+        book.advance(12, floors(12, 12), now);
         let announced = Hole { from: 10, to: 11, at: now, is_known: true };
         assert_eq!(book.holes.as_slice(), std::slice::from_ref(&announced));
         // Somebody empties the stream, and the broker moves the floors along.
-        book.advance(40, floors(39, 39), now, keep);
-        assert_eq!(book.holes, [announced, Hole { from: 13, to: 39, at: now, is_known: false }]);
-        book.advance(40, floors(40, 40), Timestamp::from_micros(7_000_000), keep);
-        assert!(book.holes.iter().all(|hole| hole.is_known), "it was told long enough");
+        book.advance(40, floors(39, 39), now);
+        let silent = Hole { from: 13, to: 39, at: now, is_known: false };
+        assert_eq!(book.holes, [announced.clone(), silent.clone()]);
+        // However long ago that was, nobody has been told.
+        book.advance(40, floors(40, 40), Timestamp::from_micros(i64::MAX));
+        assert_eq!(book.holes, [announced, silent]);
+    }
+
+    #[test]
+    fn holes_that_are_told_as_one_hide_nothing_that_left_in_silence() {
+        let now = Timestamp::default();
+        for is_alternating in [true, false] {
+            let mut book = Handled::begin(1);
+            // Each round settles one message and loses the next; all but every other or every third are announced.
+            let is_known = |round: u64| !round.is_multiple_of(if is_alternating { 2 } else { 3 });
+            for round in 0..3 * MAX_HOLES as u64 {
+                let (settled, lost) = (2 * round + 1, 2 * round + 2);
+                book.advance(settled, floors(settled, settled), now);
+                book.noticed = if is_known(round) { lost } else { book.noticed };
+                book.advance(lost + 1, floors(lost, lost), now);
+            }
+            assert!(book.holes.len() <= MAX_HOLES);
+            for round in 0..3 * MAX_HOLES as u64 {
+                let lost = 2 * round + 2;
+                let mut holes = book.holes.iter().filter(|hole| (hole.from..=hole.to).contains(&lost));
+                let hole = holes.next().unwrap();
+                assert!(!hole.is_known || is_known(round), "{lost} left in silence");
+                assert!(holes.next().is_none(), "{lost} is told once");
+            }
+        }
     }
 
     #[test]
     fn what_was_gone_when_the_book_was_begun_is_no_hole_of_it() {
         let mut book = Handled::begin(100);
-        book.advance(100, floors(0, 0), Timestamp::default(), 1);
+        book.advance(100, floors(0, 0), Timestamp::default());
         assert_eq!((book.through(), book.holes.len()), (99, 0));
     }
 }

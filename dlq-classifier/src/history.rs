@@ -150,7 +150,7 @@ mod tests {
                     serde_json::from_str::<Replay>(&text).unwrap()
                 })
                 .collect(),
-            ..Operation::discarded(&act, at, ids)
+            ..Operation::discarded(&act, at, ids.into_iter().map(|id| (id, String::new())).collect())
         }
     }
 

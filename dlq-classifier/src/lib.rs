@@ -26,6 +26,7 @@ pub mod edit;
 pub mod entry;
 pub mod figures;
 pub mod filter;
+mod given_up;
 pub mod handled;
 mod history;
 pub mod operation;

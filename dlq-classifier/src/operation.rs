@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::replay::{Outcome, ReplayResult};
 
-/// Entries in one record. At most 400 bytes each (an id, a subject, a message id), so that a record stays well below
+/// Entries in one record. At most 700 bytes each (an id, a consumer, a subject, a message id), so that a record stays below
 /// the broker's default limit of 1 MiB.
 pub const MAX_IDS: usize = 1000;
 /// Bytes kept of the reason somebody gave.
@@ -49,6 +49,9 @@ impl Kind {
 pub struct Replay {
     /// The entry.
     pub id: String,
+    /// The consumer in whose name the letter was; empty in records of earlier builds.
+    #[serde(default)]
+    pub consumer: String,
     /// Its place in the dead-letter stream; 0 in records of earlier builds.
     #[serde(default)]
     pub kept_at: u64,
@@ -98,6 +101,10 @@ pub struct Operation {
     pub operation: Kind,
     /// To which entries.
     pub ids: Vec<String>,
+    /// In whose names the letters of these were, one by one, where [`Operation::replays`] does not say so; records of
+    /// earlier builds do not.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub consumers: Vec<String>,
     /// By whom: `user@host`.
     pub actor: String,
     /// When.
@@ -150,9 +157,22 @@ impl Operation {
         Self { task: Some(task.to_owned()), edit, ..self }
     }
 
-    /// A record of discards.
-    pub fn discarded(act: &Act, at: Timestamp, ids: Vec<String>) -> Self {
-        Self::on(Kind::Discarded, act, at, ids)
+    /// A record of discards of entries, by their ids and the consumers in whose names they are.
+    pub fn discarded(act: &Act, at: Timestamp, entries: Vec<(String, String)>) -> Self {
+        let (ids, consumers) = entries.into_iter().unzip();
+        Self { consumers, ..Self::on(Kind::Discarded, act, at, ids) }
+    }
+
+    /// The messages whose letters were dealt with: their sequences, and the consumers in whose names the letters were.
+    pub fn messages(&self) -> impl Iterator<Item = (u64, Option<&str>)> {
+        let consumer = |at: usize| {
+            let replayed = || self.replays.get(at).map(|replay| replay.consumer.as_str());
+            let named = self.consumers.get(at).map(String::as_str).or_else(replayed);
+            named.filter(|name| !name.is_empty())
+        };
+        let sequence = |id: &String| id.split('-').next().and_then(|digits| digits.parse().ok());
+        let ids = self.ids.iter().enumerate();
+        ids.filter_map(move |(at, id)| sequence(id).map(|sequence| (sequence, consumer(at))))
     }
 
     /// A record of a classifier that was told to go on, with everything up to `through` let through.
@@ -170,6 +190,7 @@ impl Operation {
         Self {
             operation,
             ids,
+            consumers: Vec::new(),
             actor: bounded(&act.actor),
             at,
             reason: act.reason.as_ref().map(bounded),
@@ -217,6 +238,7 @@ mod tests {
     fn a_record_reads_what_it_wrote_and_is_bounded() {
         let replay = |number: usize| Replay {
             id: format!("{number}-{}", "f".repeat(20)),
+            consumer: "c".repeat(255),
             kept_at: u64::MAX,
             sequence: u64::MAX,
             subject: "cerebros.nas.run.cancel_requested".into(),
@@ -227,8 +249,20 @@ mod tests {
         let at = Timestamp::from_micros(1_700_000_000_000_000);
         let record = Operation::replayed(&act(), at, (0..MAX_IDS).map(replay).collect());
         let bytes = serde_json::to_vec(&record).unwrap();
-        assert!(bytes.len() < 512 * 1024, "{}", bytes.len());
+        assert!(bytes.len() < 768 * 1024, "{}", bytes.len());
         assert_eq!(Operation::read(&record.subject(), &bytes), Some(record));
+    }
+
+    #[test]
+    fn a_record_tells_whose_letters_were_dealt_with_as_far_as_it_says() {
+        let at = Timestamp::default();
+        let entries =
+            vec![("7-ab".into(), "sink".into()), ("x".into(), "y".into()), ("9-cd".into(), "mine".into())];
+        let discard = Operation::discarded(&act(), at, entries);
+        let told: Vec<_> = discard.messages().collect();
+        assert_eq!(told, [(7, Some("sink")), (9, Some("mine"))]);
+        let earlier = Operation { consumers: Vec::new(), ..discard };
+        assert_eq!(earlier.messages().map(|(_, consumer)| consumer).collect::<Vec<_>>(), [None, None]);
     }
 
     #[test]

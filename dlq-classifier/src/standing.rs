@@ -83,8 +83,8 @@ mod tests {
     fn an_entry_is_told_once_and_as_the_last_record_behind_it_says() {
         let mut standing = Standing::default();
         let act = Act { actor: "ann@host".into(), reason: None, filter: None };
-        let ids = vec![letter(7, 1).id, letter(8, 2).id];
-        let discard = Operation::discarded(&act, Timestamp::default(), ids);
+        let entries = [letter(7, 1), letter(8, 2)].map(|entry| (entry.id, entry.consumer));
+        let discard = Operation::discarded(&act, Timestamp::default(), entries.to_vec());
         standing.apply(&discard, 2);
         assert_eq!(standing.tell(letter(7, 1)).unwrap().state, State::Discarded);
         assert_eq!(

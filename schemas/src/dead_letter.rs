@@ -117,6 +117,12 @@ impl Place {
     pub fn message_id(&self) -> String {
         format!("dlq:{}:{}:{}", self.stream, self.sequence, self.consumer)
     }
+
+    /// The same where the letter of another message has that id. A stream gives a sequence out again after it has lost
+    /// its tail with the power, came back from a backup or was made anew.
+    pub fn own_message_id(&self) -> String {
+        format!("{}:{}", self.message_id(), self.first_seen.micros())
+    }
 }
 
 impl Verdict {

@@ -5,13 +5,15 @@ use std::time::Duration;
 use bytes::Bytes;
 use schemas::cloudevents::{Headers, header};
 use schemas::codec::{self, Foreign};
-use schemas::dead_letter::{Place, Verdict};
+use schemas::dead_letter::{self, Place, Verdict};
+use schemas::subject::DLQ_STREAM;
 use schemas::{Failure, RunId};
+use tokio::time::Instant;
 
-use crate::broker::Broker;
-use crate::clock;
+use crate::broker::{Broker, REQUEST_TIMEOUT};
 use crate::publish::{self, Outgoing, PublishFailure, Published};
 use crate::topology::DLQ_BUCKET;
+use crate::{clock, history};
 
 /// A dead letter is repeated this long while the broker does not confirm; then the delivery is left to come again.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
@@ -34,7 +36,7 @@ pub(crate) async fn are_stopped(broker: &Broker) -> bool {
 }
 
 /// Publishes the dead letter of a message and waits for the confirmation. A second one of the same cause is a
-/// duplicate to the broker.
+/// duplicate to the broker, whose word is looked into: the sequence it goes by may have been another message's before.
 pub async fn publish(
     broker: &Broker,
     place: &Place,
@@ -78,12 +80,39 @@ async fn send(
     payload: Bytes,
     patience: Duration,
 ) -> Result<Published, PublishFailure> {
-    let message = Outgoing {
+    let deadline = Instant::now() + patience;
+    let letter = |message_id: &str| Outgoing {
         subject: verdict.kept_on(),
-        headers: publish::to_header_map(&verdict.headers(headers, &place.message_id())),
-        payload,
+        headers: publish::to_header_map(&verdict.headers(headers, message_id)),
+        payload: payload.clone(),
     };
-    publish::send(broker, &message, patience).await
+    let published = publish::send(broker, &letter(&place.message_id()), patience).await?;
+    // A message that is gone has no time of its own to be told by, and nothing but its place to be kept of.
+    if !published.is_duplicate || verdict.is_payload_gone || is_letter_of(broker, &published, verdict).await?
+    {
+        return Ok(published);
+    }
+    tracing::warn!(
+        sequence = place.sequence,
+        consumer = place.consumer,
+        kept_at = published.sequence,
+        "another message had sequence {} before, its letter does not stand for this one",
+        place.sequence
+    );
+    let left = deadline.saturating_duration_since(Instant::now());
+    publish::send(broker, &letter(&place.own_message_id()), left).await
+}
+
+/// Whether what the broker takes for the same letter is the letter of the same message. One that is gone may have been
+/// anybody's.
+async fn is_letter_of(broker: &Broker, known: &Published, verdict: &Verdict) -> Result<bool, PublishFailure> {
+    let kept = tokio::time::timeout(REQUEST_TIMEOUT, history::raw(broker, DLQ_STREAM, known.sequence)).await;
+    match kept {
+        Ok(Ok(kept)) => Ok(kept.is_some_and(|kept| kept.headers().get(dead_letter::ID) == Some(&verdict.id))),
+        Ok(Err(_)) | Err(_) => {
+            Err(PublishFailure::Unconfirmed { subject: verdict.kept_on(), patience: REQUEST_TIMEOUT })
+        }
+    }
 }
 
 /// The run a dead message belongs to: what it says itself if it can be read, what its headers say, what its JSON says.

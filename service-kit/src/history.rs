@@ -209,6 +209,13 @@ pub struct Raw {
     pub payload: Bytes,
 }
 
+impl Raw {
+    /// Its headers. What is no header in its header block is left out.
+    pub fn headers(&self) -> Headers {
+        headers_of(&self.header_block)
+    }
+}
+
 /// The message at a sequence of a stream; `None` when it is gone. Read through the broker's JSON API, which hands out
 /// headers in base64, so that headers which break the protocol break nothing here.
 pub async fn raw(broker: &Broker, stream: &str, sequence: u64) -> Result<Option<Raw>, CliError> {
@@ -289,10 +296,10 @@ pub async fn next_on(
 pub async fn at(broker: &Broker, stream: &str, sequence: u64) -> Result<Option<Kept>, CliError> {
     let Some(raw) = raw(broker, stream, sequence).await? else { return Ok(None) };
     let kept = Kept {
+        headers: raw.headers(),
         sequence: raw.sequence,
         subject: raw.subject,
         time: raw.time,
-        headers: headers_of(&raw.header_block),
         payload: raw.payload,
         schema: None,
     };

@@ -34,7 +34,9 @@ pub(super) async fn missing(broker: &Broker, facts: &Facts) -> Result<Vec<Findin
     let mut requests = History::to_the_present(broker, STREAM, &[subject], facts.first).await?;
     while let Some(request) = requests.next().await?.filter(|request| request.sequence <= settled) {
         // A reserved request is carried out by a process of its own, whenever that comes.
-        if facts.letters.has(request.sequence) || request.headers.get(header::RESERVED).is_some() {
+        if facts.letters.excuse(request.sequence, WORKER_CONSUMER)
+            || request.headers.get(header::RESERVED).is_some()
+        {
             continue;
         }
         match run_of(&request) {

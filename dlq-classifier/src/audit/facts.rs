@@ -1,8 +1,8 @@
 //! What an audit goes by, as the broker and the queue tell it. Pure data.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
-
+use super::letters::{Letter, Letters, Readers};
 use super::ranges::Range;
+use crate::given_up::{GivenUp, Loss};
 use crate::handled::Handled;
 
 /// Everything an audit knows before it looks at single messages.
@@ -21,10 +21,10 @@ pub(crate) struct Facts {
     pub(crate) advisories: Vec<Advisory>,
     /// Ranges that were announced to leave the stream unhandled.
     pub(crate) notices: Vec<Range>,
-    /// Sequences whose letters somebody has dealt with, whether or not they are still kept.
-    pub(crate) dealt_with: HashSet<u64>,
     /// What was settled before it left the stream, where a classifier has kept book of it.
     pub(crate) handled: Option<Handled>,
+    /// What consumers gave up and nobody can name, as sweeps have found.
+    pub(crate) losses: Vec<(String, Loss)>,
 }
 
 /// A durable consumer of the event stream.
@@ -47,6 +47,10 @@ pub(crate) struct Reader {
     pub(crate) max_deliver: i64,
     /// A sweep has looked at it and acts on what it gives up.
     pub(crate) is_watched: bool,
+    /// When it was created, in microseconds.
+    pub(crate) created: i64,
+    /// What it gave up, as far as sweeps have accounted for it.
+    pub(crate) given_up: GivenUp,
 }
 
 /// The broker's word about one delivery.
@@ -60,72 +64,40 @@ pub(crate) struct Advisory {
     pub(crate) is_settled: bool,
 }
 
-/// The dead letters of messages of the event stream, in a few bytes each.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct Letters {
-    by_sequence: BTreeMap<u64, Vec<Letter>>,
-    names: Vec<String>,
-    numbers: HashMap<String, u16>,
-}
+impl Facts {
+    /// Takes the next dead letter. `given_up`: when the broker had stopped delivering the message, if it had.
+    pub(crate) fn letter(&mut self, seq: u64, consumer: &str, subject: &str, given_up: Option<i64>) {
+        let is_ours = self.readers.iter().any(|reader| reader.is_ours && reader.name == consumer);
+        let letter = Letter { takers: self.takers(subject), is_ours, given_up };
+        self.letters.take(seq, consumer, letter);
+    }
 
-#[derive(Debug, Clone, Copy)]
-struct Letter {
-    consumer: u16,
-    subject: u16,
-    is_given_up: bool,
-}
-
-impl Letters {
-    /// Takes the next letter. `is_given_up`: the broker had stopped delivering the message.
-    pub(crate) fn take(&mut self, seq: u64, consumer: &str, subject: &str, is_given_up: bool) {
-        let letter = Letter { consumer: self.number(consumer), subject: self.number(subject), is_given_up };
-        let letters = self.by_sequence.entry(seq).or_insert_with(|| Vec::with_capacity(1));
-        if !letters.iter().any(|known| known.consumer == letter.consumer) {
-            letters.push(letter);
+    /// Takes a message whose letter somebody has dealt with. It counts like the letter, whether or not that is still kept.
+    /// Records of earlier builds do not name the consumer; where no letter tells, they speak for any.
+    pub(crate) fn dealt_with(&mut self, seq: u64, consumer: Option<&str>) {
+        let number =
+            |name: &str| self.readers.iter().position(|reader| reader.is_ours && reader.name == name);
+        match consumer {
+            Some(name) => {
+                let number = number(name);
+                let takers = number.map_or(0, bit);
+                let letter = Letter { takers, is_ours: number.is_some(), given_up: None };
+                self.letters.take(seq, name, letter);
+            }
+            None => self.letters.take_any(seq),
         }
     }
 
-    /// Names are few: consumers, and the subjects of events. Beyond what can be numbered they are told together.
-    fn number(&mut self, name: &str) -> u16 {
-        if let Some(known) = self.numbers.get(name) {
-            return *known;
-        }
-        let Ok(number) = u16::try_from(self.names.len()) else { return u16::MAX };
-        self.names.push(name.to_owned());
-        self.numbers.insert(name.to_owned(), number);
-        number
+    /// Readers of ours that take in a subject. They come first, and are few.
+    fn takers(&self, subject: &str) -> Readers {
+        let takes = |(number, reader): (usize, &Reader)| bit(number) * Readers::from(reader.takes(subject));
+        self.readers.iter().enumerate().filter(|(_, reader)| reader.is_ours).map(takes).sum()
     }
+}
 
-    pub(crate) fn has(&self, seq: u64) -> bool {
-        self.by_sequence.contains_key(&seq)
-    }
-
-    pub(crate) fn has_of(&self, seq: u64, consumer: &str) -> bool {
-        let Some(number) = self.numbers.get(consumer) else { return false };
-        self.by_sequence.get(&seq).is_some_and(|letters| letters.iter().any(|one| one.consumer == *number))
-    }
-
-    /// How many messages a consumer was given up on.
-    pub(crate) fn given_up_by(&self, consumer: &str) -> u64 {
-        let Some(number) = self.numbers.get(consumer) else { return 0 };
-        let is_so =
-            |letters: &Vec<Letter>| letters.iter().any(|one| one.consumer == *number && one.is_given_up);
-        self.by_sequence.values().filter(|letters| is_so(letters)).count() as u64
-    }
-
-    /// Lettered sequences up to `last`, as ranges.
-    pub(crate) fn ranges(&self, last: u64) -> Vec<Range> {
-        super::ranges::united(self.by_sequence.range(..=last).map(|(seq, _)| (*seq, *seq)).collect())
-    }
-
-    /// Lettered sequences of a range whose subject `is_meant`.
-    pub(crate) fn count(&self, (from, to): Range, is_meant: impl Fn(&str) -> bool) -> u64 {
-        let meant: Vec<bool> = self.names.iter().map(|name| is_meant(name)).collect();
-        let is_so = |letters: &Vec<Letter>| {
-            letters.iter().any(|one| meant.get(usize::from(one.subject)).copied().unwrap_or(false))
-        };
-        self.by_sequence.range(from..=to).filter(|(_, letters)| is_so(letters)).count() as u64
-    }
+/// A reader among [`Readers`].
+pub(crate) fn bit(number: usize) -> Readers {
+    u32::try_from(number).ok().and_then(|number| 1_u32.checked_shl(number)).unwrap_or(0)
 }
 
 impl Reader {

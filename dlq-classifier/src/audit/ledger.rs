@@ -11,7 +11,7 @@ mod segment;
 
 use std::collections::HashSet;
 
-use super::facts::Facts;
+use super::facts::{Facts, bit};
 use super::ranges::{Range, total};
 use super::report::{Account, Finding, Sums};
 pub(super) use segment::Segment;
@@ -25,6 +25,8 @@ pub(crate) struct Ledger {
     facts: Facts,
     in_flight: u64,
     unexplained: u64,
+    /// Of what is unexplained, so many have a letter in the name of somebody whom they are not about.
+    also_dead: u64,
     findings: Vec<Finding>,
     /// Sequences that are named already, by whatever rule.
     named: HashSet<u64>,
@@ -55,6 +57,7 @@ impl Ledger {
         Self {
             in_flight: 0,
             unexplained: 0,
+            also_dead: 0,
             findings: Vec::new(),
             named: HashSet::new(),
             in_hand: facts.readers.iter().map(|reader| reader.in_hand).collect(),
@@ -71,13 +74,13 @@ impl Ledger {
 
     /// A stretch of which it is enough to know how many messages there are.
     pub(crate) fn counted(&mut self, segment: &Segment, found: u64) {
-        let numbers = || segment.waiting.iter().chain(&segment.unread);
-        let is_meant = |subject: &str| numbers().any(|number| self.facts.readers[*number].takes(subject));
-        let found = found.saturating_sub(self.facts.letters.count(segment.range, is_meant));
+        let letters = &self.facts.letters;
         if let [number, ..] = segment.unread.as_slice() {
-            self.not_read(*number, segment.range, found);
+            let excused = letters.excused(segment.range, bit(*number), &self.facts.readers[*number].name);
+            self.not_read(*number, segment.range, found.saturating_sub(excused));
         } else {
-            self.in_flight += found;
+            let waiting = segment.waiting.iter().fold(0, |readers, number| readers | bit(*number));
+            self.in_flight += found.saturating_sub(letters.count(segment.range, waiting));
         }
     }
 
@@ -99,8 +102,9 @@ impl Ledger {
         for number in given_up {
             is_in_flight |= self.candidate(number, seq, subject);
         }
+        let is_excused = |number: &usize| self.facts.letters.excuse(seq, &self.facts.readers[*number].name);
         match unread {
-            Some(number) if !is_dead => self.not_read(number, (seq, seq), 1),
+            Some(number) if !is_excused(&number) => self.not_read(number, (seq, seq), 1),
             Some(_) | None => self.in_flight += u64::from(is_in_flight && !is_dead),
         }
     }
@@ -145,6 +149,7 @@ impl Ledger {
         if is_single && !self.named.insert(finding.seq) {
             return;
         }
+        self.also_dead += u64::from(is_single && self.facts.letters.has(finding.seq));
         self.unexplained += finding.count;
         if self.findings.len() < MAX_NAMED {
             self.findings.push(finding);
@@ -161,7 +166,8 @@ impl Ledger {
             self.gave_up(number);
             self.moved_past(number);
         }
-        let dead = total(&dead_ranges);
+        self.lost();
+        let dead = total(&dead_ranges).saturating_sub(self.also_dead);
         let last_sequence = self.facts.last;
         let accounted = dead + expired + before + self.unexplained;
         let in_flight = self.in_flight.min(last_sequence.saturating_sub(accounted));

@@ -16,8 +16,9 @@ use service_kit::exit::Exit;
 use service_kit::history::{self, Depth, Scan};
 use service_kit::topology::{self, ADVISORY_CONSUMER, DLQ_BUCKET};
 
-use super::facts::{Advisory, Facts, Letters};
+use super::facts::{Advisory, Facts};
 use super::ledger::{Ledger, Segment};
+use super::letters::Letters;
 use super::ranges::united;
 use super::report::Account;
 use crate::handled::{self, Handled};
@@ -41,32 +42,33 @@ pub(super) async fn facts(queue: &Queue) -> Result<Facts, CliError> {
     let deleted = state.deleted.unwrap_or_default().into_iter().filter(|seq| (first..=last).contains(seq));
     let mut facts =
         Facts { first, last, gaps: united(deleted.map(|seq| (seq, seq)).collect()), ..Facts::default() };
-    facts.readers = consumers::readers(broker, &stream, &facts).await?;
+    let watched = consumers::watched(broker).await?;
+    facts.readers = consumers::readers(broker, &stream, &facts, &watched).await?;
+    facts.losses = consumers::losses(watched);
     let advisories_through = advisories_through(broker).await;
     facts.handled = remembered::<Handled>(broker, handled::KEY).await;
-    facts.letters = letters(queue).await?;
+    letters(queue, &mut facts).await?;
     for (operation, _) in queue.operations().await? {
         if operation.operation == Kind::Expired {
             facts.notices.extend(operation.range);
         }
-        let sequences = operation.ids.iter().filter_map(|id| id.split('-').next()?.parse::<u64>().ok());
-        facts.dealt_with.extend(sequences);
+        operation.messages().for_each(|(seq, consumer)| facts.dealt_with(seq, consumer));
     }
     facts.advisories = advisories(broker, advisories_through, &facts.letters).await?;
     Ok(facts)
 }
 
-async fn letters(queue: &Queue) -> Result<Letters, CliError> {
-    let mut letters = Letters::default();
+async fn letters(queue: &Queue, facts: &mut Facts) -> Result<(), CliError> {
     let mut scan = Scan::open(&queue.broker, DLQ_STREAM, &[], (1, u64::MAX), Depth::Headers).await?;
     while let Some(letter) = scan.next().await? {
         let Some(verdict) = Verdict::find(letter.headers()).filter(|verdict| verdict.stream == STREAM) else {
             continue;
         };
         let is_given_up = verdict.cause.unwrap_or(verdict.class) == FailureClass::WorkerLost;
-        letters.take(verdict.sequence, &verdict.consumer, &verdict.subject, is_given_up);
+        let given_up = is_given_up.then(|| verdict.seen.micros());
+        facts.letter(verdict.sequence, &verdict.consumer, &verdict.subject, given_up);
     }
-    Ok(letters)
+    Ok(())
 }
 
 /// The broker's word about deliveries, as far as no letter answers it.

@@ -63,6 +63,7 @@ fn the_state_follows_from_the_stream_alone() {
         book(&[letter(7, 1, 0), letter(8, 2, 0)]).entries().iter().map(|e| e.id.clone()).collect();
     let replay = Replay {
         id: ids[0].clone(),
+        consumer: "sink".into(),
         kept_at: 1,
         sequence: 9,
         subject: "s".into(),
@@ -70,12 +71,13 @@ fn the_state_follows_from_the_stream_alone() {
         edited: true,
         upcast: false,
     };
+    let discarded = [ids[1].as_str(), "gone-0000"].map(|id| (id.to_owned(), "sink".to_owned()));
     let book = book(&[
         letter(7, 1, 0),
         letter(8, 2, 0),
         letter(9, 3, 0),
         record(Operation::replayed(&act(), moment(5), vec![replay.clone()]), 4),
-        record(Operation::discarded(&act(), moment(6), vec![ids[1].clone(), "gone-0000".into()]), 5),
+        record(Operation::discarded(&act(), moment(6), discarded.to_vec()), 5),
     ]);
     assert_eq!(states(&book), [State::Replayed, State::Discarded, State::Open]);
     assert_eq!(book.marks(&ids[0])[0].replay, Some(replay));

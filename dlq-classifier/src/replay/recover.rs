@@ -99,6 +99,7 @@ fn replay(task: &Task, entry: &Entry, original: &Draft, kept: &Kept) -> Replay {
     let is_changed = kept.payload != original.payload;
     Replay {
         id: entry.id.clone(),
+        consumer: entry.consumer.clone(),
         kept_at: entry.kept_at,
         sequence: kept.sequence,
         subject: kept.subject.clone(),

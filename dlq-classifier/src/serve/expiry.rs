@@ -67,7 +67,7 @@ async fn round(broker: &Broker) -> Result<Duration, String> {
     // Asked last: what leaves before a consumer is asked, the broker takes for settled.
     let asked = stream.get_info().await.map_err(|error| error.to_string())?;
     let (first, now) = (asked.state.first_sequence.max(1), clock::now());
-    book.advance(first, floors, now, micros(max_age));
+    book.advance(first, floors, now);
     if max_age > Duration::ZERO {
         notice(broker, &mut book, (first, last), max_age, now).await?;
     }

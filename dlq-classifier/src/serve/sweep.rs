@@ -2,11 +2,14 @@
 //! purged. Now and then the consumers of the event stream, a stranger's as well as ours, are compared with what they
 //! were before and with the stream, and what they will never settle is dead-lettered in their names.
 //!
-//! What was found out is decided in [`standing`]. A consumer is remembered as dealt with after the letters of all that
-//! was found are confirmed, so a sweep that dies in the middle is done again, and its letters are duplicates.
+//! What was found out is decided in [`standing`], which messages that means is looked up in [`stranded`] and [`effects`]. A
+//! consumer is remembered as dealt with after the letters of all that was found are confirmed, so a sweep that dies in the
+//! middle is done again, and its letters are duplicates.
 
+mod account;
 mod effects;
 mod standing;
+mod stranded;
 
 use std::time::Duration;
 
@@ -15,21 +18,19 @@ use futures_util::TryStreamExt as _;
 use schemas::Timestamp;
 use schemas::subject::STREAM;
 use service_kit::broker::Broker;
+use service_kit::clock;
 use service_kit::shutdown::Shutdown;
 use service_kit::topology::DLQ_BUCKET;
-use service_kit::{clock, history};
 use tokio::time::MissedTickBehavior;
 
 use super::Measures;
-use super::advisory;
 use super::lost::{self, Lost};
 use super::notes::{self, Notes};
-use standing::{Call, Extent, Memory, Reading};
+use standing::{Call, Memory, Reading};
+use stranded::Stranded;
 
 /// Consumers looked at in one sweep.
 const MAX_CONSUMERS: usize = 1000;
-/// Stranded messages of one consumer dealt with in one sweep; more are found by the next.
-const MAX_STRANDED: u64 = 1000;
 
 pub(super) async fn run(broker: Broker, measures: Measures, every: Duration, shutdown: Shutdown) {
     let mut ticks = tokio::time::interval(every);
@@ -79,15 +80,15 @@ async fn look_at(
     let reading = reading(info);
     let mut memory = Memory::after(note.said.as_ref(), &info.name, reading.clone(), now.micros());
     let settled_after = i64::try_from(every.as_micros()).unwrap_or(i64::MAX) / 2;
-    let lost = match memory.call(now.micros(), settled_after) {
+    let found = match memory.call(now.micros(), settled_after) {
         Call::Nothing => None,
-        Call::Stranded { from, to } => Some(stranded(broker, info, &memory, (from, to), now).await?),
-        Call::Passed { to } => Some(without_effect(broker, info, to, now).await?),
+        Call::Stranded { from, to } => Some(stranded::find(broker, info, &memory, (from, to)).await?),
+        Call::Passed { to } => Some(Stranded::surely(effects::missing(broker, &info.name, to).await?)),
     };
-    if let Some(lost) = lost {
-        for lost in &lost {
-            lost::bury(broker, measures, lost).await?;
-        }
+    if let Some(found) = found {
+        bury(broker, measures, info, &found, now).await?;
+        let letters = found.ran_out.iter().chain(&found.doubtful).copied();
+        account::account(broker, info, &mut memory, letters, now).await?;
         memory.dealt_with = Some(reading);
     }
     if note.said.as_ref() != Some(&memory) {
@@ -109,73 +110,24 @@ fn reading(info: &Info) -> Reading {
     }
 }
 
-/// What ran out above the floor.
-async fn stranded(
+/// Writes the letters of all that was found. Done again from the first when it breaks off in the middle.
+async fn bury(
     broker: &Broker,
+    measures: &Measures,
     info: &Info,
-    memory: &Memory,
-    range: (u64, u64),
+    found: &Stranded,
     now: Timestamp,
-) -> Result<Vec<Lost>, String> {
-    // One more than twice as many as ran out tells all there is to tell.
-    let enough = memory.reading.redelivered.saturating_mul(2).saturating_add(2).min(MAX_STRANDED);
-    let mut found = taken_in(broker, info, range, enough).await?;
-    let before = found.len() as u64;
-    if memory.extent(before, 0) != Extent::All {
-        // What the broker has said is a dead letter already, or becomes one.
-        let announced = advisory::announced(broker, &info.name).await?;
-        found.retain(|sequence| !announced.contains(sequence));
-    }
-    let announced = before - found.len() as u64;
+) -> Result<(), String> {
     let deliveries = deliveries(info);
-    let ran_out = |sequence: &u64| Lost::exhausted(&info.name, *sequence, deliveries, now);
-    let of = found.len() as u64;
-    match memory.extent(of, announced) {
-        Extent::All => Ok(found.iter().map(ran_out).collect()),
-        Extent::Some { ran_out } => {
-            let one_of = |sequence: &u64| Lost::one_of(&info.name, *sequence, deliveries, (ran_out, of), now);
-            Ok(found.iter().map(one_of).collect())
-        }
-        Extent::Nothing => Ok(Vec::new()),
-        // Of our own consumers more is known.
-        Extent::First => {
-            let mut lost: Vec<_> = found.iter().take(1).map(ran_out).collect();
-            let more = without_effect(broker, info, range.1, now).await?;
-            lost.extend(more.into_iter().filter(|lost| Some(&lost.sequence) != found.first()));
-            Ok(lost)
-        }
+    for sequence in &found.ran_out {
+        let lost = Lost::exhausted(&info.name, *sequence, deliveries, now);
+        lost::bury(broker, measures, &lost).await?;
     }
-}
-
-/// The messages in a range that a consumer takes in, `enough` of them at most.
-async fn taken_in(
-    broker: &Broker,
-    info: &Info,
-    (from, to): (u64, u64),
-    enough: u64,
-) -> Result<Vec<u64>, String> {
-    let one = std::slice::from_ref(&info.config.filter_subject);
-    let filters = if info.config.filter_subjects.is_empty() { one } else { &info.config.filter_subjects };
-    let (mut found, mut next) = (Vec::new(), from);
-    while next <= to && (found.len() as u64) < enough {
-        let mut nearest = None;
-        for filter in filters {
-            let at =
-                history::next_on(broker, STREAM, filter, next).await.map_err(|error| error.to_string())?;
-            nearest = [nearest, at].into_iter().flatten().min();
-        }
-        let Some(sequence) = nearest.filter(|sequence| *sequence <= to) else { break };
-        found.push(sequence);
-        next = sequence + 1;
+    for sequence in &found.doubtful {
+        let lost = Lost::doubtful(&info.name, *sequence, deliveries, found.doubt, now);
+        lost::bury(broker, measures, &lost).await?;
     }
-    Ok(found)
-}
-
-/// What our own consumers were handed and did not act on.
-async fn without_effect(broker: &Broker, info: &Info, to: u64, now: Timestamp) -> Result<Vec<Lost>, String> {
-    let missing = effects::missing(broker, &info.name, to).await?;
-    let deliveries = deliveries(info);
-    Ok(missing.into_iter().map(|sequence| Lost::exhausted(&info.name, sequence, deliveries, now)).collect())
+    Ok(())
 }
 
 /// How often a message that ran out was delivered, as far as the limit tells.

@@ -20,11 +20,11 @@ const REQUESTED: &str = "cerebros.nas.run.requested";
 const TRIAL: &str = "ml.run.trial";
 
 /// A message in a consumer's hand.
-type Message = async_nats::jetstream::Message;
+pub(crate) type Message = async_nats::jetstream::Message;
 
 impl Room {
     /// What an audit says, and its exit code.
-    async fn audit(&self) -> (Value, i32) {
+    pub(crate) async fn audit(&self) -> (Value, i32) {
         let output = self.dlq(&["audit", "-o", "json"]).await;
         let code = output.status.code().unwrap();
         assert!(matches!(code, 0 | 9), "{}", String::from_utf8_lossy(&output.stderr));
@@ -44,7 +44,7 @@ impl Room {
     }
 
     /// Sequence, end of the range and consumer of everything an audit names.
-    async fn named(&self) -> Vec<(u64, Option<u64>, String)> {
+    pub(crate) async fn named(&self) -> Vec<(u64, Option<u64>, String)> {
         let (account, code) = self.audit().await;
         assert_eq!(code, 9, "{account:#}");
         let findings = account["unexplained"].as_array().unwrap();
@@ -57,7 +57,7 @@ impl Room {
     }
 
     /// Trials of a run the registry knows.
-    async fn trials(&self, count: usize) {
+    pub(crate) async fn trials(&self, count: usize) {
         claim(self, "r", 1).await;
         for number in 0..count {
             let payload = format!(r#"{{"trial_id":"t{number}","run_id":"r","status":"succeeded"}}"#);
@@ -76,18 +76,18 @@ impl Room {
     }
 
     /// A sink that hands a message over so often and no more.
-    async fn limited_sink(&self, max_deliver: i64) -> PullConsumer {
+    pub(crate) async fn limited_sink(&self, max_deliver: i64) -> PullConsumer {
         let filter_subject = "ml.run.*".to_owned();
         self.made_anew(SINK_CONSUMER, pull::Config { max_deliver, filter_subject, ..Default::default() })
             .await
     }
 
-    async fn durable(&self, stream: &str, name: &str) -> PullConsumer {
+    pub(crate) async fn durable(&self, stream: &str, name: &str) -> PullConsumer {
         self.broker.jetstream.get_consumer_from_stream(name, stream).await.unwrap()
     }
 
     /// Waits until a consumer has nothing in hand any more but what it gave up.
-    async fn given_up(&self, consumer: &mut PullConsumer) {
+    pub(crate) async fn given_up(&self, consumer: &mut PullConsumer) {
         wait_until("the last delivery ran out", PATIENCE, async || {
             // Only when somebody asks does the broker see that a delivery has run out.
             drop(consumer.fetch().max_messages(1).messages().await.unwrap().next().await);
@@ -97,7 +97,7 @@ impl Room {
     }
 }
 
-async fn fetch(consumer: &PullConsumer, count: usize) -> Vec<Message> {
+pub(crate) async fn fetch(consumer: &PullConsumer, count: usize) -> Vec<Message> {
     let mut found = Vec::new();
     while found.len() < count {
         let mut batch = consumer.fetch().max_messages(count - found.len()).messages().await.unwrap();
@@ -108,7 +108,7 @@ async fn fetch(consumer: &PullConsumer, count: usize) -> Vec<Message> {
     found
 }
 
-async fn settle(consumer: &PullConsumer, count: usize, word: AckKind) {
+pub(crate) async fn settle(consumer: &PullConsumer, count: usize, word: AckKind) {
     for message in fetch(consumer, count).await {
         message.double_ack_with(word).await.unwrap();
     }

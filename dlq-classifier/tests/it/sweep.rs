@@ -158,6 +158,62 @@ async fn a_limit_lowered_under_the_count_of_all_messages_is_found_exactly() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn more_than_a_thousand_messages_of_a_lowered_limit_are_found_to_the_last() {
+    let room = Room::new().await;
+    let many = |max_deliver| pull::Config { max_ack_pending: 5000, ..config("doomed", max_deliver) };
+    let consumer = room.consumer(many(5)).await;
+    let jetstream = async_nats::jetstream::new(room.stranger.clone());
+    let mut taken_in = Vec::new();
+    for number in 0..1100 {
+        let request = format!(r#"{{"run_id":"r-{number}","dataset_id":"digits"}}"#);
+        taken_in.push(jetstream.publish(REQUESTED, request.into()).await.unwrap());
+    }
+    for confirmed in taken_in {
+        confirmed.await.unwrap();
+    }
+    for _ in 0..3 {
+        take(&consumer, 1100).await;
+    }
+    room.consumer(many(2)).await;
+    given_up(&room, "doomed").await;
+    let _serving = serve(&room);
+    dealt_with(&room, "doomed").await;
+    assert_eq!(room.kept().await, 1100);
+    let entries = room.entries(1100).await;
+    assert!(entries.iter().all(|entry| text(entry, "reason").contains("never settled it")), "{}", entries[0]);
+    // The floor passes them: they are not told again, and none is left.
+    request(&room, "done").await;
+    take(&consumer, 1).await[0].double_ack().await.unwrap();
+    let bucket = room.broker.jetstream.get_key_value(DLQ_BUCKET).await.unwrap();
+    wait_until("the sweep has seen the floor move", PATIENCE, async || {
+        let note = bucket.get("sweep.doomed").await.unwrap()?;
+        let note: serde_json::Value = serde_json::from_slice(&note).unwrap();
+        (note["reading"]["floor"] == 1101).then_some(())
+    })
+    .await;
+    assert_eq!(room.kept().await, 1100);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_consumer_that_takes_each_message_once_may_have_lost_is_found_and_says_so() {
+    let room = Room::new().await;
+    let consumer = room.consumer(config("doomed", 1)).await;
+    for run in ["a", "b", "c", "d"] {
+        request(&room, run).await;
+    }
+    // The broker counts none of them as delivered again, and does not say which one was done.
+    take(&consumer, 4).await[2].double_ack().await.unwrap();
+    given_up(&room, "doomed").await;
+    let _serving = serve(&room);
+    dealt_with(&room, "doomed").await;
+    let entries = room.entries(4).await;
+    assert!(entries.iter().all(|entry| text(entry, "class") == "worker_lost"));
+    assert!(text(&entries[0], "reason").contains("never settled it"), "the first is lost: {}", entries[0]);
+    let may_be = "may be one it has done";
+    assert!(entries[1..].iter().all(|entry| text(entry, "reason").contains(may_be)), "{entries:#?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn requests_of_ours_are_found_behind_a_floor_that_has_passed_them() {
     let room = Room::new().await;
     let stream = room.broker.jetstream.get_stream_no_info(STREAM).await.unwrap();

@@ -59,7 +59,10 @@ pub(super) const REQUEST: [Header; 1] = [sometimes(
 
 /// What a dead letter carries beside the headers of the original.
 pub(super) const DEAD_LETTER: [Header; 17] = [
-    always("Nats-Msg-Id", "`dlq:<stream>:<sequence>:<consumer>`, so that one cause makes one dead letter."),
+    always(
+        "Nats-Msg-Id",
+        "`dlq:<stream>:<sequence>:<consumer>`, so that one cause makes one dead letter; with `:<first seen, in microseconds>` behind it where another message had that sequence before.",
+    ),
     always("Cerebros-Dlq-Id", "Identity of the entry, as `cerebros dlq list` shows it."),
     always("Cerebros-Dlq-Class", "Class of the fault; one of the closed set of failure classes."),
     always("Cerebros-Dlq-Stage", "Where it showed: `decode`, `validate`, `execute`, `publish` or `sink`."),

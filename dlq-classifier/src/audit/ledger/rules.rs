@@ -1,6 +1,7 @@
 //! What cannot be explained, rule by rule.
 
 use super::Ledger;
+use crate::audit::facts::{Reader, bit};
 use crate::audit::ranges::{Range, total, united, without};
 use crate::audit::report::Finding;
 use crate::handled::Hole;
@@ -28,10 +29,18 @@ impl Ledger {
             (unproven, "it left the stream before everybody had handled it, without notice"),
             (self.facts.gaps.clone(), "somebody deleted it from the stream, and it has no dead letter"),
         ];
+        let ours = self.facts.letters.ranges_of_ours(self.facts.last);
         for (ranges, why) in parts {
-            let alive = without(&ranges, dead);
+            let alive = without(&ranges, &ours);
             let silent = without(&alive, &notices);
-            expired += total(&alive) - total(&silent);
+            let unlettered = total(&without(&silent, dead));
+            expired += total(&without(&alive, dead)) - unlettered;
+            // One of them alone is counted where it is named.
+            self.also_dead += silent
+                .iter()
+                .filter(|(from, to)| to > from)
+                .map(|range| total(&[*range]) - total(&without(&[*range], dead)))
+                .sum::<u64>();
             silent.into_iter().for_each(|range| self.find(Finding::of_range(range, "", why)));
         }
         (expired, total(&without(&before, dead)))
@@ -45,14 +54,9 @@ impl Ledger {
         let is_on_stream = |seq: u64| {
             seq >= facts.first && !facts.gaps.iter().any(|(from, to)| (*from..=*to).contains(&seq))
         };
-        let is_known = |seq: u64| {
-            facts.letters.has(seq) || facts.notices.iter().any(|(from, to)| (*from..=*to).contains(&seq))
-        };
+        let is_known = |seq: u64| facts.notices.iter().any(|(from, to)| (*from..=*to).contains(&seq));
         let is_open = |seq: u64, consumer: &str| {
-            seq >= since
-                && !facts.letters.has_of(seq, consumer)
-                && !facts.dealt_with.contains(&seq)
-                && (is_on_stream(seq) || !is_known(seq))
+            seq >= since && !facts.letters.excuse(seq, consumer) && (is_on_stream(seq) || !is_known(seq))
         };
         let unheard = facts.advisories.iter().filter(|one| one.is_settled && is_open(one.seq, &one.consumer));
         let findings: Vec<Finding> = unheard
@@ -72,6 +76,10 @@ impl Ledger {
         let Some((range, count)) = self.unread[number].filter(|(_, count)| *count > 0) else { return };
         let reader = &self.facts.readers[number];
         let finding = Finding { count, ..Finding::of_range(range, &reader.name, &reader.why_from) };
+        if finding.through.is_some() {
+            let (letters, readers) = (&self.facts.letters, bit(number));
+            self.also_dead += letters.count(range, readers) - letters.excused(range, readers, &reader.name);
+        }
         self.find(Finding { subject: reader.filters.join(" "), ..finding });
     }
 
@@ -81,7 +89,7 @@ impl Ledger {
         let candidates = std::mem::take(&mut self.candidates[number]);
         let reader = self.facts.readers[number].clone();
         let Some((first, subject)) = candidates.first.first().cloned() else { return };
-        let lettered = self.seen_to(&reader.name);
+        let lettered = self.seen_to(&reader);
         // Of a consumer with a single delivery the broker remembers nothing.
         let lost = reader.redelivered.saturating_sub(lettered).max(u64::from(!candidates.is_floor_explained));
         if lost == 0 {
@@ -102,17 +110,38 @@ impl Ledger {
         }
     }
 
-    /// Messages given up by a consumer that have a letter, or will have one in a moment.
-    fn seen_to(&self, consumer: &str) -> u64 {
+    /// Of the messages the broker counts as given up by a consumer: those that sweeps have accounted for, and those that
+    /// have had a letter since, or will have one in a moment.
+    fn seen_to(&self, reader: &Reader) -> u64 {
+        let above = reader.given_up.through;
         let announced = self.facts.advisories.iter().filter(|one| !one.is_settled && !one.is_terminated);
-        let announced = announced.filter(|one| one.consumer == consumer).count() as u64;
-        self.facts.letters.given_up_by(consumer) + announced
+        let announced = announced.filter(|one| one.consumer == reader.name && one.seq > above).count() as u64;
+        let letters = &self.facts.letters;
+        reader.given_up.accounted.min(reader.redelivered)
+            + letters.given_up_by(&reader.name, (above + 1, u64::MAX), reader.created)
+            + announced
+    }
+
+    /// What sweeps have found to be given up, without being able to name it.
+    pub(super) fn lost(&mut self) {
+        for (consumer, loss) in std::mem::take(&mut self.facts.losses) {
+            let range = (loss.from, loss.to);
+            let named = loss.named.max(self.facts.letters.given_up_by(&consumer, range, loss.since));
+            let count = loss.count.saturating_sub(named);
+            if count > 0 {
+                let why = format!(
+                    "{count} of these ran out of deliveries without a dead letter, and nobody can tell which (found {})",
+                    loss.at
+                );
+                self.find(Finding { count, ..Finding::of_range(range, &consumer, &why) });
+            }
+        }
     }
 
     /// A consumer that has moved past messages it gave up.
     pub(super) fn moved_past(&mut self, number: usize) {
         let reader = self.facts.readers[number].clone();
-        let explained = self.seen_to(&reader.name)
+        let explained = self.seen_to(&reader)
             + self
                 .findings
                 .iter()

@@ -1,5 +1,9 @@
-use super::super::facts::{Advisory, Letters, Reader};
+use service_kit::topology::CLASSIFIER_CONSUMER;
+
+use super::super::facts::{Advisory, Reader};
+use super::super::letters::Letters;
 use super::*;
+use crate::given_up::{GivenUp, Loss};
 use crate::handled::{Handled, Hole};
 
 const TRIAL: &str = "ml.run.trial";
@@ -16,7 +20,7 @@ fn settled() -> Facts {
         max_deliver: -1,
         ..Reader::default()
     };
-    let readers = vec![reader("sink", TRIAL), reader("classifier", "ml.run.*")];
+    let readers = vec![reader("sink", TRIAL), reader(CLASSIFIER_CONSUMER, "ml.run.*")];
     Facts { first: 1, last: 10, readers, ..Facts::default() }
 }
 
@@ -52,7 +56,7 @@ fn in_hand_and_waiting_are_in_flight_once_and_a_letter_is_stronger() {
     let mut facts = settled();
     facts.readers[0] = Reader { floor: 2, delivered: 6, in_hand: 2, ..facts.readers[0].clone() };
     facts.readers[1] = Reader { floor: 4, delivered: 4, ..facts.readers[1].clone() };
-    facts.letters.take(9, "classifier", TRIAL, false);
+    facts.letter(9, CLASSIFIER_CONSUMER, TRIAL, None);
     let account = audited(facts.clone());
     // 3 and 4 are in the sink's hand, 5 to 10 wait for the classifier; 9 is dead.
     assert_eq!((account.sums.in_flight, account.sums.dead, account.sums.done), (7, 1, 2));
@@ -107,7 +111,7 @@ fn a_floor_that_stands_with_nothing_in_hand_names_what_was_given_up() {
     assert_eq!((account.unexplained.len(), account.sums.in_flight), (0, 1));
     // It has.
     facts.advisories.clear();
-    facts.letters.take(3, "sink", TRIAL, true);
+    facts.letter(3, "sink", TRIAL, Some(0));
     assert_eq!(named(&audited(facts)), []);
 }
 
@@ -118,7 +122,7 @@ fn a_floor_that_jumped_is_not_taken_for_done() {
     let account = audited(facts.clone());
     assert_eq!(named(&account), [(1, Some(10), "sink", 1)]);
     assert_eq!((account.sums.done, account.sums.unexplained), (9, 1));
-    facts.letters.take(4, "sink", TRIAL, true);
+    facts.letter(4, "sink", TRIAL, Some(0));
     assert_eq!(named(&audited(facts)), []);
 }
 
@@ -131,7 +135,7 @@ fn a_consumer_that_is_not_there_or_began_late_has_read_nothing_before() {
     facts.readers[0] = Reader { from: 4, floor: 10, delivered: 10, ..missing };
     assert_eq!(named(&audited(facts.clone())), [(1, Some(3), "sink", 3)]);
     // One of the same name had settled these.
-    let floors = [("sink".to_owned(), 3), ("classifier".to_owned(), 3)].into();
+    let floors = [("sink".to_owned(), 3), (CLASSIFIER_CONSUMER.to_owned(), 3)].into();
     facts.handled = Some(Handled { since: 1, floors, ..Handled::default() });
     assert_eq!(named(&audited(facts)), []);
 }
@@ -143,11 +147,11 @@ fn what_is_gone_was_settled_or_announced_or_is_named() {
     assert_eq!(named(&account), [(1, Some(7), "", 7), (9, None, "", 1)]);
     assert!(is_balanced(&account));
 
-    let floors = [("sink".to_owned(), 3), ("classifier".to_owned(), 5)].into();
+    let floors = [("sink".to_owned(), 3), (CLASSIFIER_CONSUMER.to_owned(), 5)].into();
     facts.handled = Some(Handled { since: 2, floors, ..Handled::default() });
     facts.notices = vec![(4, 6)];
     facts.letters = Letters::default();
-    facts.letters.take(9, "classifier", TRIAL, false);
+    facts.letter(9, CLASSIFIER_CONSUMER, TRIAL, None);
     let account = audited(facts.clone());
     assert_eq!(named(&account), [(7, None, "", 1)]);
     assert_eq!((account.sums.expired, account.sums.before_records, account.sums.dead), (3, 1, 1));
@@ -155,7 +159,7 @@ fn what_is_gone_was_settled_or_announced_or_is_named() {
 
     // What somebody purged stays named though the floors moved on.
     let handled = facts.handled.as_mut().unwrap();
-    handled.floors = [("sink".to_owned(), 10), ("classifier".to_owned(), 10)].into();
+    handled.floors = [("sink".to_owned(), 10), (CLASSIFIER_CONSUMER.to_owned(), 10)].into();
     let at = schemas::Timestamp::default();
     handled.holes =
         vec![Hole { from: 4, to: 6, at, is_known: true }, Hole { from: 7, to: 7, at, is_known: false }];
@@ -171,11 +175,108 @@ fn an_advisory_that_was_dealt_with_without_a_letter_is_named_once() {
     let advisory =
         |seq: u64| Advisory { seq, consumer: "sink".into(), is_terminated: true, is_settled: true };
     facts.advisories = vec![advisory(4), advisory(5), advisory(6)];
-    facts.letters.take(5, "sink", TRIAL, false);
-    facts.dealt_with.insert(6);
+    facts.letter(5, "sink", TRIAL, None);
+    facts.dealt_with(6, Some("sink"));
     assert_eq!(named(&audited(facts.clone())), [(4, None, "sink", 1)]);
     // What was taken out of the stream with a letter was terminated for everybody who had it.
     facts.gaps = vec![(4, 4)];
-    facts.letters.take(4, "classifier", TRIAL, false);
+    facts.letter(4, CLASSIFIER_CONSUMER, TRIAL, None);
     assert_eq!(named(&audited(facts)), []);
+}
+
+#[test]
+fn a_letter_in_a_stranger_s_name_excuses_nobody_else() {
+    let mut facts = settled();
+    let missing = Reader { from: u64::MAX, floor: 0, delivered: 0, ..facts.readers[0].clone() };
+    facts.readers[0] = missing;
+    facts.letter(2, "monitor", TRIAL, Some(0));
+    facts.letter(3, "sink", TRIAL, Some(0));
+    facts.letter(4, CLASSIFIER_CONSUMER, TRIAL, Some(0));
+    // Read or counted, nobody handles the second for the sink.
+    let account = audited(facts.clone());
+    assert_eq!(named(&account), [(1, Some(10), "sink", 8)]);
+    assert_eq!((account.sums.dead, account.sums.done), (2, 0));
+    assert!(is_balanced(&account));
+    let mut ledger = Ledger::new(facts.clone());
+    let segment = ledger.segments().remove(0);
+    ledger.counted(&segment, 10);
+    assert_eq!(ledger.close().sums, account.sums);
+
+    // What is gone, alone or with others, and what was terminated, is no more excused.
+    let mut facts = Facts { first: 4, gaps: vec![(6, 6), (8, 9)], readers: settled().readers, ..facts };
+    facts.letter(6, "monitor", TRIAL, Some(0));
+    facts.letter(9, "monitor", TRIAL, Some(0));
+    facts.letter(7, "monitor", TRIAL, Some(0));
+    let advisory = |seq| Advisory { seq, consumer: "sink".into(), is_terminated: true, is_settled: true };
+    facts.advisories = vec![advisory(4), advisory(7)];
+    facts.notices = vec![(1, 1)];
+    let account = audited(facts);
+    assert_eq!(
+        named(&account),
+        [(2, None, "", 1), (6, None, "", 1), (7, None, "sink", 1), (8, Some(9), "", 2)]
+    );
+    let Sums { dead, expired, done, .. } = account.sums;
+    assert_eq!((dead, expired, done), (2, 1, 2));
+    assert!(is_balanced(&account));
+}
+
+#[test]
+fn letters_of_before_do_not_excuse_what_is_lost_later() {
+    // Of five candidates each has a letter that says so, though three were lost; two more are lost behind them.
+    let mut facts = settled();
+    (1..=5).for_each(|seq| facts.letter(seq, "sink", TRIAL, Some(50)));
+    facts.readers[0].redelivered = 5;
+    facts.readers[0].given_up = GivenUp { accounted: 3, through: 5, losses: Vec::new() };
+    assert_eq!(named(&audited(facts.clone())), [(1, Some(10), "sink", 2)]);
+    facts.letter(7, "sink", TRIAL, Some(60));
+    assert_eq!(named(&audited(facts.clone())), [(1, Some(10), "sink", 1)]);
+    facts.letter(8, "sink", TRIAL, Some(60));
+    assert_eq!(named(&audited(facts.clone())), []);
+    // The consumer was made anew, and the new one has lost two.
+    facts.readers[0] =
+        Reader { redelivered: 2, created: 55, given_up: GivenUp::default(), ..facts.readers[0].clone() };
+    assert_eq!(named(&audited(facts.clone())), []);
+    facts.readers[0].created = 61;
+    assert_eq!(named(&audited(facts)), [(1, Some(10), "sink", 2)]);
+}
+
+#[test]
+fn what_a_sweep_could_not_name_is_told_until_it_has_letters() {
+    let mut facts = settled();
+    let loss = Loss { from: 3, to: 8, count: 3, named: 1, since: 40, at: schemas::Timestamp::default() };
+    facts.losses = vec![("sink".to_owned(), loss)];
+    facts.readers[0].redelivered = 3;
+    facts.readers[0].given_up = GivenUp { accounted: 3, through: 8, losses: Vec::new() };
+    let account = audited(facts.clone());
+    assert_eq!(named(&account), [(3, Some(8), "sink", 2)]);
+    assert!(is_balanced(&account));
+    facts.readers.remove(0);
+    assert_eq!(named(&audited(facts.clone())), [(3, Some(8), "sink", 2)], "its consumer is gone");
+    facts.letter(3, "sink", TRIAL, Some(30));
+    (4..=5).for_each(|seq| facts.letter(seq, "sink", TRIAL, Some(50)));
+    assert_eq!(named(&audited(facts)), [(3, Some(8), "sink", 1)], "one of them was known before");
+}
+
+#[test]
+fn what_somebody_has_dealt_with_needs_no_letter_any_more_and_a_stranger_s_entry_covers_nobody() {
+    let mut facts = settled();
+    facts.gaps = vec![(5, 6)];
+    facts.readers[0] = Reader { floor: 1, redelivered: 1, ..facts.readers[0].clone() };
+    let advisory = |seq| Advisory { seq, consumer: "sink".into(), is_terminated: true, is_settled: true };
+    facts.advisories = vec![advisory(8), advisory(9)];
+    let all = [(2, None, "sink", 1), (5, Some(6), "", 2), (8, None, "sink", 1), (9, None, "sink", 1)];
+    assert_eq!(named(&audited(facts.clone())), all);
+    [2, 5, 6, 8, 9].into_iter().for_each(|seq| facts.dealt_with(seq, Some("monitor")));
+    let account = audited(facts.clone());
+    assert_eq!(named(&account), all);
+    assert!(is_balanced(&account));
+    facts.readers[0].given_up = GivenUp { accounted: 1, through: 10, losses: Vec::new() };
+    facts.dealt_with(2, Some("sink"));
+    facts.dealt_with(5, Some(CLASSIFIER_CONSUMER));
+    facts.dealt_with(6, Some("sink"));
+    facts.dealt_with(8, Some(CLASSIFIER_CONSUMER));
+    facts.dealt_with(9, Some("sink"));
+    let account = audited(facts);
+    assert_eq!(named(&account), []);
+    assert_eq!((account.sums.dead, account.sums.done), (5, 5));
 }

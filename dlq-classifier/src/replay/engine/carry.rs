@@ -89,6 +89,7 @@ impl Work<'_> {
         let (entry, prepared) = (&ready.entry, &ready.prepared);
         let replay = |sequence: u64, subject: &str, message_id: String, edited: bool| Replay {
             id: entry.id.clone(),
+            consumer: entry.consumer.clone(),
             kept_at: entry.kept_at,
             sequence,
             subject: subject.to_owned(),

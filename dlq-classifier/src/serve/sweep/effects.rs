@@ -8,14 +8,23 @@ use service_kit::history::{History, Kept};
 use service_kit::registry::{Registry, RunRecord};
 use service_kit::topology::{CANCEL_CONSUMER, WORKER_CONSUMER};
 
+/// Whether the registry tells what a consumer has done.
+pub(super) fn tell_of(consumer: &str) -> bool {
+    taken_by(consumer).is_some()
+}
+
+fn taken_by(consumer: &str) -> Option<Record> {
+    match consumer {
+        WORKER_CONSUMER => Some(Record::RunRequested),
+        CANCEL_CONSUMER => Some(Record::RunCancelRequested),
+        _ => None,
+    }
+}
+
 /// The messages up to `to` that had no effect, where a consumer is one of ours whose effects the registry knows. Asked
 /// only while nobody has any of them in hand.
 pub(super) async fn missing(broker: &Broker, consumer: &str, to: u64) -> Result<Vec<u64>, String> {
-    let record = match consumer {
-        WORKER_CONSUMER => Record::RunRequested,
-        CANCEL_CONSUMER => Record::RunCancelRequested,
-        _ => return Ok(Vec::new()),
-    };
+    let Some(record) = taken_by(consumer) else { return Ok(Vec::new()) };
     let words = |error: &dyn std::fmt::Display| error.to_string();
     let registry = Registry::open(broker).await.map_err(|error| words(&error.what))?;
     let history = History::to_the_present(broker, STREAM, &[record.subject()], 1).await;

@@ -10,6 +10,12 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::given_up::GivenUp;
+
+/// Messages one of which ran out, while nothing is known of the others, that are told all the same: as many as a
+/// consumer has in hand at once when nobody has said otherwise. Of more nearly all were done.
+pub(super) const MAX_DOUBTFUL: u64 = 1000;
+
 /// The numbers of a consumer at a moment.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Reading {
@@ -34,6 +40,9 @@ pub(super) struct Memory {
     /// The reading all findings of which are dead letters.
     #[serde(default)]
     pub(super) dealt_with: Option<Reading>,
+    /// What it gave up, as far as that is accounted for.
+    #[serde(default)]
+    pub(super) given_up: GivenUp,
 }
 
 /// What a look at a consumer calls for.
@@ -60,6 +69,9 @@ pub(super) enum Extent {
     },
     /// None, as far as can be told.
     Nothing,
+    /// The first. The consumer takes a message once, which the broker does not count, so any of the others may have:
+    /// each becomes a dead letter, which says so.
+    Uncounted,
     /// The first, and nothing is known of the others, most of which were done.
     First,
 }
@@ -72,18 +84,27 @@ impl Reading {
     fn is_limited(&self) -> bool {
         self.max_deliver > 0
     }
+
+    /// Nothing is delivered again, so nothing is counted.
+    pub(super) fn takes_once(&self) -> bool {
+        self.max_deliver == 1
+    }
 }
 
 impl Memory {
     /// The memory of a consumer after a reading at `now`.
     pub(super) fn after(known: Option<&Self>, consumer: &str, reading: Reading, now: i64) -> Self {
+        let given_up = known.map(|known| known.given_up.clone()).unwrap_or_default();
         let known = known.filter(|known| known.reading.created == reading.created);
+        let given_up =
+            if known.is_some() { given_up.seen(reading.redelivered, reading.floor) } else { given_up.anew() };
         let is_same = known.is_some_and(|known| known.reading == reading);
         Self {
             consumer: consumer.to_owned(),
             since: known.filter(|_| is_same).map_or(now, |known| known.since),
             was_limited: reading.is_limited() || known.is_some_and(|known| known.was_limited),
             dealt_with: known.and_then(|known| known.dealt_with.clone()),
+            given_up,
             reading,
         }
     }
@@ -103,8 +124,7 @@ impl Memory {
         if reading.floor < reading.delivered {
             return Call::Stranded { from: reading.floor + 1, to: reading.delivered };
         }
-        let explained = self.dealt_with.as_ref().map_or(0, |dealt_with| dealt_with.redelivered);
-        if reading.redelivered > explained {
+        if self.given_up.is_behind(reading.redelivered) {
             return Call::Passed { to: reading.delivered };
         }
         Call::Nothing
@@ -118,6 +138,8 @@ impl Memory {
             Extent::All
         } else if ran_out > 1 && ran_out * 2 >= found {
             Extent::Some { ran_out }
+        } else if announced == 0 && self.reading.takes_once() && found <= MAX_DOUBTFUL {
+            Extent::Uncounted
         } else if announced == 0 {
             Extent::First
         } else {
@@ -148,11 +170,10 @@ mod tests {
         assert_eq!(again.call(PERIOD, PERIOD), Call::Stranded { from: 5, to: 7 });
         assert_eq!((again.extent(3, 0), again.extent(1, 0)), (Extent::All, Extent::All));
         assert_eq!((again.extent(6, 0), again.extent(7, 0)), (Extent::Some { ran_out: 3 }, Extent::First));
-        assert_eq!(
-            memory(reading(4, 7, 0, 0)).extent(2, 0),
-            Extent::First,
-            "with a limit of one, none is counted"
-        );
+        let once = |redelivered| memory(Reading { max_deliver: 1, ..reading(4, 7, 0, redelivered) });
+        assert_eq!(once(0).extent(2, 0), Extent::Uncounted, "with a limit of one, none is counted");
+        assert_eq!((once(0).extent(1, 0), once(0).extent(2, 1)), (Extent::All, Extent::Nothing));
+        assert_eq!(once(0).extent(MAX_DOUBTFUL + 1, 0), Extent::First, "nearly all of so many were done");
         assert_eq!(
             (again.extent(1, 3), again.extent(1, 2)),
             (Extent::Nothing, Extent::All),
@@ -183,12 +204,17 @@ mod tests {
 
     #[test]
     fn what_was_dealt_with_is_not_looked_for_again_until_the_numbers_change() {
-        let dealt = Memory { dealt_with: Some(reading(4, 7, 0, 3)), ..memory(reading(4, 7, 0, 3)) };
+        let given_up = GivenUp { accounted: 3, through: 7, losses: Vec::new() };
+        let dealt = Memory { dealt_with: Some(reading(4, 7, 0, 3)), given_up, ..memory(reading(4, 7, 0, 3)) };
         assert_eq!(dealt.call(PERIOD, PERIOD), Call::Nothing);
         let passed = Memory::after(Some(&dealt), "doomed", reading(9, 9, 0, 3), 0);
         assert_eq!(passed.call(PERIOD, PERIOD), Call::Nothing, "the same three");
         let more = Memory::after(Some(&dealt), "doomed", reading(9, 9, 0, 4), 0);
         assert_eq!(more.call(PERIOD, PERIOD), Call::Passed { to: 9 });
+        let forgotten = Memory::after(Some(&dealt), "doomed", reading(9, 9, 0, 1), 0);
+        assert_eq!(forgotten.call(PERIOD, PERIOD), Call::Nothing, "the broker has forgotten two");
+        let again = Memory::after(Some(&forgotten), "doomed", reading(12, 12, 0, 3), 0);
+        assert_eq!(again.call(PERIOD, PERIOD), Call::Passed { to: 12 }, "and two more were lost");
         let anew = Memory::after(Some(&dealt), "doomed", Reading { created: 2, ..reading(4, 7, 0, 3) }, 0);
         assert_eq!(anew.call(PERIOD, PERIOD), Call::Stranded { from: 5, to: 7 }, "another consumer");
     }
