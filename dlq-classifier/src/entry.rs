@@ -6,7 +6,7 @@
 use std::collections::HashMap;
 
 use schemas::cloudevents::header;
-use schemas::dead_letter::{MAX_REPLAYS, Place, Verdict, original_headers};
+use schemas::dead_letter::{MAX_REPLAYS, Place, Verdict, block_bytes, original_headers};
 use schemas::{FailureClass, RunId, Stage, Timestamp};
 use serde::Serialize;
 use service_kit::dead_letter;
@@ -93,7 +93,8 @@ impl Entry {
     /// Reads a dead letter by its headers alone.
     pub fn glance(letter: &Glance) -> Option<Self> {
         let verdict = Verdict::find(letter.headers())?;
-        let entry = Self::of(verdict, letter.sequence, letter.bytes());
+        let bytes = letter.bytes().saturating_sub(block_bytes(letter.headers()));
+        let entry = Self::of(verdict, letter.sequence, bytes);
         if entry.run_id.is_some() {
             return Some(entry);
         }

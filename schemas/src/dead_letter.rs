@@ -3,7 +3,11 @@
 //! Headers with a meaning for the broker (`Nats-*`: message id, expected sequence, TTL, roll-up) are kept under
 //! `Cerebros-Original-<name>`, because repeating them would act again.
 
+mod form;
+
 use sha2::{Digest, Sha256};
+
+pub use form::{Form, beside, block, block_bytes, fits};
 
 use crate::failure::bounded_head;
 use crate::headers::{Headers, header, starts_with_ignoring_case};
@@ -78,7 +82,8 @@ pub struct Verdict {
     pub cause: Option<FailureClass>,
     /// Run the message belongs to, as far as whoever gave it up could tell; letters of earlier builds do not say.
     pub run: Option<String>,
-    /// The message was gone from its stream when it was looked for: the letter holds no payload and no headers of it.
+    /// The message was gone from its stream when it was looked for, or was left there: the letter holds no payload and no
+    /// headers of it.
     pub is_payload_gone: bool,
 }
 
@@ -183,16 +188,7 @@ impl Verdict {
 
     /// Headers of the dead letter.
     pub fn headers(&self, original: &Headers, message_id: &str) -> Headers {
-        let is_verdict = |name: &str| starts_with_ignoring_case(name, PREFIX);
-        let mut headers = Headers::default();
-        for (name, value) in original.0.iter().filter(|(name, _)| !is_verdict(name)) {
-            let kept = if starts_with_ignoring_case(name, "Nats-") {
-                format!("{ORIGINAL_PREFIX}{name}")
-            } else {
-                name.clone()
-            };
-            headers.push(&kept, value.clone());
-        }
+        let mut headers = Headers(kept(original).collect());
         headers.push(header::MESSAGE_ID, message_id);
         let mut put = |name: &str, value: String| headers.push(&format!("{PREFIX}{name}"), value);
         put("Id", self.id.clone());
@@ -254,9 +250,19 @@ impl Verdict {
             replays: get("Replays")?.parse().ok()?,
             cause: get("Cause").and_then(FailureClass::parse),
             run: get("Run").map(str::to_owned),
-            is_payload_gone: get("Payload") == Some(PAYLOAD_GONE),
+            is_payload_gone: get("Payload").is_some(),
         })
     }
+}
+
+/// The headers of a message as its letter has them.
+fn kept(original: &Headers) -> impl Iterator<Item = (String, String)> {
+    let is_verdict = |name: &str| starts_with_ignoring_case(name, PREFIX);
+    original.0.iter().filter(move |(name, _)| !is_verdict(name)).map(|(name, value)| {
+        let is_the_broker_s = starts_with_ignoring_case(name, "Nats-");
+        let name = if is_the_broker_s { format!("{ORIGINAL_PREFIX}{name}") } else { name.clone() };
+        (name, value.clone())
+    })
 }
 
 /// Which of the verdict's headers a name is. All but a stranger's are written as ours are.

@@ -1,7 +1,10 @@
 //! The subjects: exactly `cerebros.nas.run.<event>`, `ml.run.<event>` and `cerebros.dlq.<class>.<original subject>`;
 //! beside them, for workers among themselves, `cerebros.fence.<run>`.
 
+use sha2::{Digest as _, Sha256};
+
 use crate::FailureClass;
+use crate::failure::bounded_head;
 
 /// Stream of both event families.
 pub const STREAM: &str = "CEREBROS";
@@ -26,9 +29,18 @@ pub const DLQ_OPERATION_PREFIX: &str = "cerebros.dlq.operation.";
 /// Subjects of the alerts about the dead-letter queue (`cerebros.dlq.alert.<kind>`); no failure class either.
 pub const DLQ_ALERT_PREFIX: &str = "cerebros.dlq.alert.";
 
+/// Longest original subject that is whole in the subject of its dead letter. The broker closes the connection of who sends
+/// it a line of more than 4 KiB, which has an inbox in it as well; the letter's headers have every subject whole.
+const MAX_ORIGINAL: usize = 1024;
+
 /// Where the dead letter of a message that came on `original` is kept.
 pub fn dead_letter(class: FailureClass, original: &str) -> String {
-    format!("{DLQ_PREFIX}{class}.{original}")
+    if original.len() <= MAX_ORIGINAL {
+        return format!("{DLQ_PREFIX}{class}.{original}");
+    }
+    let digest = Sha256::digest(original);
+    let digits: String = digest.iter().take(8).map(|byte| format!("{byte:02x}")).collect();
+    format!("{DLQ_PREFIX}{class}.{}~{digits}", bounded_head(original, MAX_ORIGINAL))
 }
 
 /// The class and the original subject of a dead letter's subject.
@@ -47,5 +59,14 @@ mod tests {
         assert_eq!(subject, "cerebros.dlq.validation.ml.run.trial");
         assert_eq!(parse_dead_letter(&subject), Some((FailureClass::Validation, "ml.run.trial")));
         assert_eq!(parse_dead_letter("cerebros.dlq.operation.replayed"), None);
+    }
+
+    #[test]
+    fn a_subject_too_long_for_ours_is_told_from_another_like_it() {
+        let kept =
+            |last: char| dead_letter(FailureClass::Decode, &format!("ml.run.{}{last}", "x.".repeat(2000)));
+        assert!(kept('a').len() < 1200 && kept('a').starts_with("cerebros.dlq.decode.ml.run.x.x."));
+        assert_ne!(kept('a'), kept('b'));
+        assert!(kept('a').split('.').all(|word| !word.is_empty()));
     }
 }

@@ -1,20 +1,26 @@
 //! Giving a message up: the original bytes and headers, with the verdict, into the dead-letter stream.
 
+mod letter;
+
+use std::borrow::Cow;
 use std::time::Duration;
 
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
 use bytes::Bytes;
 use schemas::cloudevents::{Headers, header};
 use schemas::codec::{self, Foreign};
-use schemas::dead_letter::{self, Place, Verdict};
-use schemas::subject::DLQ_STREAM;
+use schemas::dead_letter::{Place, Verdict};
 use schemas::{Failure, RunId};
-use tokio::time::Instant;
 
-use crate::broker::{Broker, REQUEST_TIMEOUT};
-use crate::publish::{self, Outgoing, PublishFailure, Published};
+use crate::broker::Broker;
+use crate::clock;
+use crate::publish::{PublishFailure, Published};
 use crate::topology::DLQ_BUCKET;
-use crate::{clock, history};
+use letter::{Original, send};
 
+/// Header of a dead letter that keeps in base64 the header block of a message no client can receive.
+const KEPT_BLOCK: &str = "Cerebros-Original-Header-Block";
 /// A dead letter is repeated this long while the broker does not confirm; then the delivery is left to come again.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -58,7 +64,29 @@ pub async fn publish_within(
 ) -> Result<Published, PublishFailure> {
     let run = run_of(place, headers, &payload, None);
     let verdict = Verdict::new(place, failure, clock::now(), headers).of_run(run);
-    send(broker, place, &verdict, headers, payload, patience).await
+    let original = Original { headers: Cow::Borrowed(headers), block: None, payload };
+    send(broker, place, &verdict, &original, patience).await
+}
+
+/// Publishes the letter of a message no client can receive, with its header block as it is.
+///
+/// # Errors
+/// As with the others; also when the broker has no room for all of it, because the message is not to stay where it is.
+pub async fn publish_unreadable(
+    broker: &Broker,
+    place: &Place,
+    failure: &Failure,
+    block: &[u8],
+    payload: Bytes,
+) -> Result<Published, PublishFailure> {
+    let mut headers = Headers::default();
+    if !block.is_empty() {
+        headers.push(KEPT_BLOCK, BASE64_STANDARD.encode(block));
+    }
+    let run = run_of(place, &headers, &payload, None);
+    let verdict = Verdict::new(place, failure, clock::now(), &headers).of_run(run);
+    let original = Original { headers: Cow::Owned(headers), block: Some(block), payload };
+    send(broker, place, &verdict, &original, PATIENCE).await
 }
 
 /// Publishes the letter of a message that is gone, with all that is left of it: its verdict, which says so.
@@ -67,52 +95,9 @@ pub async fn publish_gone(
     place: &Place,
     failure: &Failure,
 ) -> Result<Published, PublishFailure> {
-    let headers = Headers::default();
-    let verdict = Verdict::new(place, failure, clock::now(), &headers).without_payload();
-    send(broker, place, &verdict, &headers, Bytes::new(), PATIENCE).await
-}
-
-async fn send(
-    broker: &Broker,
-    place: &Place,
-    verdict: &Verdict,
-    headers: &Headers,
-    payload: Bytes,
-    patience: Duration,
-) -> Result<Published, PublishFailure> {
-    let deadline = Instant::now() + patience;
-    let letter = |message_id: &str| Outgoing {
-        subject: verdict.kept_on(),
-        headers: publish::to_header_map(&verdict.headers(headers, message_id)),
-        payload: payload.clone(),
-    };
-    let published = publish::send(broker, &letter(&place.message_id()), patience).await?;
-    // A message that is gone has no time of its own to be told by, and nothing but its place to be kept of.
-    if !published.is_duplicate || verdict.is_payload_gone || is_letter_of(broker, &published, verdict).await?
-    {
-        return Ok(published);
-    }
-    tracing::warn!(
-        sequence = place.sequence,
-        consumer = place.consumer,
-        kept_at = published.sequence,
-        "another message had sequence {} before, its letter does not stand for this one",
-        place.sequence
-    );
-    let left = deadline.saturating_duration_since(Instant::now());
-    publish::send(broker, &letter(&place.own_message_id()), left).await
-}
-
-/// Whether what the broker takes for the same letter is the letter of the same message. One that is gone may have been
-/// anybody's.
-async fn is_letter_of(broker: &Broker, known: &Published, verdict: &Verdict) -> Result<bool, PublishFailure> {
-    let kept = tokio::time::timeout(REQUEST_TIMEOUT, history::raw(broker, DLQ_STREAM, known.sequence)).await;
-    match kept {
-        Ok(Ok(kept)) => Ok(kept.is_some_and(|kept| kept.headers().get(dead_letter::ID) == Some(&verdict.id))),
-        Ok(Err(_)) | Err(_) => {
-            Err(PublishFailure::Unconfirmed { subject: verdict.kept_on(), patience: REQUEST_TIMEOUT })
-        }
-    }
+    let verdict = Verdict::new(place, failure, clock::now(), &Headers::default()).without_payload();
+    let original = Original { headers: Cow::Owned(Headers::default()), block: None, payload: Bytes::new() };
+    send(broker, place, &verdict, &original, PATIENCE).await
 }
 
 /// The run a dead message belongs to: what it says itself if it can be read, what its headers say, what its JSON says.

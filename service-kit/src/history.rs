@@ -1,5 +1,6 @@
 //! Reading a stream without consuming it: from a sequence on, to the present or for ever.
 
+mod letters;
 mod scan;
 
 use std::sync::Arc;
@@ -63,6 +64,7 @@ impl Kept {
 /// Messages of a stream in order.
 pub struct History {
     broker: Broker,
+    stream: String,
     /// Kept across a cancelled `next`: a message that was taken is returned.
     taken: Option<Kept>,
     messages: Option<pull::Ordered>,
@@ -75,8 +77,15 @@ pub struct History {
 }
 
 impl History {
-    fn new(broker: &Broker, messages: Option<pull::Ordered>, until: Option<u64>, is_over: bool) -> Self {
-        Self { broker: broker.clone(), taken: None, messages, until, missing: Vec::new(), is_over }
+    fn new(
+        broker: &Broker,
+        stream: &str,
+        messages: Option<pull::Ordered>,
+        until: Option<u64>,
+        is_over: bool,
+    ) -> Self {
+        let (broker, stream) = (broker.clone(), stream.to_owned());
+        Self { broker, stream, taken: None, messages, until, missing: Vec::new(), is_over }
     }
 
     /// What stream `stream` holds on `filters` (all when empty) from sequence `from` to the present.
@@ -88,12 +97,12 @@ impl History {
     ) -> Result<Self, CliError> {
         let last = last_sequence(broker, stream, filters).await?;
         if last.is_none_or(|last| last < from) {
-            return Ok(Self::new(broker, None, None, true));
+            return Ok(Self::new(broker, stream, None, None, true));
         }
         let messages =
             open(broker, stream, filters, DeliverPolicy::ByStartSequence { start_sequence: from.max(1) })
                 .await?;
-        Ok(Self::new(broker, Some(messages), last, false))
+        Ok(Self::new(broker, stream, Some(messages), last, false))
     }
 
     /// What it holds that it took in at `time` or later.
@@ -110,10 +119,10 @@ impl History {
             None => false,
         };
         if !is_later {
-            return Ok(Self::new(broker, None, None, true));
+            return Ok(Self::new(broker, stream, None, None, true));
         }
         let from = DeliverPolicy::ByStartTime { start_time: time.into() };
-        Ok(Self::new(broker, Some(open(broker, stream, filters, from).await?), last, false))
+        Ok(Self::new(broker, stream, Some(open(broker, stream, filters, from).await?), last, false))
     }
 
     /// The same, going on with what is yet to come.
@@ -126,13 +135,13 @@ impl History {
         let messages =
             open(broker, stream, filters, DeliverPolicy::ByStartSequence { start_sequence: from.max(1) })
                 .await?;
-        Ok(Self::new(broker, Some(messages), None, false))
+        Ok(Self::new(broker, stream, Some(messages), None, false))
     }
 
     /// Only what is yet to come.
     pub async fn from_now(broker: &Broker, stream: &str, filters: &[&str]) -> Result<Self, CliError> {
         let messages = open(broker, stream, filters, DeliverPolicy::New).await?;
-        Ok(Self::new(broker, Some(messages), None, false))
+        Ok(Self::new(broker, stream, Some(messages), None, false))
     }
 
     /// The next message; `None` when the present is reached. Cancel safe.
@@ -190,7 +199,7 @@ impl History {
             schema: None,
         };
         self.is_over = self.until.is_some_and(|until| kept.sequence >= until || facts.pending == 0);
-        Ok(Some(kept))
+        Ok(Some(letters::opened(&self.stream, kept)))
     }
 }
 
@@ -303,6 +312,7 @@ pub async fn at(broker: &Broker, stream: &str, sequence: u64) -> Result<Option<K
         payload: raw.payload,
         schema: None,
     };
+    let kept = letters::opened(stream, kept);
     let schema = schema_of(broker, &kept).await?;
     Ok(Some(Kept { schema, ..kept }))
 }

@@ -71,6 +71,14 @@ impl PublishFailure {
             Self::Encode(_) | Self::Refused { .. } => false,
         }
     }
+
+    /// True when a smaller message might have been taken.
+    pub fn is_too_large(&self) -> bool {
+        match self {
+            Self::Refused { error, .. } => single::is_too_large(error),
+            Self::Unconfirmed { .. } | Self::Encode(_) => false,
+        }
+    }
 }
 
 /// A message ready to be sent, as often as it takes.

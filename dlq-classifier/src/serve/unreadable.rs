@@ -3,17 +3,14 @@
 //! return, to break down), at every delivery, for ever: one such message would stop every consumer of the stream.
 //!
 //! So before we begin, and whenever our connection was replaced, the messages in hand are looked at through the broker's JSON API, which
-//! carries headers in base64. What cannot be read is dead-lettered with its header block in base64, and then **deleted
+//! carries headers in base64. What cannot be read is dead-lettered with its header block, and then **deleted
 //! from the event stream**, the one case in which an event is taken out: nobody could ever have read it, and everybody
 //! would go on stumbling over it.
 
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use base64::Engine as _;
-use base64::prelude::BASE64_STANDARD;
 use futures_util::StreamExt as _;
-use schemas::cloudevents::Headers;
 use schemas::dead_letter::Place;
 use schemas::subject::STREAM;
 use schemas::{Failure, FailureClass, Stage};
@@ -31,11 +28,6 @@ const CHECK: Duration = Duration::from_millis(100);
 const SWEEP: u64 = 20_000;
 /// Requests on their way at once; a message may have half a megabyte.
 const IN_FLIGHT: usize = 16;
-/// Header of the dead letter that keeps the block which could not be read.
-const KEPT_BLOCK: &str = "Cerebros-Original-Header-Block";
-/// Largest block that is kept: in base64 and with the payload it has to fit into the broker's default limit of 1 MiB.
-const MAX_KEPT_BLOCK: usize = 128 * 1024;
-
 pub(super) async fn run(broker: Broker, measures: Measures, shutdown: Shutdown) {
     let statistics = broker.client.statistics();
     // The caller has swept before the first message was asked for.
@@ -136,11 +128,8 @@ async fn give_up(broker: &Broker, message: &Raw, reason: &str) -> Result<(), Str
         deliveries: 1,
         first_seen: message.time,
     };
-    let mut headers = Headers::default();
-    if message.header_block.len() <= MAX_KEPT_BLOCK {
-        headers.push(KEPT_BLOCK, BASE64_STANDARD.encode(&message.header_block));
-    }
-    let published = dead_letter::publish(broker, &place, &failure, &headers, message.payload.clone()).await;
+    let (block, payload) = (&message.header_block, message.payload.clone());
+    let published = dead_letter::publish_unreadable(broker, &place, &failure, block, payload).await;
     published.map(drop).map_err(|error| error.to_string())
 }
 

@@ -8,7 +8,7 @@ use tokio::net::TcpStream;
 use crate::room::{PATIENCE, Room, text};
 
 /// Publishes bytes the client libraries refuse to send.
-async fn publish_raw(room: &Room, subject: &[u8], headers: &[u8], payload: &[u8]) {
+pub(crate) async fn publish_raw(room: &Room, subject: &[u8], headers: &[u8], payload: &[u8]) {
     let address = room.nats.url().trim_start_matches("nats://").to_owned();
     let mut connection = TcpStream::connect(address).await.unwrap();
     let mut frame = b"CONNECT {\"verbose\":false,\"headers\":true}\r\nHPUB ".to_vec();

@@ -16,6 +16,7 @@ mod hostile;
 mod identity;
 mod lost;
 mod outage;
+mod oversize;
 mod repair;
 mod reuse;
 mod room;

@@ -83,7 +83,11 @@ impl Serving {
 
 impl Room {
     pub(crate) async fn new() -> Self {
-        let nats = Nats::start().await;
+        Self::on(Nats::start().await).await
+    }
+
+    /// On a broker of one's own.
+    pub(crate) async fn on(nats: Nats) -> Self {
         let url = nats.url();
         Self::at(nats, url, 1).await
     }

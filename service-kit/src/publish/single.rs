@@ -128,6 +128,14 @@ pub(super) fn is_refusal(error: &PublishError) -> bool {
     }
 }
 
+/// True for what is refused for its size, by the client or by the stream.
+pub(super) fn is_too_large(error: &PublishError) -> bool {
+    let is_of_size = |code: ErrorCode| {
+        [ErrorCode::STREAM_MESSAGE_EXCEEDS_MAXIMUM, ErrorCode::STREAM_HEADER_EXCEEDS_MAXIMUM].contains(&code)
+    };
+    error.kind() == PublishErrorKind::MaxPayloadExceeded || code(error).is_some_and(is_of_size)
+}
+
 /// The broker's code for a refusal; none when it was not the broker who spoke.
 pub(super) fn code(error: &PublishError) -> Option<ErrorCode> {
     let source = std::error::Error::source(error)?;
@@ -157,6 +165,8 @@ mod tests {
     #[test]
     fn a_refusal_is_final_and_a_broker_that_is_busy_is_asked_again() {
         assert!(is_refusal(&said(ErrorCode::STREAM_MESSAGE_EXCEEDS_MAXIMUM)));
+        assert!(is_too_large(&said(ErrorCode::STREAM_HEADER_EXCEEDS_MAXIMUM)));
+        assert!(!is_too_large(&said(ErrorCode::STREAM_TOO_MANY_REQUESTS)));
         assert!(is_refusal(&PublishError::new(PublishErrorKind::MaxPayloadExceeded)));
         assert!(!is_refusal(&said(ErrorCode::STREAM_TOO_MANY_REQUESTS)));
         assert!(!is_refusal(&said(ErrorCode::STREAM_DUPLICATE_MESSAGE_CONFLICT)));

@@ -58,7 +58,7 @@ pub(super) const REQUEST: [Header; 1] = [sometimes(
 )];
 
 /// What a dead letter carries beside the headers of the original.
-pub(super) const DEAD_LETTER: [Header; 17] = [
+pub(super) const DEAD_LETTER: [Header; 18] = [
     always(
         "Nats-Msg-Id",
         "`dlq:<stream>:<sequence>:<consumer>`, so that one cause makes one dead letter; with `:<first seen, in microseconds>` behind it where another message had that sequence before.",
@@ -80,7 +80,11 @@ pub(super) const DEAD_LETTER: [Header; 17] = [
     sometimes("Cerebros-Dlq-Run", "Run it belongs to, as far as that could be told."),
     sometimes(
         "Cerebros-Dlq-Payload",
-        "`gone` where the message had left its stream before anybody looked: the letter is all there is.",
+        "`gone` where the message had left its stream before anybody looked, `left` where it is too large to be kept with a verdict and is still there: the letter is all there is.",
+    ),
+    sometimes(
+        "Cerebros-Dlq-Header-Bytes",
+        "Bytes of the header block of the original, which stands in front of its payload where the broker has no room for it among the headers (64 KiB).",
     ),
 ];
 
@@ -162,7 +166,7 @@ mod tests {
         assert_eq!(names(&headers), described(&DEAD_LETTER, true));
         let looped = Verdict { cause: Some(FailureClass::Decode), ..verdict };
         let looped = looped.of_run(Some("r".to_owned())).without_payload();
-        let headers = looped.headers(&Headers::default(), &place.message_id());
+        let headers = looped.headers_beside_block(&place.message_id(), 14);
         assert_eq!(names(&headers), described(&DEAD_LETTER, false));
     }
 }
