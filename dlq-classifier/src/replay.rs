@@ -21,6 +21,7 @@ mod predict;
 mod prepare;
 mod recover;
 mod result;
+mod same_run;
 mod upcast;
 
 use schemas::subject::DLQ_STREAM;

@@ -7,7 +7,7 @@ use sha2::{Digest, Sha256};
 
 use crate::failure::bounded_head;
 use crate::headers::{Headers, header, starts_with_ignoring_case};
-use crate::{FailureClass, Stage, Timestamp, subject};
+use crate::{FailureClass, RunId, Stage, Timestamp, subject};
 
 /// Prefix of the verdict's headers.
 const PREFIX: &str = "Cerebros-Dlq-";
@@ -111,6 +111,11 @@ impl Place {
             .finalize();
         let digits: String = digest.iter().take(4).map(|byte| format!("{byte:02x}")).collect();
         format!("{}-{digits}", self.sequence)
+    }
+
+    /// The run that a request at this place is for when it names none: the same for every reader.
+    pub fn derived_run(&self) -> RunId {
+        RunId::derive(&self.stream, self.sequence, u64::try_from(self.first_seen.millis()).unwrap_or(0))
     }
 
     /// The message id that makes a second dead letter of one cause a duplicate.

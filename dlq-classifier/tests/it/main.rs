@@ -16,6 +16,7 @@ mod lost;
 mod outage;
 mod repair;
 mod room;
+mod same_run;
 mod selection;
 mod semantic;
 mod storm;

@@ -70,7 +70,9 @@ async fn a_patch_repairs_as_well() {
     let file = room.scratch.write("patch.json", r#"{"budget": {"max_trials": 7}}"#);
     let result = &room.json(&["replay", &id, "--patch", file.to_str().unwrap()]).await[0];
     let message = on_the_stream(&room, &result["sequence"]).await;
-    let value: Value = serde_json::from_slice(&message.payload).unwrap();
+    let mut value: Value = serde_json::from_slice(&message.payload).unwrap();
+    let run = value.as_object_mut().unwrap().remove("run_id");
+    assert!(run.is_some(), "a replay names its run");
     assert_eq!(value, json!({"dataset_id": "digits", "budget": {"max_trials": 7}}));
 }
 

@@ -95,6 +95,7 @@ impl Work<'_> {
             message_id,
             edited,
             upcast: prepared.upcast_from.is_some(),
+            named_run: prepared.named_run.clone(),
         };
         match delivered {
             Delivered::Refused(why) => ReplayResult::new(entry, Outcome::Invalid, Some(&why)),
@@ -108,7 +109,9 @@ impl Work<'_> {
                 let known = was_there.then(|| "the broker had it already".to_owned());
                 let raised =
                     prepared.upcast_from.map(|from| format!("of version {from}, written in today's"));
-                let said = known.or(raised);
+                let named = prepared.named_run.as_ref().map(|run| format!("it names its run {run} now"));
+                let said: Vec<String> = [known, raised, named].into_iter().flatten().collect();
+                let said = (!said.is_empty()).then(|| said.join("; "));
                 ReplayResult {
                     sequence: Some(sequence),
                     ..ReplayResult::new(entry, Outcome::Replayed, said.as_deref())
