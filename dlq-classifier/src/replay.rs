@@ -148,9 +148,16 @@ fn conclude(sum: &Sum, is_several: bool, is_dry_run: bool) -> Result<Exit, CliEr
     let reason = only.reason.clone().unwrap_or_default();
     match only.outcome {
         Outcome::Invalid => {
-            Err(CliError::new("replay-invalid", Exit::InvalidInput, format!("{} was not published", only.id))
-                .because(reason)
-                .help("repair it with --edit or --patch; `dlq-classifier show` prints what it holds"))
+            let is_gone = reason == prepare::PAYLOAD_GONE;
+            let error =
+                CliError::new("replay-invalid", Exit::InvalidInput, format!("{} was not published", only.id))
+                    .because(reason);
+            // What is gone says its remedy itself.
+            Err(if is_gone {
+                error
+            } else {
+                error.help("repair it with --edit or --patch; `dlq-classifier show` prints what it holds")
+            })
         }
         Outcome::Skipped => Err(CliError::new(
             "replay-refused",

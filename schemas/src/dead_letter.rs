@@ -14,7 +14,7 @@ const PREFIX: &str = "Cerebros-Dlq-";
 /// Prefix under which the broker's own headers are kept.
 const ORIGINAL_PREFIX: &str = "Cerebros-Original-";
 /// The verdict's headers, without their prefix.
-const NAMES: [&str; 15] = [
+const NAMES: [&str; 16] = [
     "Id",
     "Class",
     "Stage",
@@ -30,6 +30,7 @@ const NAMES: [&str; 15] = [
     "Replays",
     "Cause",
     "Run",
+    "Payload",
 ];
 /// Longest reason kept in a header.
 const MAX_REASON_BYTES: usize = 1024;
@@ -324,6 +325,16 @@ mod tests {
         let kept: Vec<_> =
             kept.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
         assert_eq!(original_headers(&headers).0, kept);
+    }
+
+    #[test]
+    fn that_a_message_was_gone_is_read_back() {
+        let failure = Failure::new(FailureClass::WorkerLost, Stage::Execute, "lost");
+        let headers = Headers::default();
+        let verdict = Verdict::new(&place(), &failure, Timestamp::from_micros(2), &headers);
+        for verdict in [verdict.clone(), verdict.without_payload()] {
+            assert_eq!(Verdict::read(&verdict.headers(&headers, "m")), Some(verdict));
+        }
     }
 
     #[test]

@@ -13,6 +13,10 @@ use crate::edit::{Draft, EditError, jq::JqError};
 use crate::entry::{Entry, State};
 use crate::task::Plan;
 
+/// Why the entry of a message that was gone cannot be replayed. An edit would make a message up, not put one right.
+pub(super) const PAYLOAD_GONE: &str = "its message was gone from the stream before its bytes could be kept: nothing is left to publish or to edit; \
+     `dlq-classifier discard` marks it as dealt with";
+
 /// A message ready to be published.
 pub(super) struct Prepared {
     pub(super) draft: Draft,
@@ -36,6 +40,10 @@ pub(super) fn prepare(
         return Ok(Err(ReplayResult::new(entry, Outcome::Skipped, Some(reason))));
     }
     let invalid = |reason: String| Ok(Err(ReplayResult::new(entry, Outcome::Invalid, Some(&reason))));
+    let verdict = Verdict::read(&letter.headers);
+    if verdict.as_ref().is_some_and(|verdict| verdict.is_payload_gone) {
+        return invalid(PAYLOAD_GONE.to_owned());
+    }
     let original = draft(entry, letter, plan.to.as_deref());
     let edited = match &plan.edit {
         Some(edit) => edit.apply(original.clone(), &entry.subject),
@@ -53,7 +61,7 @@ pub(super) fn prepare(
         return invalid(refusal.to_string());
     }
     let is_edited = edited.payload != original.payload;
-    let class = Verdict::read(&letter.headers).and_then(|verdict| verdict.cause).unwrap_or(entry.class);
+    let class = verdict.and_then(|verdict| verdict.cause).unwrap_or(entry.class);
     Ok(match finish(edited, plan, letter) {
         Ok((draft, upcast_from, named_run)) => {
             Ok(Prepared { draft, is_edited, upcast_from, named_run, class })
