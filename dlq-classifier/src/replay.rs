@@ -13,7 +13,6 @@ mod desk;
 mod draft;
 mod effect;
 mod engine;
-mod fault;
 mod in_order;
 mod letters;
 mod marks;

@@ -130,12 +130,22 @@ impl<N> Room<N> {
         self.serve_heard_by(log.into(), &[])
     }
 
+    /// A service that ends itself at a step.
+    pub(crate) fn serve_until(&self, step: &str, arguments: &[&str]) -> Serving {
+        self.serve_as(Stdio::inherit(), arguments, step)
+    }
+
     fn serve_heard_by(&self, stderr: Stdio, arguments: &[&str]) -> Serving {
+        self.serve_as(stderr, arguments, "")
+    }
+
+    fn serve_as(&self, stderr: Stdio, arguments: &[&str], dies_at: &str) -> Serving {
         // Nobody else's while we hold it; the service takes it a moment later.
         let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
         let mut command = self.program();
         command
             .args(["serve", "--http", &address, "--log", "warn"])
+            .env("DLQ_TEST_DIE_AT", dies_at)
             .args(arguments)
             .stdout(Stdio::null())
             .stderr(stderr);

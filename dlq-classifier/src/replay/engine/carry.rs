@@ -9,9 +9,10 @@ use service_kit::error::CliError;
 use super::Work;
 use super::batch::{Gathered, Ready};
 use crate::edit::Edit;
+use crate::fault;
 use crate::operation::{Operation, Refused, Replay};
 use crate::replay::deliver::{self, Delivered, deliver};
-use crate::replay::{Outcome, ReplayResult, fault, result};
+use crate::replay::{Outcome, ReplayResult, result};
 use crate::task::Batch;
 
 impl Work<'_> {
