@@ -1,5 +1,6 @@
 //! Reading a stream without consuming it: from a sequence on, to the present or for ever.
 
+mod bucket;
 mod scan;
 
 use std::sync::Arc;
@@ -24,6 +25,7 @@ use crate::exit::Exit;
 use crate::publish::from_header_map;
 use crate::schema_registry;
 
+pub use bucket::last_values;
 pub(crate) use scan::pairs;
 pub use scan::{Depth, Glance, Scan};
 
@@ -72,11 +74,21 @@ pub struct History {
     /// is listed without a request for each of them.
     missing: Vec<Arc<Foreign>>,
     is_over: bool,
+    /// Nothing was left behind the message that was taken last.
+    is_caught_up: bool,
 }
 
 impl History {
     fn new(broker: &Broker, messages: Option<pull::Ordered>, until: Option<u64>, is_over: bool) -> Self {
-        Self { broker: broker.clone(), taken: None, messages, until, missing: Vec::new(), is_over }
+        Self {
+            broker: broker.clone(),
+            taken: None,
+            messages,
+            until,
+            missing: Vec::new(),
+            is_over,
+            is_caught_up: false,
+        }
     }
 
     /// What stream `stream` holds on `filters` (all when empty) from sequence `from` to the present.
@@ -151,6 +163,11 @@ impl History {
         Ok(self.taken.take().map(|taken| Kept { schema, ..taken }))
     }
 
+    /// True if the broker had nothing behind the last message when it handed it over.
+    fn is_caught_up(&self) -> bool {
+        self.is_caught_up
+    }
+
     fn known_missing(&self, kept: &Kept) -> Option<Arc<Foreign>> {
         if self.missing.is_empty() {
             return None;
@@ -189,7 +206,8 @@ impl History {
             payload: message.payload.clone(),
             schema: None,
         };
-        self.is_over = self.until.is_some_and(|until| kept.sequence >= until || facts.pending == 0);
+        self.is_caught_up = facts.pending == 0;
+        self.is_over = self.until.is_some_and(|until| kept.sequence >= until || self.is_caught_up);
         Ok(Some(kept))
     }
 }
