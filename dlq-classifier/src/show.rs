@@ -74,7 +74,11 @@ impl Letter<'_> {
         for mark in self.operations {
             let place = mark.replay.as_ref().map_or_else(String::new, |replay| {
                 let edited = if replay.edited { ", edited" } else { "" };
-                format!(" to {} as sequence {}{edited}", replay.subject, replay.sequence)
+                let run = replay
+                    .named_run
+                    .as_ref()
+                    .map_or_else(String::new, |run| format!(", naming its run {run}"));
+                format!(" to {} as sequence {}{edited}{run}", replay.subject, replay.sequence)
             });
             let reason = mark.reason.as_ref().map_or_else(String::new, |reason| format!(": {reason}"));
             line(mark.operation.as_str(), &format!("{} by {}{place}{reason}", mark.at, mark.actor))?;

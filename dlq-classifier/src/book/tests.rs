@@ -70,6 +70,7 @@ fn the_state_follows_from_the_stream_alone() {
         message_id: "m".into(),
         edited: true,
         upcast: false,
+        named_run: None,
     };
     let discarded = [ids[1].as_str(), "gone-0000"].map(|id| (id.to_owned(), "sink".to_owned()));
     let book = book(&[

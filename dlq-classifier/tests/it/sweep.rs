@@ -8,7 +8,7 @@ use schemas::subject::{ADVISORY_STREAM, STREAM};
 use service_kit::topology::{CLASSIFIER_CONSUMER, DLQ_BUCKET, WORKER_CONSUMER};
 use testkit::wait_until;
 
-use crate::room::{PATIENCE, Room, Serving, text};
+use crate::room::{PATIENCE, Room, Serving, take, text};
 
 const REQUESTED: &str = "cerebros.nas.run.requested";
 const ACK_WAIT: Duration = Duration::from_millis(100);
@@ -30,12 +30,6 @@ fn serve(room: &Room) -> Serving {
 
 async fn request(room: &Room, run: &str) {
     room.publish(REQUESTED, &[], format!(r#"{{"run_id":"{run}","dataset_id":"digits"}}"#).as_bytes()).await;
-}
-
-/// Takes so many messages and settles none.
-async fn take(consumer: &PullConsumer, count: usize) -> Vec<async_nats::jetstream::Message> {
-    let batch = consumer.batch().max_messages(count).expires(PATIENCE);
-    batch.messages().await.unwrap().take(count).map(Result::unwrap).collect().await
 }
 
 /// Waits until the broker waits for nothing any more, and takes away what it said about it.
