@@ -3,18 +3,22 @@
 //! An event of a run that is known, of an attempt that is, costs one look-up in memory. Everything else is asked of the
 //! broker before it is held against anybody: memory says what was, not what is not.
 
+mod lookout;
+
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 use schemas::cloudevents::{Headers, header};
 use schemas::dead_letter::REPLAY_OF;
-use schemas::{Event, Failure, RunId};
+use schemas::{Event, Failure, RunId, Timestamp};
 use service_kit::broker::Broker;
 use service_kit::registry::Registry;
 use service_kit::topology::DLQ_RUNS_BUCKET;
 
 use super::notes::{Note, Notes};
 use super::semantics::{self, Finding, Known, Message, RunNote};
+use lookout::Lookout;
+pub(super) use lookout::Word;
 
 /// Runs kept in memory, twice.
 const GENERATION: usize = 4096;
@@ -22,6 +26,8 @@ const GENERATION: usize = 4096;
 const UNKNOWN_FOR: Duration = Duration::from_secs(1);
 /// How long a run whose attempts nobody counts is taken to be such a one: the registry may hear of it.
 const FREE_FOR: Duration = Duration::from_secs(1);
+/// Pause before an event comes again whose run has just become known.
+const KNOWN_NOW: Duration = Duration::from_millis(50);
 /// Races for a note lost in a row before the message is left for later.
 const MAX_RACES: usize = 8;
 
@@ -32,6 +38,7 @@ pub(super) struct World {
     /// The runs met last and those before them.
     met: [HashMap<RunId, Attempts>; 2],
     unknown: HashMap<RunId, Instant>,
+    lookout: Lookout,
 }
 
 /// The attempts of a run that is known.
@@ -58,7 +65,13 @@ impl World {
     pub(super) async fn open(broker: &Broker) -> Result<Self, String> {
         let registry = Registry::open(broker).await.map_err(|error| error.what)?;
         let notes = Notes::open(broker, DLQ_RUNS_BUCKET).await?;
-        Ok(Self { registry, notes, met: Default::default(), unknown: HashMap::new() })
+        Ok(Self {
+            registry,
+            notes,
+            met: Default::default(),
+            unknown: HashMap::new(),
+            lookout: Lookout::new(broker),
+        })
     }
 
     /// True when nothing about the event has to be looked up: nearly always.
@@ -127,6 +140,24 @@ impl World {
             }
         }
         Err(format!("the note about run {run} is changed by others all the time"))
+    }
+
+    /// Whether a run nobody knew may be announced all the same, by what the stream took in until `until`: the
+    /// announcement may be in another classifier's hand, or come again from one that was killed.
+    ///
+    /// # Errors
+    /// The broker does not say.
+    pub(super) async fn word_of(&mut self, run: &RunId, until: Timestamp) -> Result<Word, String> {
+        // In this order: what is settled after the floor was read is found in the note.
+        let floor = match self.lookout.floor().await? {
+            Ok(floor) => floor,
+            Err(wait) => return Ok(Word::Later(wait)),
+        };
+        if self.knows(run).await? {
+            self.unknown.remove(run);
+            return Ok(Word::Later(KNOWN_NOW));
+        }
+        self.lookout.word(run, floor, until).await
     }
 
     fn attempts(&mut self, run: &RunId) -> Option<Attempts> {
