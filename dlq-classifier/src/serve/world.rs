@@ -8,8 +8,7 @@ mod lookout;
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
-use schemas::cloudevents::{Headers, header};
-use schemas::dead_letter::REPLAY_OF;
+use schemas::cloudevents::Headers;
 use schemas::{Event, Failure, RunId, Timestamp};
 use service_kit::broker::Broker;
 use service_kit::registry::Registry;
@@ -40,6 +39,10 @@ pub(super) struct World {
     unknown: HashMap<RunId, Instant>,
     lookout: Lookout,
 }
+
+/// What is known of the runs of a sample, read once.
+#[derive(Debug, Default)]
+pub(super) struct Sample(HashMap<RunId, Known>);
 
 /// The attempts of a run that is known.
 #[derive(Debug, Clone, Copy)]
@@ -112,13 +115,10 @@ impl World {
         if is_report && self.unknown.get(run).is_some_and(|asked| now < *asked + UNKNOWN_FOR) {
             return Ok(Judged::UnknownRun);
         }
-        let id = headers.get(header::MESSAGE_ID);
-        let message = Message { sequence, id, replay_of: headers.get(REPLAY_OF) };
+        let message = Message::of(sequence, headers);
         let key = run.as_str();
         for _ in 0..MAX_RACES {
-            let held = self.registry.get(run).await.map_err(|error| error.to_string())?;
-            let note: Note<RunNote> = self.notes.read(key).await?;
-            let known = Known { registered: held.map(|held| held.record.attempt), note: note.said.clone() };
+            let (known, note) = self.known(run).await?;
             match semantics::judge(event, run, message, &known) {
                 Finding::Fault(failure) => return Ok(Judged::Fault(failure)),
                 Finding::UnknownRun => {
@@ -180,12 +180,33 @@ impl World {
         self.met[0].insert(run.clone(), attempts);
     }
 
-    /// Whether nothing is wrong with an event as far as its run goes; nothing is noted.
-    pub(super) async fn could_be(&mut self, event: &Event) -> Result<bool, String> {
-        match (event, event.run_id()) {
-            (Event::TrialReported(_) | Event::MetricReported(_), Some(run)) => self.knows(run).await,
-            _ => Ok(true),
-        }
+    /// Whether nothing is wrong with an event of a sample, beside what is known of its run and what the sample has said of
+    /// it before; nothing is noted but in the sample.
+    pub(super) async fn could_be(
+        &self,
+        event: &Event,
+        run: &RunId,
+        message: Message<'_>,
+        sample: &mut Sample,
+    ) -> Result<bool, String> {
+        let known = match sample.0.get(run) {
+            Some(known) => known.clone(),
+            None => self.known(run).await?.0,
+        };
+        let (is_sound, next) = match semantics::judge(event, run, message, &known) {
+            Finding::Sound(next) => (true, next),
+            Finding::UnknownRun | Finding::Fault(_) => (false, None),
+        };
+        let note = next.or_else(|| known.note.clone());
+        sample.0.insert(run.clone(), Known { note, ..known });
+        Ok(is_sound)
+    }
+
+    /// What is known of a run, and its note as it was read.
+    async fn known(&self, run: &RunId) -> Result<(Known, Note<RunNote>), String> {
+        let held = self.registry.get(run).await.map_err(|error| error.to_string())?;
+        let note: Note<RunNote> = self.notes.read(run.as_str()).await?;
+        Ok((Known { registered: held.map(|held| held.record.attempt), note: note.said.clone() }, note))
     }
 
     async fn knows(&mut self, run: &RunId) -> Result<bool, String> {

@@ -14,10 +14,11 @@ use service_kit::publish::{self, Outgoing};
 use service_kit::topology::DLQ_BUCKET;
 use service_kit::{clock, history};
 
-use super::{NOTE, SAMPLE, Standing, Why, is_in_order};
+use super::{LEAST_SAMPLE, NOTE, SAMPLE, Standing, Why, is_in_order};
 use crate::serve::Measures;
 use crate::serve::notes::{Note, Notes};
-use crate::serve::world::World;
+use crate::serve::semantics::Message;
+use crate::serve::world::{Sample, World};
 
 /// How long an alert is tried. It is said in the log and on the health page as well.
 const ALERT_PATIENCE: Duration = Duration::from_secs(5);
@@ -48,6 +49,16 @@ struct Alert<'a> {
     reason: &'a str,
 }
 
+/// What a look at the stream shows.
+enum Look {
+    InOrder,
+    /// Too few of those that were looked at.
+    NotYet {
+        sound: usize,
+        of: usize,
+    },
+}
+
 impl Guard {
     /// Whether letters may be written: up to which sequence without being counted, or not at all. Says so on the health
     /// page, and looks whether things are in order again.
@@ -60,10 +71,14 @@ impl Guard {
             Some(stopped @ Standing::Stopped { reason, sequence, last, .. }) => {
                 self.say(Some(reason));
                 self.alert_once(stopped, note.revision.unwrap_or_default()).await;
-                if self.is_in_order(*sequence, *last).await? {
-                    self.resume(&notes, &note, stopped).await?
-                } else {
-                    None
+                match self.look(*sequence, *last).await? {
+                    Look::InOrder => self.resume(&notes, &note, stopped).await?,
+                    Look::NotYet { sound, of } => {
+                        self.say(Some(&format!(
+                            "{reason}; {sound} of the last {of} messages it looked at are in order"
+                        )));
+                        None
+                    }
                 }
             }
         };
@@ -119,13 +134,18 @@ impl Guard {
 
     /// What came since the limit was passed is in order, or what passed it is, by now: a schema was put in, or this build
     /// reads what the one before could not.
-    async fn is_in_order(&self, sequence: u64, last: u64) -> Result<bool, String> {
+    async fn look(&self, sequence: u64, last: u64) -> Result<Look, String> {
         let newest = last_sequence(&self.broker).await?;
         let since = self.sample((last + 1).max(newest.saturating_sub(SAMPLE - 1)), newest).await?;
         if is_in_order(&since) {
-            return Ok(true);
+            return Ok(Look::InOrder);
         }
-        Ok(is_in_order(&self.sample(sequence.saturating_sub(SAMPLE - 1).max(1), sequence).await?))
+        let before = self.sample(sequence.saturating_sub(SAMPLE - 1).max(1), sequence).await?;
+        if is_in_order(&before) {
+            return Ok(Look::InOrder);
+        }
+        let told = if since.len() >= LEAST_SAMPLE { since } else { before };
+        Ok(Look::NotYet { sound: told.iter().filter(|is_sound| **is_sound).count(), of: told.len() })
     }
 
     /// For each event in a range, whether it is in order.
@@ -133,15 +153,19 @@ impl Guard {
         let mut messages = futures_util::stream::iter(from..=to)
             .map(|sequence| history::at(&self.broker, STREAM, sequence))
             .buffered(READ_AT_ONCE);
-        let mut world = World::open(&self.broker).await?;
-        let mut sample = Vec::new();
+        let world = World::open(&self.broker).await?;
+        let (mut known, mut sample) = (Sample::default(), Vec::new());
         while let Some(kept) = messages.next().await {
             let kept = kept.map_err(|error| error.what)?;
             let Some(kept) = kept.filter(|kept| !kept.subject.starts_with(FENCE_PREFIX)) else { continue };
-            sample.push(match kept.decode() {
-                Ok(decoded) => world.could_be(&decoded.event).await?,
-                Err(_) => false,
-            });
+            let Ok(decoded) = kept.decode() else {
+                sample.push(false);
+                continue;
+            };
+            let event = &decoded.event;
+            let run = event.run_id().cloned().unwrap_or_else(|| kept.derived_run_id(STREAM));
+            let message = Message::of(kept.sequence, &kept.headers);
+            sample.push(world.could_be(event, &run, message, &mut known).await?);
         }
         Ok(sample)
     }

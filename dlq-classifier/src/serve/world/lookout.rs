@@ -107,9 +107,8 @@ impl Lookout {
 /// The run a message announces, if it can be read.
 fn announced(kept: &Kept) -> Option<RunId> {
     let event = kept.decode().ok()?.event;
-    let millis = u64::try_from(kept.time.millis()).unwrap_or(0);
     // Of these only a request may leave it out.
-    Some(event.run_id().cloned().unwrap_or_else(|| RunId::derive(STREAM, kept.sequence, millis)))
+    Some(event.run_id().cloned().unwrap_or_else(|| kept.derived_run_id(STREAM)))
 }
 
 /// Ack floors as they were read: one that is ripe, and one that will be.
