@@ -1,5 +1,7 @@
 //! Giving a message up: the original bytes and headers, with the verdict, into the dead-letter stream.
 
+mod room;
+
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -12,6 +14,8 @@ use crate::broker::Broker;
 use crate::clock;
 use crate::publish::{self, Outgoing, PublishFailure, Published};
 use crate::topology::DLQ_BUCKET;
+pub(crate) use room::Seen;
+pub use room::for_record;
 
 /// A dead letter is repeated this long while the broker does not confirm; then the delivery is left to come again.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
@@ -56,6 +60,7 @@ pub async fn publish_within(
 ) -> Result<Published, PublishFailure> {
     let run = run_of(place, headers, &payload, None);
     let verdict = Verdict::new(place, failure, clock::now(), headers).of_run(run);
+    room::for_letter(broker, &verdict.kept_on(), payload.len()).await?;
     send(broker, place, &verdict, headers, payload, patience).await
 }
 
@@ -67,6 +72,7 @@ pub async fn publish_gone(
 ) -> Result<Published, PublishFailure> {
     let headers = Headers::default();
     let verdict = Verdict::new(place, failure, clock::now(), &headers).without_payload();
+    room::for_letter(broker, &verdict.kept_on(), 0).await?;
     send(broker, place, &verdict, &headers, Bytes::new(), PATIENCE).await
 }
 
