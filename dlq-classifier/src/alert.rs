@@ -157,7 +157,8 @@ fn remedy(kind: Kind) -> &'static str {
         Kind::Depth | Kind::Rate => "`dlq-classifier groups` shows the causes",
         Kind::Age => "`dlq-classifier list --state open` shows them, oldest first; replay or discard them",
         Kind::Room => {
-            "letters are refused when it is full, and their messages wait; raise max_bytes of the stream CEREBROS_DLQ"
+            "from 95 % on letters are refused, and their messages wait; raise max_bytes of the stream CEREBROS_DLQ, or discard \
+             and purge what was dealt with"
         }
         Kind::Expiring => {
             "replay or discard them, or raise max_age of the stream CEREBROS_DLQ; `dlq-classifier list --state open` shows them, oldest first"

@@ -7,6 +7,7 @@ use schemas::cloudevents::{Headers, header};
 use schemas::subject::{DLQ_ALERT_PREFIX, DLQ_OPERATION_PREFIX, DLQ_STREAM};
 use service_kit::broker::Broker;
 use service_kit::config::BrokerArgs;
+use service_kit::dead_letter;
 use service_kit::error::CliError;
 use service_kit::exit::Exit;
 use service_kit::history::{self, Depth, Glance, Kept, Scan};
@@ -21,6 +22,9 @@ use crate::standing::Standing;
 const CONNECT_PATIENCE: Duration = Duration::from_secs(3);
 /// How long a publish of a command is repeated. Somebody is waiting at the terminal.
 const PUBLISH_PATIENCE: Duration = Duration::from_secs(10);
+
+/// What one entry takes in the record of a replay, as a rule: ids, a subject, a message id.
+const RECORD_BYTES: usize = 512;
 
 /// The dead-letter stream.
 pub(crate) struct Queue {
@@ -131,6 +135,16 @@ impl Queue {
         publish::send(&self.broker, message, PUBLISH_PATIENCE).await
     }
 
+    /// Makes sure that the record of a replay of so many entries has room, before they are published.
+    pub(crate) async fn check_room(&self, entries: usize, edit: usize) -> Result<(), CliError> {
+        let subject = format!("{DLQ_OPERATION_PREFIX}replayed");
+        let bytes = entries * RECORD_BYTES + edit;
+        let room = dead_letter::for_record(&self.broker, &subject, bytes).await;
+        room.map_err(|error| {
+            unpublished(&error, "nothing is replayed that could not be put on record".to_owned())
+        })
+    }
+
     /// Writes the record of an operation and waits for the confirmation.
     pub(crate) async fn record(&self, operation: &Operation) -> Result<Published, CliError> {
         let mut headers = Headers::default();
@@ -162,7 +176,16 @@ fn stalled() -> CliError {
 
 /// A publish that failed, as the end of a command.
 pub(crate) fn unpublished(error: &PublishFailure, what: String) -> CliError {
-    let exit = if error.is_outage() { Exit::Unreachable } else { Exit::Permission };
+    let exit = match error {
+        PublishFailure::Unconfirmed { .. } => Exit::Unreachable,
+        PublishFailure::Full { .. } => {
+            return CliError::new("stream-full", Exit::Full, what).because(error).help(
+                "make room, then run the command again: what is on record is not repeated; a replay that had begun goes on \
+                 by itself, `dlq-classifier tasks` shows it",
+            );
+        }
+        PublishFailure::Refused { .. } | PublishFailure::Encode(_) => Exit::Permission,
+    };
     CliError::new("publish-failed", exit, what).because(error).help(
         "run the command again: the broker drops what it already has, and what is on record is not repeated",
     )

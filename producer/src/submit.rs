@@ -223,6 +223,9 @@ fn refused(failure: &PublishFailure) -> CliError {
         PublishFailure::Refused { .. } => {
             ("publish-refused", Exit::Unreachable, "`cerebros doctor` checks the stream and our permissions")
         }
+        PublishFailure::Full { .. } => {
+            ("stream-full", Exit::Full, "nothing was submitted; make room, then run it again")
+        }
         PublishFailure::Unconfirmed { .. } => (
             "publish-unconfirmed",
             Exit::Unreachable,

@@ -9,6 +9,7 @@ use async_nats::ConnectOptions;
 use async_nats::jetstream::{self, context::ContextBuilder};
 
 use crate::config::{BrokerTarget, Credentials};
+use crate::dead_letter::Seen;
 use crate::error::CliError;
 use crate::exit::Exit;
 use crate::schema_registry::Known;
@@ -37,6 +38,8 @@ pub struct Broker {
     pub jetstream: jetstream::Context,
     /// Schemas of other builds that were met on it.
     pub(crate) schemas: Known,
+    /// The room for dead letters, as it was seen last.
+    pub(crate) letters_room: Seen,
     url: String,
     /// Copies of each stream and bucket that is created.
     pub(crate) replicas: usize,
@@ -78,6 +81,7 @@ impl Broker {
             client,
             jetstream,
             schemas: Known::default(),
+            letters_room: Seen::default(),
             url: target.url.clone(),
             replicas: target.replicas.into(),
         }

@@ -1,6 +1,7 @@
 //! Giving a message up: the original bytes and headers, with the verdict, into the dead-letter stream.
 
 mod letter;
+mod room;
 
 use std::borrow::Cow;
 use std::time::Duration;
@@ -18,6 +19,8 @@ use crate::clock;
 use crate::publish::{PublishFailure, Published};
 use crate::topology::DLQ_BUCKET;
 use letter::{Original, send};
+pub(crate) use room::Seen;
+pub use room::for_record;
 
 /// Header of a dead letter that keeps in base64 the header block of a message no client can receive.
 const KEPT_BLOCK: &str = "Cerebros-Original-Header-Block";

@@ -26,6 +26,8 @@ pub enum Exit {
     Unsuccessful = 8,
     /// The check was carried out and found something.
     Findings = 9,
+    /// A stream is full: nothing was lost, and the same goes on when somebody has made room.
+    Full = 10,
     /// Stopped by SIGINT.
     Interrupted = 130,
     /// Stopped by SIGTERM.

@@ -117,7 +117,7 @@ impl Fence {
 pub fn is_refusal_by_fence(failure: &PublishFailure) -> bool {
     match failure {
         PublishFailure::Refused { error, .. } => error.kind() == PublishErrorKind::WrongLastSequence,
-        PublishFailure::Encode(_) | PublishFailure::Unconfirmed { .. } => false,
+        PublishFailure::Encode(_) | PublishFailure::Full { .. } | PublishFailure::Unconfirmed { .. } => false,
     }
 }
 

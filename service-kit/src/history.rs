@@ -14,10 +14,10 @@ use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use bytes::Bytes;
 use futures_util::StreamExt as _;
-use schemas::Timestamp;
 use schemas::cloudevents::Headers;
 use schemas::codec::{DecodeError, Decoded, Foreign};
 use schemas::subject::{EVENT_SUBJECTS, STREAM};
+use schemas::{RunId, Timestamp};
 use serde::Deserialize;
 
 use crate::broker::Broker;
@@ -60,6 +60,11 @@ impl Kept {
     /// Why it is none.
     pub fn decode(&self) -> Result<Decoded, DecodeError> {
         schemas::codec::decode_with(&self.subject, &self.headers, &self.payload, self.schema.as_deref())
+    }
+
+    /// The run a request is for that names none, on the stream it is kept in.
+    pub fn derived_run_id(&self, stream: &str) -> RunId {
+        RunId::derive(stream, self.sequence, u64::try_from(self.time.millis()).unwrap_or(0))
     }
 }
 

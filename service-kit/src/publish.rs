@@ -53,6 +53,14 @@ pub enum PublishFailure {
         /// The broker's words.
         error: PublishError,
     },
+    /// There is no room for it; repeating changes nothing until somebody has made some.
+    #[error("there is no room for a message on {subject}: {reason}")]
+    Full {
+        /// Where it was to go.
+        subject: String,
+        /// What is full, and what to do.
+        reason: String,
+    },
     /// The broker did not confirm in time; whether it has the message is unknown.
     #[error("the broker did not confirm a message on {subject} within {}", humantime::format_duration(*patience))]
     Unconfirmed {
@@ -68,7 +76,7 @@ impl PublishFailure {
     pub fn is_outage(&self) -> bool {
         match self {
             Self::Unconfirmed { .. } => true,
-            Self::Encode(_) | Self::Refused { .. } => false,
+            Self::Encode(_) | Self::Refused { .. } | Self::Full { .. } => false,
         }
     }
 
@@ -76,7 +84,7 @@ impl PublishFailure {
     pub fn is_too_large(&self) -> bool {
         match self {
             Self::Refused { error, .. } => single::is_too_large(error),
-            Self::Unconfirmed { .. } | Self::Encode(_) => false,
+            Self::Unconfirmed { .. } | Self::Encode(_) | Self::Full { .. } => false,
         }
     }
 }

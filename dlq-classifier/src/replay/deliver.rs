@@ -49,7 +49,7 @@ pub(super) async fn deliver(queue: &Queue, entry: &Entry, draft: &Draft) -> Resu
             Err(error @ (PublishFailure::Refused { .. } | PublishFailure::Encode(_))) => {
                 return Ok(Delivered::Refused(error.to_string()));
             }
-            Err(error @ PublishFailure::Unconfirmed { .. }) => {
+            Err(error @ (PublishFailure::Full { .. } | PublishFailure::Unconfirmed { .. })) => {
                 return Err(unpublished(&error, format!("{} was not replayed", entry.id)));
             }
         };

@@ -72,7 +72,8 @@ impl Engine<'_> {
         let outlook = Outlook::new(&self.queue.broker);
         let mut work = Work { engine: self, lease, held, marks, letters, outlook, pace, rows };
         match work.run().await {
-            Err(error) if error.exit != Exit::Unreachable => {
+            // What passes: somebody goes on with the task when the broker is back, or has room.
+            Err(error) if !matches!(error.exit, Exit::Unreachable | Exit::Full) => {
                 work.change(|task| task.fail(&error, clock::now())).await?;
                 Err(error)
             }

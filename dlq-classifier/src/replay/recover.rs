@@ -41,7 +41,15 @@ pub(super) async fn recover(
             let edit = held.task.plan.edit.as_ref().map(crate::edit::Edit::text);
             let operation = Operation::replayed(&held.task.plan.act(), clock::now(), found)
                 .of_task(&held.task.id, edit.as_deref());
-            queue.record(&operation).await?;
+            if let Err(error) = queue.record(&operation).await {
+                if held.task.id == ours {
+                    return Err(error);
+                }
+                // Another's record that cannot be written stops nobody else; what it is to say is known meanwhile.
+                tracing::warn!(task = held.task.id, %error, "what a replay has published is not on record yet");
+                marks.take(&operation, ours);
+                continue;
+            }
             marks.take(&operation, ours);
             fault::at("recorded-for-another");
         }

@@ -28,6 +28,10 @@ const LOOK: Duration = Duration::from_secs(1);
 const STEP: Duration = Duration::from_millis(200);
 /// When nothing has come for so long, nothing is on its way to us.
 const SILENCE: Duration = Duration::from_millis(100);
+/// Pause before a successor gets what was in hand at the drain: longer than it takes until nothing comes here any more.
+const HANDED_BACK: Duration = Duration::from_secs(1);
+/// How long giving back may take; what is left comes again when its leases run out.
+const GIVING_BACK: Duration = Duration::from_secs(2);
 /// How often one that has stopped looks whether it may go on.
 const STOPPED_LOOK: Duration = Duration::from_secs(2);
 
@@ -93,8 +97,9 @@ async fn judge(guard: &Guard, mut desk: Desk, health: &ComponentHandle, shutdown
         }
     }
     desk.letters.finish().await;
-    if !shutdown.is_draining() {
-        give_back(&mut intake).await;
+    let pause = if shutdown.is_draining() { HANDED_BACK } else { STOPPED_LOOK };
+    if tokio::time::timeout(GIVING_BACK, give_back(&mut intake, pause)).await.is_err() {
+        tracing::debug!("not everything in hand was given back; it comes again when its leases run out");
     }
     let Some((why, sequence)) = desk.stopped else { return };
     while let Err(error) = guard.stop(&why, sequence).await {
@@ -118,10 +123,10 @@ fn tell(letters: &mut Letters, health: &ComponentHandle) {
 
 /// What is here already waits with the broker, not with us until its leases run out; for so long that it does not come
 /// back to what we have asked for.
-async fn give_back(intake: &mut Intake) {
+async fn give_back(intake: &mut Intake, pause: Duration) {
     for _ in 0..2 * BATCH {
         let Ok(delivery) = tokio::time::timeout(SILENCE, intake.next()).await else { return };
-        put_off(delivery, STOPPED_LOOK).await;
+        put_off(delivery, pause).await;
     }
 }
 

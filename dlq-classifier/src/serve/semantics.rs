@@ -4,6 +4,8 @@
 //! Pure: what is known of a run is an argument. The event can be read and stays where it is; the letter says that
 //! somebody publishes what cannot be.
 
+use schemas::cloudevents::{Headers, header};
+use schemas::dead_letter::REPLAY_OF;
 use schemas::{Event, Failure, FailureClass, RunId, Stage};
 use serde::{Deserialize, Serialize};
 
@@ -131,7 +133,12 @@ fn ends(attempt: u32, run: &RunId, message: Message<'_>, known: &Known) -> Findi
     )))
 }
 
-impl Message<'_> {
+impl<'a> Message<'a> {
+    /// The message at a sequence with these headers.
+    pub(super) fn of(sequence: u64, headers: &'a Headers) -> Self {
+        Self { sequence, id: headers.get(header::MESSAGE_ID), replay_of: headers.get(REPLAY_OF) }
+    }
+
     /// Whether it is the same event once more, or our replay of it.
     fn repeats(&self, first: &Ended) -> bool {
         let is_same = self.id.is_some() && self.id == first.id.as_deref();

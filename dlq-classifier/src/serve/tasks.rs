@@ -1,26 +1,31 @@
 //! Replays nobody is at work on: asked for with `--detach`, or left by a terminal that was closed.
 
-use std::time::Duration;
+mod resting;
+
+use std::time::{Duration, Instant};
 
 use service_kit::broker::Broker;
 use service_kit::clock;
 use service_kit::error::CliError;
+use service_kit::exit::Exit;
 use service_kit::shutdown::Shutdown;
 
 use crate::queue::Queue;
 use crate::replay::{Desk, Ended, Engine, owner};
 use crate::selection::actor;
 use crate::task::{Counts, Task};
+use resting::Resting;
 
 /// How often it is looked for a task.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// How long a task in hand may take to come to rest at the drain; cut off, it goes on elsewhere as after a crash.
 const GRACE: Duration = Duration::from_secs(2);
-/// Tries in a row that a task may fail while the broker answers, before it is given up: others wait behind it.
+/// Tries that a task may fail while the broker answers and has room, before it is given up.
 const MAX_TRIES: u32 = 5;
 
 pub(super) async fn run(broker: Broker, shutdown: Shutdown) {
-    let mut helper = Helper { queue: Queue::on(&broker), desk: None, owner: owner(&actor()), tries: None };
+    let mut helper =
+        Helper { queue: Queue::on(&broker), desk: None, owner: owner(&actor()), resting: Resting::default() };
     while !shutdown.is_draining() {
         let cut_off = async {
             shutdown.drain().await;
@@ -47,8 +52,7 @@ struct Helper {
     queue: Queue,
     desk: Option<Desk>,
     owner: String,
-    /// The task that failed last, and how often.
-    tries: Option<(String, u32)>,
+    resting: Resting,
 }
 
 impl Helper {
@@ -61,11 +65,15 @@ impl Helper {
         if !desk.has_changed().await? {
             return Ok(false);
         }
-        let waiting = desk.all().await?.into_iter().find(|held| held.task.is_waiting());
-        let Some(waiting) = waiting else {
+        let mut waiting = desk.all().await?;
+        waiting.retain(|held| held.task.is_waiting());
+        self.resting.keep(|id| waiting.iter().any(|held| held.task.id == id));
+        if waiting.is_empty() {
             desk.has_settled();
-            return Ok(false);
-        };
+        }
+        let now = Instant::now();
+        let next = waiting.into_iter().find(|held| !self.resting.is_resting(&held.task.id, now));
+        let Some(waiting) = next else { return Ok(false) };
         let Some(mut lease) = desk.take_lease(&self.owner).await? else { return Ok(false) };
         let id = waiting.task.id;
         let engine = Engine { queue: &self.queue, desk, shutdown, is_followed: true };
@@ -73,9 +81,8 @@ impl Helper {
         if let Err(error) = &ended
             && self.queue.broker.is_connected()
         {
-            let tries = self.tries.take().filter(|(task, _)| *task == id).map_or(1, |(_, tries)| tries + 1);
-            self.tries = Some((id.clone(), tries));
-            if tries >= MAX_TRIES
+            let faults = self.resting.rest(&id, error.exit != Exit::Full, Instant::now());
+            if faults >= MAX_TRIES
                 && let Some(held) = desk.get(&id).await?
             {
                 desk.change(held, |task| Some(task.fail(error, clock::now()))).await?;

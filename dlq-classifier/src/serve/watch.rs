@@ -72,9 +72,19 @@ async fn try_watch(
         records.catch_up(broker, &mut tally).await?;
         let values = measure(broker, &mut tally, bounds).await?;
         measures.queue(&values);
+        let mut changes = Vec::new();
         for (kind, value) in values {
-            let state = speaker.tell(kind, value).await?;
-            measures.alert(kind, state);
+            match speaker.judge(kind, value).await {
+                Ok(judged) => {
+                    measures.alert(kind, judged.state);
+                    changes.extend(judged.unsaid);
+                }
+                Err(reason) => tracing::warn!(alert = kind.as_str(), reason, "an alert cannot be judged yet"),
+            }
+        }
+        // What is not said now is said at the next look; nothing else waits for it.
+        for change in changes {
+            speaker.say(change).await;
         }
     }
 }
@@ -146,37 +156,56 @@ struct Speaker<'a> {
     notes: Notes,
     /// Revisions whose event the broker has.
     said: BTreeMap<Kind, u64>,
+    /// Revisions whose event it did not take, of which that was told.
+    failed: BTreeMap<Kind, u64>,
+}
+
+/// What was found about an alert.
+struct Judged {
+    state: State,
+    /// A change of which the broker may not have the event.
+    unsaid: Option<(Alert, u64)>,
 }
 
 impl<'a> Speaker<'a> {
     async fn open(broker: &'a Broker, bounds: &'a Bounds) -> Result<Self, String> {
         let notes = Notes::open(broker, DLQ_BUCKET).await?;
-        Ok(Self { broker, bounds, notes, said: BTreeMap::new() })
+        Ok(Self { broker, bounds, notes, said: BTreeMap::new(), failed: BTreeMap::new() })
     }
 
-    /// Says what has become of an alert, if it has changed, and gives its state.
-    async fn tell(&mut self, kind: Kind, value: f64) -> Result<State, String> {
+    /// Notes what has become of an alert, if it has changed.
+    async fn judge(&mut self, kind: Kind, value: f64) -> Result<Judged, String> {
         let note = self.notes.read::<Alert>(&kind.key()).await?;
         let said = note.said.as_ref().map_or(State::Cleared, |known| known.state);
         let now = clock::now();
-        let (alert, revision) = match judge(kind, said, value, self.bounds, now) {
-            Some(alert) => match self.notes.write(&kind.key(), &note, &alert).await? {
-                Some(revision) => (alert, revision),
-                // Another classifier was faster, and says it.
-                None => return Ok(said),
-            },
-            None => match (note.said, note.revision) {
-                (Some(known), Some(revision)) => (known, revision),
-                (_, _) => return Ok(said),
-            },
-        };
-        if self.said.get(&kind) != Some(&revision) {
-            if is_recent(alert.at, now) {
-                self.publish(&alert, revision).await?;
+        let known = match judge(kind, said, value, self.bounds, now) {
+            // When another classifier was faster, it says it.
+            Some(alert) => {
+                self.notes.write(&kind.key(), &note, &alert).await?.map(|revision| (alert, revision))
             }
-            self.said.insert(kind, revision);
+            None => note.said.zip(note.revision),
+        };
+        let Some((alert, revision)) = known else { return Ok(Judged { state: said, unsaid: None }) };
+        let state = alert.state;
+        let is_news = self.said.get(&kind) != Some(&revision) && is_recent(alert.at, now);
+        Ok(Judged { state, unsaid: is_news.then_some((alert, revision)) })
+    }
+
+    /// Says a change, or tells once that it cannot be said.
+    async fn say(&mut self, (alert, revision): (Alert, u64)) {
+        let kind = alert.alert;
+        match self.publish(&alert, revision).await {
+            Ok(()) => drop(self.said.insert(kind, revision)),
+            Err(reason) if self.failed.insert(kind, revision) != Some(revision) => {
+                tracing::warn!(
+                    alert = kind.as_str(),
+                    reason,
+                    "an alert cannot be published yet: {}",
+                    alert.message
+                );
+            }
+            Err(reason) => tracing::debug!(alert = kind.as_str(), reason, "an alert cannot be published yet"),
         }
-        Ok(alert.state)
     }
 
     async fn publish(&self, alert: &Alert, revision: u64) -> Result<(), String> {

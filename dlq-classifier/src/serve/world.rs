@@ -3,18 +3,21 @@
 //! An event of a run that is known, of an attempt that is, costs one look-up in memory. Everything else is asked of the
 //! broker before it is held against anybody: memory says what was, not what is not.
 
+mod lookout;
+
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
-use schemas::cloudevents::{Headers, header};
-use schemas::dead_letter::REPLAY_OF;
-use schemas::{Event, Failure, RunId};
+use schemas::cloudevents::Headers;
+use schemas::{Event, Failure, RunId, Timestamp};
 use service_kit::broker::Broker;
 use service_kit::registry::Registry;
 use service_kit::topology::DLQ_RUNS_BUCKET;
 
 use super::notes::{Note, Notes};
 use super::semantics::{self, Finding, Known, Message, RunNote};
+use lookout::Lookout;
+pub(super) use lookout::Word;
 
 /// Runs kept in memory, twice.
 const GENERATION: usize = 4096;
@@ -22,6 +25,8 @@ const GENERATION: usize = 4096;
 const UNKNOWN_FOR: Duration = Duration::from_secs(1);
 /// How long a run whose attempts nobody counts is taken to be such a one: the registry may hear of it.
 const FREE_FOR: Duration = Duration::from_secs(1);
+/// Pause before an event comes again whose run has just become known.
+const KNOWN_NOW: Duration = Duration::from_millis(50);
 /// Races for a note lost in a row before the message is left for later.
 const MAX_RACES: usize = 8;
 
@@ -32,7 +37,12 @@ pub(super) struct World {
     /// The runs met last and those before them.
     met: [HashMap<RunId, Attempts>; 2],
     unknown: HashMap<RunId, Instant>,
+    lookout: Lookout,
 }
+
+/// What is known of the runs of a sample, read once.
+#[derive(Debug, Default)]
+pub(super) struct Sample(HashMap<RunId, Known>);
 
 /// The attempts of a run that is known.
 #[derive(Debug, Clone, Copy)]
@@ -58,7 +68,13 @@ impl World {
     pub(super) async fn open(broker: &Broker) -> Result<Self, String> {
         let registry = Registry::open(broker).await.map_err(|error| error.what)?;
         let notes = Notes::open(broker, DLQ_RUNS_BUCKET).await?;
-        Ok(Self { registry, notes, met: Default::default(), unknown: HashMap::new() })
+        Ok(Self {
+            registry,
+            notes,
+            met: Default::default(),
+            unknown: HashMap::new(),
+            lookout: Lookout::new(broker),
+        })
     }
 
     /// True when nothing about the event has to be looked up: nearly always.
@@ -99,13 +115,10 @@ impl World {
         if is_report && self.unknown.get(run).is_some_and(|asked| now < *asked + UNKNOWN_FOR) {
             return Ok(Judged::UnknownRun);
         }
-        let id = headers.get(header::MESSAGE_ID);
-        let message = Message { sequence, id, replay_of: headers.get(REPLAY_OF) };
+        let message = Message::of(sequence, headers);
         let key = run.as_str();
         for _ in 0..MAX_RACES {
-            let held = self.registry.get(run).await.map_err(|error| error.to_string())?;
-            let note: Note<RunNote> = self.notes.read(key).await?;
-            let known = Known { registered: held.map(|held| held.record.attempt), note: note.said.clone() };
+            let (known, note) = self.known(run).await?;
             match semantics::judge(event, run, message, &known) {
                 Finding::Fault(failure) => return Ok(Judged::Fault(failure)),
                 Finding::UnknownRun => {
@@ -129,6 +142,24 @@ impl World {
         Err(format!("the note about run {run} is changed by others all the time"))
     }
 
+    /// Whether a run nobody knew may be announced all the same, by what the stream took in until `until`: the
+    /// announcement may be in another classifier's hand, or come again from one that was killed.
+    ///
+    /// # Errors
+    /// The broker does not say.
+    pub(super) async fn word_of(&mut self, run: &RunId, until: Timestamp) -> Result<Word, String> {
+        // In this order: what is settled after the floor was read is found in the note.
+        let floor = match self.lookout.floor().await? {
+            Ok(floor) => floor,
+            Err(wait) => return Ok(Word::Later(wait)),
+        };
+        if self.knows(run).await? {
+            self.unknown.remove(run);
+            return Ok(Word::Later(KNOWN_NOW));
+        }
+        self.lookout.word(run, floor, until).await
+    }
+
     fn attempts(&mut self, run: &RunId) -> Option<Attempts> {
         if let Some(attempts) = self.met[0].get(run) {
             return Some(*attempts);
@@ -149,12 +180,33 @@ impl World {
         self.met[0].insert(run.clone(), attempts);
     }
 
-    /// Whether nothing is wrong with an event as far as its run goes; nothing is noted.
-    pub(super) async fn could_be(&mut self, event: &Event) -> Result<bool, String> {
-        match (event, event.run_id()) {
-            (Event::TrialReported(_) | Event::MetricReported(_), Some(run)) => self.knows(run).await,
-            _ => Ok(true),
-        }
+    /// Whether nothing is wrong with an event of a sample, beside what is known of its run and what the sample has said of
+    /// it before; nothing is noted but in the sample.
+    pub(super) async fn could_be(
+        &self,
+        event: &Event,
+        run: &RunId,
+        message: Message<'_>,
+        sample: &mut Sample,
+    ) -> Result<bool, String> {
+        let known = match sample.0.get(run) {
+            Some(known) => known.clone(),
+            None => self.known(run).await?.0,
+        };
+        let (is_sound, next) = match semantics::judge(event, run, message, &known) {
+            Finding::Sound(next) => (true, next),
+            Finding::UnknownRun | Finding::Fault(_) => (false, None),
+        };
+        let note = next.or_else(|| known.note.clone());
+        sample.0.insert(run.clone(), Known { note, ..known });
+        Ok(is_sound)
+    }
+
+    /// What is known of a run, and its note as it was read.
+    async fn known(&self, run: &RunId) -> Result<(Known, Note<RunNote>), String> {
+        let held = self.registry.get(run).await.map_err(|error| error.to_string())?;
+        let note: Note<RunNote> = self.notes.read(run.as_str()).await?;
+        Ok((Known { registered: held.map(|held| held.record.attempt), note: note.said.clone() }, note))
     }
 
     async fn knows(&mut self, run: &RunId) -> Result<bool, String> {

@@ -25,7 +25,7 @@ impl Room {
         alerts
     }
 
-    async fn wait_for_alerts(&self, kind: &str, states: &[&str]) -> Vec<Value> {
+    pub(crate) async fn wait_for_alerts(&self, kind: &str, states: &[&str]) -> Vec<Value> {
         wait_until(&format!("the alerts of {kind} are {states:?}"), PATIENCE, async || {
             let alerts = self.alerts(kind).await;
             assert!(alerts.len() <= states.len(), "{alerts:#?}");

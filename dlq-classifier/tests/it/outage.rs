@@ -1,11 +1,11 @@
 //! The dead-letter stream is full or gone: nothing is lost, nothing valid waits, and the service says what is wrong.
 
 use async_nats::jetstream::stream;
-use schemas::subject::DLQ_STREAM;
+use schemas::subject::{DLQ_STREAM, STREAM};
 use service_kit::topology::{self, CLASSIFIER_CONSUMER, RUNS_BUCKET};
 use testkit::wait_until;
 
-use crate::room::{PATIENCE, Room};
+use crate::room::{PATIENCE, Room, Serving, text};
 
 const REQUESTED: &str = "cerebros.nas.run.requested";
 
@@ -82,4 +82,80 @@ async fn an_outage_of_the_registry_and_one_poison_leave_one_entry() {
     room.announce("r").await;
     room.settled().await;
     assert_eq!(room.kept().await, 1);
+}
+
+/// What the stream may hold, and how large a malformed message is.
+const ROOM: i64 = 200 * 1024;
+const PAYLOAD: usize = 8 * 1024;
+
+/// Bounds the stream, and fills it with letters until no more are taken.
+async fn filled(room: &Room, arguments: &[&str]) -> Serving {
+    with_room_for(room, ROOM).await;
+    let serving = room.serve_with(arguments);
+    for number in 0..60 {
+        let payload = format!("{{ {number} {}", "x".repeat(PAYLOAD));
+        room.publish(REQUESTED, &[], payload.as_bytes()).await;
+    }
+    serving.is_unready("dead letters cannot be published").await;
+    serving
+}
+
+const SOUND: &str = r#"{"dataset_id": "digits"}"#;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn letters_leave_room_for_what_people_do_about_them_and_for_the_alerts() {
+    let room = Room::new().await;
+    let serving = filled(&room, &["--alert-depth", "3"]).await;
+    serving.is_unready("letters may fill 95 % of the stream CEREBROS_DLQ").await;
+    assert!(room.state(DLQ_STREAM).await.bytes <= u64::try_from(ROOM * 95 / 100).unwrap());
+    let entries = room.json(&["list"]).await.as_array().unwrap().clone();
+    let replayed = room.json(&["replay", text(&entries[0], "id"), "--edit", SOUND]).await;
+    assert_eq!(text(&replayed[0], "outcome"), "replayed");
+    room.json(&["discard", text(&entries[1], "id"), "--reason", "a test"]).await;
+    assert_eq!(room.json(&["history"]).await.as_array().unwrap().len(), 2);
+    for kind in ["depth", "room"] {
+        room.wait_for_alerts(kind, &["crossed"]).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stream_without_any_room_is_said_in_plain_words_and_nothing_is_half_done() {
+    let room = Room::new().await;
+    let serving = filled(&room, &["--alert-depth", "3"]).await;
+    let entries = room.json(&["list"]).await.as_array().unwrap().clone();
+    let (first, second) = (text(&entries[0], "id"), text(&entries[1], "id"));
+    with_room_for(&room, i64::try_from(room.state(DLQ_STREAM).await.bytes).unwrap()).await;
+    let before = room.state(STREAM).await.last_sequence;
+    for command in [vec!["discard", second, "--reason", "a test"], vec!["replay", first, "--edit", SOUND]] {
+        let refused = room.dlq(&command).await;
+        let words = String::from_utf8_lossy(&refused.stderr).into_owned();
+        assert_eq!(refused.status.code(), Some(10), "{words}");
+        assert!(words.contains("no room") && words.contains("max_bytes"), "{words}");
+    }
+    assert_eq!(room.state(STREAM).await.last_sequence, before, "nothing was published");
+    // One of which nothing has to be put on record does not wait behind it.
+    assert!(room.dlq(&["replay", "--class", "sink_refused", "--detach"]).await.status.success());
+    wait_until("the second replay is done", PATIENCE, async || {
+        let tasks = room.json(&["tasks"]).await;
+        assert_eq!(text(&tasks[0], "state"), "running");
+        (text(&tasks[1], "state") == "done").then_some(())
+    })
+    .await;
+    wait_until("the bounds that are crossed are on the page", PATIENCE, async || {
+        let page = serving.page("/metrics").await;
+        let is_crossed = |kind: &str| page.contains(&format!("cerebros_dlq_alert{{alert=\"{kind}\"}} 1"));
+        (is_crossed("depth") && is_crossed("room")).then_some(())
+    })
+    .await;
+
+    // The replay that was asked for goes on when there is room.
+    with_room_for(&room, 1 << 30).await;
+    wait_until("the replay is done", PATIENCE, async || {
+        let tasks = room.json(&["tasks"]).await;
+        assert_ne!(text(&tasks[0], "state"), "failed");
+        (text(&tasks[0], "state") == "done").then_some(())
+    })
+    .await;
+    assert_eq!(room.state(STREAM).await.last_sequence, before + 1);
+    room.wait_for_alerts("depth", &["crossed"]).await;
 }

@@ -2,11 +2,15 @@
 
 use std::time::Duration;
 
+use async_nats::jetstream::AckKind;
+use async_nats::jetstream::consumer::PullConsumer;
+use futures_util::StreamExt as _;
 use schemas::event::RunRequested;
+use schemas::subject::{DLQ_STREAM, STREAM};
 use schemas::{RunId, Timestamp};
 use service_kit::registry::Registry;
 use service_kit::registry::record::{self, Claimant};
-use service_kit::topology::CLASSIFIER_CONSUMER;
+use service_kit::topology::{ACK_WAIT, CLASSIFIER_CONSUMER};
 use testkit::wait_until;
 
 use crate::corpus::semantic;
@@ -115,6 +119,67 @@ async fn a_trial_that_overtook_the_announcement_of_its_run_is_in_order() {
     room.announce("late").await;
     room.settled().await;
     assert_eq!(room.kept().await, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_trial_waits_for_the_announcement_of_its_run_that_somebody_else_has_in_hand() {
+    const TRIALS: usize = 50;
+    let room = Room::new().await;
+    room.announce("r").await;
+    // A classifier that was killed has it until its lease runs out.
+    let consumer: PullConsumer =
+        room.broker.jetstream.get_consumer_from_stream(CLASSIFIER_CONSUMER, STREAM).await.unwrap();
+    let mut in_hand = consumer.fetch().max_messages(1).messages().await.unwrap();
+    let announcement = in_hand.next().await.unwrap().unwrap();
+    for attempt in 1..=u32::try_from(TRIALS).unwrap() {
+        room.publish("ml.run.trial", &[], trial("r", attempt).as_bytes()).await;
+    }
+    room.publish("ml.run.trial", &[], trial("nowhere", 1).as_bytes()).await;
+    let _serving = room.serve_with(&SOON);
+    let entries = room.entries(1).await;
+    assert_eq!(text(&entries[0], "run_id"), "nowhere", "it holds up nobody else");
+    wait_until("only what is of that run is left", PATIENCE, async || {
+        (room.waiting(CLASSIFIER_CONSUMER).await == (0, TRIALS + 1)).then_some(())
+    })
+    .await;
+    announcement.ack_with(AckKind::Nak(None)).await.unwrap();
+    room.settled().await;
+    assert_eq!(room.kept().await, 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn in_a_backlog_the_announcement_counts_that_came_in_time_whoever_is_judged_first() {
+    let room = Room::new().await;
+    room.publish("ml.run.trial", &[], trial("r", 1).as_bytes()).await;
+    room.announce("r").await;
+    let _serving = room.serve_with(&["--unknown-run-after", "50ms"]);
+    room.settled().await;
+    assert_eq!(room.kept().await, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_in_hand_at_a_drain_is_handed_back_at_once() {
+    const MALFORMED: usize = 300;
+    let room = Room::new().await;
+    let serving = room.serve();
+    serving.is_ready().await;
+    // A letter that nobody confirms holds up those behind it.
+    room.broker.jetstream.delete_stream(DLQ_STREAM).await.unwrap();
+    for number in 0..MALFORMED {
+        room.stranger.publish("ml.run.trial", format!("{{ {number}").into()).await.unwrap();
+    }
+    room.stranger.flush().await.unwrap();
+    wait_until("all of them are in its hand", PATIENCE, async || {
+        (room.waiting(CLASSIFIER_CONSUMER).await == (0, MALFORMED)).then_some(())
+    })
+    .await;
+    serving.stop().await;
+
+    let consumer: PullConsumer =
+        room.broker.jetstream.get_consumer_from_stream(CLASSIFIER_CONSUMER, STREAM).await.unwrap();
+    let successor = consumer.batch().max_messages(MALFORMED).expires(ACK_WAIT / 2).messages().await.unwrap();
+    let came = successor.filter(|message| std::future::ready(message.is_ok())).count().await;
+    assert_eq!(came, MALFORMED, "long before their leases run out");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -10,6 +10,7 @@ use testkit::wait_until;
 
 use crate::growth::tomorrow;
 use crate::room::{PATIENCE, Room, Serving, text};
+use crate::semantic::claim;
 
 const REQUESTED: &str = "cerebros.nas.run.requested";
 const LIMIT: u64 = 20;
@@ -139,6 +140,48 @@ async fn it_goes_on_when_what_stopped_it_can_be_read() {
     serving.is_ready().await;
     room.settled().await;
     assert!(letters(&room).await <= LIMIT);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn trials_of_attempts_that_never_existed_are_a_storm_that_does_not_end_by_itself() {
+    const TRIALS: usize = 300;
+    let room = Room::new().await;
+    claim(&room, "r", 1).await;
+    let trial =
+        |attempt: u32| format!(r#"{{"trial_id":"t","run_id":"r","status":"succeeded","attempt":{attempt}}}"#);
+    for _ in 0..TRIALS {
+        room.stranger.publish("ml.run.trial", trial(99).into()).await.unwrap();
+    }
+    room.stranger.flush().await.unwrap();
+    let serving = serve(&room);
+    // It has looked whether what comes is in order again.
+    serving.is_unready("0 of the last 100 messages it looked at are in order").await;
+    assert!(letters(&room).await <= LIMIT);
+    alerted(&room, &["crossed"]).await;
+
+    for _ in 0..20 {
+        room.publish("ml.run.trial", &[], trial(1).as_bytes()).await;
+    }
+    serving.is_ready().await;
+    room.entries(TRIALS).await;
+    room.settled().await;
+    alerted(&room, &["crossed", "cleared"]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_sample_is_judged_beside_what_it_announces_itself() {
+    let room = Room::new().await;
+    let serving = serve(&room);
+    storm(&room, 60).await;
+    serving.is_unready("stopped at the storm limit").await;
+    room.announce("elsewhere").await;
+    for _ in 0..20 {
+        let trial = br#"{"trial_id":"t","run_id":"elsewhere","status":"succeeded"}"#;
+        room.publish("ml.run.trial", &[], trial).await;
+    }
+    serving.is_ready().await;
+    room.entries(60).await;
+    room.settled().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -10,6 +10,7 @@ use schemas::dead_letter::{self, Form, Place, Verdict};
 use schemas::subject::DLQ_STREAM;
 use tokio::time::Instant;
 
+use super::room;
 use crate::broker::{Broker, REQUEST_TIMEOUT};
 use crate::history;
 use crate::publish::{self, Outgoing, PublishFailure, Published};
@@ -23,6 +24,12 @@ pub(super) struct Original<'a> {
 }
 
 impl Original<'_> {
+    /// Bytes it is about to take.
+    fn weight(&self) -> usize {
+        let headers: usize = self.headers.0.iter().map(|(name, value)| name.len() + value.len()).sum();
+        headers.max(self.block.map_or(0, <[u8]>::len)) + self.payload.len()
+    }
+
     /// Headers and payload of the letter.
     fn letter(&self, verdict: &Verdict, form: Form, message_id: &str) -> (Headers, Bytes) {
         match form {
@@ -45,6 +52,7 @@ pub(super) async fn send(
     original: &Original<'_>,
     patience: Duration,
 ) -> Result<Published, PublishFailure> {
+    room::for_letter(broker, &verdict.kept_on(), original.weight()).await?;
     let max_payload = broker.client.server_info().max_payload;
     let (last, others): (Form, &[Form]) = match original.block {
         Some(_) => (Form::InFront, &[Form::Beside]),

@@ -110,7 +110,28 @@ impl From<PublishAck> for Published {
 }
 
 pub(super) fn refused(message: &Outgoing, error: PublishError) -> PublishFailure {
-    PublishFailure::Refused { subject: message.subject.clone(), error }
+    let subject = message.subject.clone();
+    if is_full(&error) {
+        let reason = format!(
+            "{error}; raise max_bytes or max_msgs of the stream that takes it in, or the broker's own storage"
+        );
+        return PublishFailure::Full { subject, reason };
+    }
+    PublishFailure::Refused { subject, error }
+}
+
+/// True when the stream, or the broker, has no room left. The broker has one code for every message it could not
+/// store, and tells by its words which bound was met.
+fn is_full(error: &PublishError) -> bool {
+    let is_bound = || {
+        let words = error.to_string();
+        words.contains("maximum bytes exceeded") || words.contains("maximum messages exceeded")
+    };
+    match code(error) {
+        Some(ErrorCode::STORAGE_RESOURCES_EXCEEDED | ErrorCode::INSUFFICIENT_RESOURCES) => true,
+        Some(ErrorCode::STREAM_STORE_FAILED) => is_bound(),
+        Some(_) | None => false,
+    }
 }
 
 /// True when repeating changes nothing.
@@ -171,6 +192,23 @@ mod tests {
         assert!(!is_refusal(&said(ErrorCode::STREAM_TOO_MANY_REQUESTS)));
         assert!(!is_refusal(&said(ErrorCode::STREAM_DUPLICATE_MESSAGE_CONFLICT)));
         assert!(!is_refusal(&PublishError::new(PublishErrorKind::TimedOut)));
+    }
+
+    #[test]
+    fn a_stream_without_room_is_told_from_a_message_it_does_not_take() {
+        let message =
+            Outgoing { subject: "s".to_owned(), headers: async_nats::HeaderMap::new(), payload: "".into() };
+        let full = |code: ErrorCode, words: &str| {
+            let json = serde_json::json!({"code": 503, "err_code": code.0, "description": words});
+            let error: async_nats::jetstream::Error = serde_json::from_value(json).unwrap();
+            let error = PublishError::with_source(PublishErrorKind::Other, error);
+            matches!(refused(&message, error), PublishFailure::Full { .. })
+        };
+        assert!(full(ErrorCode::STREAM_STORE_FAILED, "maximum bytes exceeded"));
+        assert!(full(ErrorCode::STREAM_STORE_FAILED, "maximum messages exceeded"));
+        assert!(full(ErrorCode::STORAGE_RESOURCES_EXCEEDED, "resource limits exceeded for account"));
+        assert!(!full(ErrorCode::STREAM_STORE_FAILED, "no message found"));
+        assert!(!full(ErrorCode::STREAM_MESSAGE_EXCEEDS_MAXIMUM, "message size exceeds maximum allowed"));
     }
 
     #[tokio::test(start_paused = true)]

@@ -75,6 +75,8 @@ impl Work<'_> {
 
     /// Says in the task which entries are about to be published.
     async fn announce(&mut self, ready: &[Ready]) -> Result<bool, CliError> {
+        let edit = self.held.task.plan.edit.as_ref().map_or(0, |edit| edit.text().len());
+        self.engine.queue.check_room(ready.len(), edit).await?;
         let to = self.held.task.plan.to.clone();
         let stream = match &to {
             Some(to) => deliver::stream_of(self.engine.queue, to).await,

@@ -2,15 +2,15 @@
 
 use std::time::Duration;
 
-use schemas::Failure;
 use schemas::codec::Decoded;
+use schemas::{Event, Failure, RunId, Timestamp};
 use service_kit::clock;
 use service_kit::delivery::Delivery;
 
 use super::letters::Letters;
 use super::{STOPPED_LOOK, put_off};
 use crate::serve::storm::{Storm, Why};
-use crate::serve::world::{Judged, World};
+use crate::serve::world::{Judged, Word, World};
 use crate::serve::{Measures, semantics};
 
 /// Pause before an event comes again of whose run nothing could be found out.
@@ -61,13 +61,21 @@ impl Desk {
                 Some(left) => put_off(delivery, left).await,
             },
             Ok(Judged::UnknownRun) => match patience(&delivery, self.unknown_run_after) {
-                None => self.condemn(delivery, semantics::unknown_run(event, &run)).await,
+                None => self.doubt(delivery, event, &run).await,
                 Some(left) => put_off(delivery, left).await,
             },
-            Err(error) => {
-                tracing::warn!(%run, error, "what is known of a run cannot be read; its event comes again");
-                put_off(delivery, RUN_PAUSE).await;
-            }
+            Err(error) => hold(delivery, &run, error).await,
+        }
+    }
+
+    /// Rejects an event of a run nobody knows, unless the run is announced by what is still on its way to a classifier.
+    async fn doubt(&mut self, delivery: Delivery, event: &Event, run: &RunId) {
+        let patience = i64::try_from(self.unknown_run_after.as_micros()).unwrap_or(i64::MAX);
+        let until = Timestamp::from_micros(delivery.published().micros().saturating_add(patience));
+        match self.world.word_of(run, until).await {
+            Ok(Word::None) => self.condemn(delivery, semantics::unknown_run(event, run)).await,
+            Ok(Word::Later(pause)) => put_off(delivery, pause).await,
+            Err(error) => hold(delivery, run, error).await,
         }
     }
 
@@ -89,6 +97,12 @@ impl Desk {
             }
         }
     }
+}
+
+/// Leaves an event with the broker that nobody can judge now.
+async fn hold(delivery: Delivery, run: &RunId, error: String) {
+    tracing::warn!(%run, error, "what is known of a run cannot be read; its event comes again");
+    put_off(delivery, RUN_PAUSE).await;
 }
 
 /// How much younger than `old_enough` a message is, before anything is held against it that its run is to show. Also over

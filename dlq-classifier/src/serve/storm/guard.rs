@@ -8,11 +8,12 @@ use service_kit::topology::DLQ_BUCKET;
 use service_kit::{clock, history};
 
 use super::notice::{Notice, tell, told};
-use super::{NOTE, SAMPLE, Standing, Why, is_in_order};
+use super::{LEAST_SAMPLE, NOTE, SAMPLE, Standing, Why, is_in_order};
 use crate::fault;
 use crate::serve::Measures;
 use crate::serve::notes::{Note, Notes};
-use crate::serve::world::World;
+use crate::serve::semantics::Message;
+use crate::serve::world::{Sample, World};
 
 /// Messages of a sample that are read at once; each may have half a megabyte.
 const READ_AT_ONCE: usize = 8;
@@ -23,6 +24,16 @@ pub(in crate::serve) struct Guard {
     pub(in crate::serve) broker: Broker,
     pub(in crate::serve) health: ComponentHandle,
     pub(in crate::serve) measures: Measures,
+}
+
+/// What a look at the stream shows.
+enum Look {
+    InOrder,
+    /// Too few of those that were looked at.
+    NotYet {
+        sound: usize,
+        of: usize,
+    },
 }
 
 impl Guard {
@@ -38,10 +49,14 @@ impl Guard {
                 self.say(Some(reason));
                 // Whoever told that it goes on had decided so, and was killed before the note said it.
                 let is_decided = self.is_told_of(stopped, note.revision.unwrap_or_default()).await;
-                if is_decided || self.is_in_order(*sequence, *last).await? {
-                    self.resume(&notes, &note, stopped).await?
-                } else {
-                    None
+                let look = if is_decided { Look::InOrder } else { self.look(*sequence, *last).await? };
+                match look {
+                    Look::InOrder => self.resume(&notes, &note, stopped).await?,
+                    Look::NotYet { sound, of } => {
+                        let looked = format!("{sound} of the last {of} messages it looked at are in order");
+                        self.say(Some(&format!("{reason}; {looked}")));
+                        None
+                    }
                 }
             }
         };
@@ -104,13 +119,18 @@ impl Guard {
 
     /// What came since the limit was passed is in order, or what passed it is, by now: a schema was put in, or this build
     /// reads what the one before could not.
-    async fn is_in_order(&self, sequence: u64, last: u64) -> Result<bool, String> {
+    async fn look(&self, sequence: u64, last: u64) -> Result<Look, String> {
         let newest = last_sequence(&self.broker).await?;
         let since = self.sample((last + 1).max(newest.saturating_sub(SAMPLE - 1)), newest).await?;
         if is_in_order(&since) {
-            return Ok(true);
+            return Ok(Look::InOrder);
         }
-        Ok(is_in_order(&self.sample(sequence.saturating_sub(SAMPLE - 1).max(1), sequence).await?))
+        let before = self.sample(sequence.saturating_sub(SAMPLE - 1).max(1), sequence).await?;
+        if is_in_order(&before) {
+            return Ok(Look::InOrder);
+        }
+        let told = if since.len() >= LEAST_SAMPLE { since } else { before };
+        Ok(Look::NotYet { sound: told.iter().filter(|is_sound| **is_sound).count(), of: told.len() })
     }
 
     /// For each event in a range, whether it is in order.
@@ -118,15 +138,19 @@ impl Guard {
         let mut messages = futures_util::stream::iter(from..=to)
             .map(|sequence| history::at(&self.broker, STREAM, sequence))
             .buffered(READ_AT_ONCE);
-        let mut world = World::open(&self.broker).await?;
-        let mut sample = Vec::new();
+        let world = World::open(&self.broker).await?;
+        let (mut known, mut sample) = (Sample::default(), Vec::new());
         while let Some(kept) = messages.next().await {
             let kept = kept.map_err(|error| error.what)?;
             let Some(kept) = kept.filter(|kept| !kept.subject.starts_with(FENCE_PREFIX)) else { continue };
-            sample.push(match kept.decode() {
-                Ok(decoded) => world.could_be(&decoded.event).await?,
-                Err(_) => false,
-            });
+            let Ok(decoded) = kept.decode() else {
+                sample.push(false);
+                continue;
+            };
+            let event = &decoded.event;
+            let run = event.run_id().cloned().unwrap_or_else(|| kept.derived_run_id(STREAM));
+            let message = Message::of(kept.sequence, &kept.headers);
+            sample.push(world.could_be(event, &run, message, &mut known).await?);
         }
         Ok(sample)
     }
