@@ -9,6 +9,8 @@ use service_kit::births::trial_key;
 use super::{Fate, MAX_TRIES, Trouble, Writer, again, settled};
 use crate::client::FoundRun;
 use crate::ledger::record::{Child, Parent, ReportMark};
+use crate::projection::trial::Before;
+use crate::projection::writes::nonfinite_tag;
 use crate::projection::{Closing, Seen, Writes, parent, trial};
 
 impl Writer {
@@ -65,15 +67,22 @@ impl Writer {
 
     /// A trial that had ended and is trained again by a later attempt goes on. Its values are written anew, beside the old
     /// ones, which MLflow keeps. What comes with its report is written before anything is taken back: MLflow may refuse it.
+    /// After each of these calls the server's tags tell how far it came: how it had ended is noted before it is taken
+    /// back, and the attempt comes last.
     async fn begin_again(&self, child: &mut Child, attempt: u32, events: &[&Seen]) -> Result<(), Trouble> {
         if !child.begins_again_in(attempt) {
             return Ok(());
         }
         child.has_old_tags = events.iter().any(|seen| matches!(seen.event, Event::TrialReported(_)));
         if !child.has_old_tags {
-            self.client.remove_tags(&child.mlflow_id, &trial::ENDING_TAGS, &BTreeSet::new()).await?;
-            self.client.write(&child.mlflow_id, trial::again(attempt)).await?;
             self.client.reopen(&child.mlflow_id).await?;
+            if let Some(before) = Before::of(&self.client.standing(&child.mlflow_id).await?.tags) {
+                self.client.write(&child.mlflow_id, before.tell()).await?;
+            }
+            let kept = BTreeSet::from([trial::BEFORE_TAG.to_owned()]);
+            self.client.remove_tags(&child.mlflow_id, &trial::ENDING_TAGS, &kept).await?;
+            self.client.write(&child.mlflow_id, trial::again(attempt)).await?;
+            child.has_old_tags = true;
         }
         child.begin_again(attempt);
         Ok(())
@@ -109,7 +118,7 @@ impl Writer {
         }
         let trial::Report { writes, closing, .. } = trial::reported(report, seen);
         let writes = writes.traced(seen.sequence);
-        let mut kept: BTreeSet<String> = writes.tags.keys().cloned().collect();
+        let mut kept = tags_of(child, &writes);
         kept.insert(parent::REFUSED_TAG.to_owned());
         self.write_without_values(&child.mlflow_id, &mut child.originals, writes, words).await?;
         let closed = async {
@@ -203,7 +212,7 @@ impl Writer {
         }
         let keys: BTreeSet<String> = writes.points.iter().map(|point| point.key.clone()).collect();
         writes.points.extend(keys.iter().filter_map(|key| next.steps.overtaken(key)));
-        let tags: BTreeSet<String> = writes.tags.keys().cloned().collect();
+        let tags = tags_of(&next, &writes);
         self.put(&next.mlflow_id, &mut next.originals, writes).await?;
         if let Some(closing) = closing {
             if std::mem::take(&mut next.has_old_tags) {
@@ -268,6 +277,12 @@ impl Writer {
         child.ended_at = Some(at);
         Ok(Some(projected.closing))
     }
+}
+
+/// The tags a trial has besides those of an earlier end: what is written now, and what its values said since.
+fn tags_of(child: &Child, writes: &Writes) -> BTreeSet<String> {
+    let strange = child.strange.keys().map(|key| nonfinite_tag(key));
+    writes.tags.keys().cloned().chain(strange).collect()
 }
 
 fn all_refused(places: impl Iterator<Item = usize>, words: &str) -> Vec<(usize, Fate)> {
