@@ -1,9 +1,10 @@
 //! Why a call to MLflow failed, and what to do next: one table, [`ClientError::answered`].
 //!
 //! Invariant: only what MLflow itself says (a 4xx with its `error_code`) can make an event a dead letter. Whatever a
-//! gateway, a proxy or a broken server says instead is waited for. The one exception is a single write that is too large
-//! for what stands in between.
+//! gateway, a proxy or a broken server says instead is waited for, and so is a database in trouble, for which MLflow
+//! blames the request ([`database`]). The one exception is a single write that is too large for what stands in between.
 
+mod database;
 mod retry_after;
 
 use std::time::Duration;
@@ -13,12 +14,11 @@ use schemas::failure::bounded_head;
 use serde::Deserialize;
 use service_kit::mlflow::http::{innermost, is_host_refusal, is_workspace_refusal, tls_remedy};
 
+use database::Complaint;
 pub(super) use retry_after::retry_after;
 
 /// Longest quote of MLflow's words; its messages can carry whole SQL statements.
 const MAX_WORDS: usize = 800;
-/// How databases say that somebody else wrote the same row first; MLflow hands that on as a bad request.
-const RACE_WORDS: [&str; 4] = ["IntegrityError", "UNIQUE constraint", "Duplicate entry", "duplicate key"];
 
 /// Why a call to MLflow failed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -194,7 +194,7 @@ impl ClientError {
         retry_after: Option<Duration>,
         body: &[u8],
     ) -> Self {
-        let Said { code, words } = Said::read(body);
+        let Said { code, words, complaint } = Said::read(body);
         let (number, path) = (status.as_u16(), call.path.to_owned());
         let outage = |words: &str, scope: Scope| Self::Outage {
             call: path.clone(),
@@ -234,8 +234,11 @@ impl ClientError {
             (404 | 405, _) => misconfigured(&words, NO_INTERFACE, Scope::All),
             (408 | 425 | 429 | 499 | 502..=504, _) => outage(&words, Scope::All),
             (409 | 500.., _) => outage(&words, Scope::Lane),
-            (400, Some("BAD_REQUEST")) if RACE_WORDS.iter().any(|race| words.contains(race)) => {
+            (400, Some("BAD_REQUEST")) if complaint == Some(Complaint::Race) => {
                 Self::Conflict { call: path, words }
+            }
+            (400, Some("BAD_REQUEST")) if complaint == Some(Complaint::Itself) => {
+                outage(&format!("its database is in trouble: {words}"), Scope::Lane)
             }
             (400, Some(_)) if words.contains("must be in the 'active' state") => {
                 Self::Deleted { call: path, words }
@@ -261,6 +264,8 @@ const STRANGER: &str = "this is not MLflow's answer but of something in between 
 struct Said {
     code: Option<String>,
     words: String,
+    /// What the database behind it complains of.
+    complaint: Option<Complaint>,
 }
 
 #[derive(Deserialize)]
@@ -277,7 +282,9 @@ impl Said {
             Err(_) => (None, String::from_utf8_lossy(body).into_owned()),
         };
         let flat = text.split_whitespace().collect::<Vec<_>>().join(" ");
-        Self { code, words: bounded_head(&flat, MAX_WORDS) }
+        // What tells stands at the end of what may be long.
+        let complaint = database::complaint(&flat);
+        Self { code, words: bounded_head(&flat, MAX_WORDS), complaint }
     }
 }
 
