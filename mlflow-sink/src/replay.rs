@@ -188,7 +188,7 @@ impl Patience {
             output::note(format!("waiting for MLflow: {}", stopped.reason));
         }
         self.tries += 1;
-        self.tries_of_its_own += u32::from(stopped.scope == Scope::Lane);
+        self.tries_of_its_own += u32::from(stopped.scope != Scope::All);
         if self.tries_of_its_own >= MAX_TRIES {
             let reason = format!("given up after {MAX_TRIES} tries: {}", stopped.reason);
             return Err(Stopped { reason, ..stopped });

@@ -112,6 +112,8 @@ pub enum Scope {
     All,
     /// Perhaps only this one write: other runs go on, unless theirs fail too.
     Lane,
+    /// Not MLflow at all but what is ours, the disk or the broker: nobody stops calling MLflow for it.
+    Ours,
 }
 
 /// What to do after a failure.
