@@ -16,6 +16,8 @@ use crate::projection::dataset::Dataset;
 pub struct Standing {
     /// MLflow's word for it.
     pub status: String,
+    /// Somebody deleted it.
+    pub is_deleted: bool,
     /// Milliseconds since 1970.
     pub end_time: Option<i64>,
     /// Tags.
@@ -40,6 +42,8 @@ struct StandingRun {
 struct StandingInfo {
     #[serde(default)]
     status: String,
+    #[serde(default)]
+    lifecycle_stage: String,
     #[serde(default)]
     end_time: Option<i64>,
     #[serde(default)]
@@ -96,6 +100,7 @@ impl Client {
         let StandingRun { info, data } = answer.run;
         let tags = data.tags.into_iter().map(|tag| (tag.key, tag.value)).collect();
         let store = Store::of(&info.artifact_uri);
-        Ok(Standing { status: info.status, end_time: info.end_time, tags, store })
+        let is_deleted = info.lifecycle_stage == "deleted";
+        Ok(Standing { status: info.status, is_deleted, end_time: info.end_time, tags, store })
     }
 }

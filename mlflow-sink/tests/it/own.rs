@@ -23,6 +23,28 @@ impl Own {
         Self::start(&["--artifacts-destination", "files"]).await
     }
 
+    /// Removes what is deleted in an experiment for good, as `mlflow gc` does.
+    pub(crate) async fn purge(&self, experiment: &str) {
+        let done = Command::new(testkit::mlflow_python().await)
+            .args(["-m", "mlflow", "gc", "--tracking-uri", &self.url])
+            .args(["--backend-store-uri", &format!("sqlite:///{}", self.database().display())])
+            .args(["--run-ids", &self.deleted_run(experiment).await])
+            .env("MLFLOW_DISABLE_TELEMETRY", "true")
+            .output()
+            .await
+            .unwrap();
+        assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+    }
+
+    async fn deleted_run(&self, experiment: &str) -> String {
+        let server = crate::server::Server::at(&self.url);
+        let body = serde_json::json!({
+            "experiment_ids": [server.experiment(experiment).await], "run_view_type": "DELETED_ONLY",
+        });
+        let found = server.post("runs/search", body).await;
+        found["runs"][0]["info"]["run_id"].as_str().unwrap().to_owned()
+    }
+
     /// The file of its database.
     pub(crate) fn database(&self) -> PathBuf {
         self.dir.join(DATABASE)
