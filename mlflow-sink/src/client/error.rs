@@ -93,6 +93,14 @@ pub enum ClientError {
         /// The server's words.
         words: String,
     },
+    /// More than is read at once, or than the server manages in time.
+    #[error("MLflow's answer to {call} is too much at once: {reason}")]
+    Unwieldy {
+        /// What was asked.
+        call: String,
+        /// What it came to.
+        reason: String,
+    },
     /// MLflow will never take it.
     #[error("MLflow refused {call} with {code}: {words}")]
     Refused {
@@ -136,12 +144,14 @@ pub(super) struct Call<'a> {
     pub(super) path: &'a str,
     /// Not every MLflow has it, and we can do without.
     pub(super) is_optional: bool,
+    /// It can be asked for in parts, should the whole be too much.
+    pub(super) is_divisible: bool,
 }
 
 impl<'a> Call<'a> {
     /// One that nothing goes without.
     pub(super) fn needed(path: &'a str) -> Self {
-        Self { path, is_optional: false }
+        Self { path, is_optional: false, is_divisible: false }
     }
 }
 
@@ -158,6 +168,7 @@ impl ClientError {
             Self::Exists { .. }
             | Self::Deleted { .. }
             | Self::TooLarge { .. }
+            | Self::Unwieldy { .. }
             | Self::Unsupported { .. }
             | Self::Refused { .. } => Disposition::Refuse,
         }
@@ -171,6 +182,15 @@ impl ClientError {
             retry_after: None,
             scope: Scope::All,
         }
+    }
+
+    /// It took too long.
+    pub(super) fn slow(call: Call<'_>) -> Self {
+        let (path, reason) = (call.path, "no answer in time");
+        if call.is_divisible {
+            return Self::Unwieldy { call: path.to_owned(), reason: reason.to_owned() };
+        }
+        Self::outage(path, reason)
     }
 
     pub(super) fn unreachable(call: &str, error: &reqwest::Error) -> Self {
@@ -225,6 +245,9 @@ impl ClientError {
                 ),
             ) if is_workspace_refusal(&words) => misconfigured(&words, WORKSPACE, Scope::All),
             (413, _) => Self::TooLarge { call: path, words },
+            (500 | 504, _) if call.is_divisible && retry_after.is_none() => {
+                Self::Unwieldy { call: path, reason: format!("HTTP {number}: {words}") }
+            }
             (501, _) if call.is_optional => Self::Unsupported { call: path, words },
             (501, _) => misconfigured(&words, NO_INTERFACE, Scope::All),
             (503, _) if call.is_optional && words.contains("disabled due to") => {

@@ -5,6 +5,7 @@ use schemas::event::{Direction, TrialReported, TrialStatus};
 
 use super::{Fate, Trouble, Writer};
 use crate::client::FoundRun;
+use crate::client::pages::Page;
 use crate::ledger::record::Parent;
 use crate::projection::curve::{Best, Curve, Finished, Outcome, drawn};
 use crate::projection::left::LOST;
@@ -71,19 +72,17 @@ impl Writer {
         }
         let mut curve = Curve::default();
         let mut points = Vec::new();
-        let mut page = None;
+        let mut page = Page::first();
         loop {
             let tags = [(trial::PARENT_TAG, known.mlflow_id.as_str())];
-            let (runs, next) = self
-                .client
-                .search(std::slice::from_ref(&known.experiment_id), &tags, page.as_deref())
-                .await?;
+            let (runs, next) =
+                self.client.search(std::slice::from_ref(&known.experiment_id), &tags, page).await?;
             for (number, finished) in runs.iter().filter_map(|run| finished_at_server(run, objective)) {
                 points.extend(curve.feed(number, finished, direction));
             }
             match next {
-                Some(next) if !runs.is_empty() => page = Some(next),
-                Some(_) | None => break,
+                Some(next) => page = next,
+                None => break,
             }
         }
         known.curve = curve;

@@ -27,6 +27,7 @@ use super::outcome::stopped_by_us;
 use super::{Stopped, Trouble, Writer};
 use crate::client::content::Standing;
 use crate::client::error::{ClientError, Scope};
+use crate::client::pages::Page;
 use crate::client::{FoundRun, PAGE_EXPERIMENTS};
 use crate::projection::left::Over;
 use crate::projection::{Closing, RunStatus, Writes, millis, parent, trial};
@@ -118,18 +119,16 @@ impl Writer {
 
     /// The first so many that are RUNNING, with nothing but the tags that are looked at here.
     async fn all_running(&self, experiments: &[String], kind: &str) -> Result<Vec<FoundRun>, Trouble> {
-        let (mut all, mut page) = (Vec::new(), None);
+        let (mut all, mut page) = (Vec::new(), Page::first());
         loop {
-            let (found, next) =
-                self.client.running(experiments, (parent::KIND_TAG, kind), page.as_deref()).await?;
-            let is_last = found.is_empty();
+            let (found, next) = self.client.running(experiments, (parent::KIND_TAG, kind), page).await?;
             all.extend(found.into_iter().map(|mut found| {
                 found.metrics.clear();
                 found.tags.retain(|tag, _| [parent::RUN_TAG, trial::PARENT_TAG].contains(&tag.as_str()));
                 found
             }));
             match next {
-                Some(next) if !is_last && all.len() < MAX_SWEPT => page = Some(next),
+                Some(next) if all.len() < MAX_SWEPT => page = next,
                 Some(_) | None => return Ok(all),
             }
         }

@@ -8,6 +8,7 @@ use service_kit::births::trial_key;
 
 use super::{Fate, MAX_TRIES, Trouble, Writer, again, settled};
 use crate::client::FoundRun;
+use crate::client::pages::Page;
 use crate::ledger::record::{Child, Parent, ReportMark};
 use crate::projection::trial::Before;
 use crate::projection::writes::nonfinite_tag;
@@ -168,7 +169,8 @@ impl Writer {
             (parent::RUN_TAG, run.as_str()),
             (trial::TRIAL_TAG, trial.as_str()),
         ];
-        let (found, _) = self.client.search(std::slice::from_ref(&known.experiment_id), &tags, None).await?;
+        let (found, _) =
+            self.client.search(std::slice::from_ref(&known.experiment_id), &tags, Page::first()).await?;
         Ok(found.into_iter().next())
     }
 

@@ -3,7 +3,7 @@
 use super::*;
 
 fn said(is_optional: bool, status: u16, body: &str) -> ClientError {
-    let call = Call { path: "runs/create", is_optional };
+    let call = Call { is_optional, ..Call::needed("runs/create") };
     ClientError::answered(call, StatusCode::from_u16(status).unwrap(), None, body.as_bytes())
 }
 
@@ -58,7 +58,7 @@ fn a_fault_inside_the_server_may_concern_one_write_alone() {
 
 #[test]
 fn who_asks_for_a_pause_asks_everybody() {
-    let (pause, call) = (Duration::from_secs(3), Call { path: "runs/create", is_optional: false });
+    let (pause, call) = (Duration::from_secs(3), Call::needed("runs/create"));
     let error = ClientError::answered(call, StatusCode::INTERNAL_SERVER_ERROR, Some(pause), b"");
     assert_eq!(error.disposition(), Disposition::Wait(pause, Scope::All));
 }
