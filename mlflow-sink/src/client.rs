@@ -15,6 +15,7 @@ mod halves;
 pub mod histories;
 mod identity;
 pub mod models;
+pub mod pages;
 mod transport;
 pub mod whole;
 mod wire;
@@ -32,6 +33,7 @@ use crate::projection::split::split;
 use crate::projection::{Birth, Closing, RunStatus, Writes};
 use breaker::Breaker;
 use error::{Call, ClientError};
+use pages::Page;
 use service_kit::error::CliError;
 use service_kit::mlflow::tracking::Tracking;
 use transport::Transport;
@@ -45,8 +47,6 @@ const CALL_TIMEOUT: Duration = Duration::from_secs(30);
 const READ_PATIENCE: Duration = Duration::from_secs(10);
 /// What is asked to see whether anybody is there.
 const PROBE: &str = "experiments/search";
-/// Runs of one page of a search.
-const PAGE_RUNS: u32 = 200;
 /// Experiments of one page, and experiments one search of runs looks into.
 pub const PAGE_EXPERIMENTS: u32 = 500;
 /// Values of one page of a metric's history.
@@ -137,14 +137,13 @@ impl Client {
         }
     }
 
-    /// Runs that are not deleted and carry all of these tags, oldest first, page by page: the runs, and the token of
-    /// the next page.
+    /// A page of the runs that are not deleted and carry all of these tags, oldest first, and where it goes on.
     pub async fn search(
         &self,
         experiments: &[String],
         tags: &[(&str, &str)],
-        page: Option<&str>,
-    ) -> Result<(Vec<FoundRun>, Option<String>), ClientError> {
+        page: Page,
+    ) -> Result<(Vec<FoundRun>, Option<Page>), ClientError> {
         let filter: Vec<String> = tags
             .iter()
             .map(|(name, value)| format!("tags.`{name}` = '{}'", value.replace('\'', "\\'")))
@@ -153,13 +152,10 @@ impl Client {
             "experiment_ids": experiments,
             "filter": filter.join(" AND "),
             "run_view_type": "ACTIVE_ONLY",
-            "max_results": PAGE_RUNS,
             "order_by": ["attributes.start_time ASC"],
-            "page_token": page,
         });
-        let answer: wire::SearchAnswer = self.post("runs/search", &body).await?;
-        let runs = answer.runs.into_iter().map(FoundRun::from).collect();
-        Ok((runs, answer.next_page_token.filter(|token| !token.is_empty())))
+        let (runs, next) = self.page::<wire::WireRun>(body, page).await?;
+        Ok((runs.into_iter().map(FoundRun::from).collect(), next))
     }
 
     /// Creates a run and gives its id.

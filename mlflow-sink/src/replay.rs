@@ -3,7 +3,7 @@
 //!
 //! Invariants:
 //! - only under the lease: while it is not held, nothing is written;
-//! - an outage pauses, however long it takes; a run that MLflow does not take although it takes others is given up after
+//! - an outage pauses, as long as nothing is answered; a run that MLflow does not take although it takes others is given up after
 //!   a while, and said;
 //! - bounded as the service is: so many events and bytes in hand, whatever the stream holds.
 
@@ -160,7 +160,7 @@ async fn write(writer: Arc<Writer>, run: RunId, items: Vec<Item>) -> (RunId, u64
         match writer.write(&run, &seen).await {
             Ok(fates) => break fates,
             Err(stopped) => {
-                if let Err(stopped) = patience.wait(stopped).await {
+                if let Err(stopped) = patience.wait(stopped, &writer).await {
                     break vec![Fate::Refused(stopped.reason); seen.len()];
                 }
             }
@@ -183,18 +183,25 @@ struct Patience {
 }
 
 impl Patience {
-    async fn wait(&mut self, stopped: Stopped) -> Result<(), Stopped> {
+    async fn wait(&mut self, stopped: Stopped, writer: &Writer) -> Result<(), Stopped> {
         if self.tries == 0 && stopped.scope == Scope::All {
             output::note(format!("waiting for MLflow: {}", stopped.reason));
         }
         self.tries += 1;
-        self.tries_of_its_own += u32::from(stopped.scope == Scope::Lane);
-        if self.tries_of_its_own >= MAX_TRIES {
+        tokio::time::sleep(stopped.pause.max(pause(self.tries, luck()))).await;
+        // What looks like an outage and is none: MLflow answers, and does not do this.
+        let is_its_own = stopped.scope != Scope::All || writer.is_answered().await;
+        if self.is_exhausted(is_its_own) {
             let reason = format!("given up after {MAX_TRIES} tries: {}", stopped.reason);
             return Err(Stopped { reason, ..stopped });
         }
-        tokio::time::sleep(stopped.pause.max(pause(self.tries, luck()))).await;
         Ok(())
+    }
+
+    /// True after the last try of what alone does not succeed.
+    fn is_exhausted(&mut self, is_its_own: bool) -> bool {
+        self.tries_of_its_own += u32::from(is_its_own);
+        self.tries_of_its_own >= MAX_TRIES
     }
 }
 
@@ -202,7 +209,7 @@ impl Patience {
 pub(crate) async fn sweep(writer: &Writer, broker: &Broker) -> Result<(), CliError> {
     let mut patience = Patience::default();
     while let Err(reason) = writer.sweep_once(broker).await {
-        patience.wait(reason).await.map_err(|reason| stopped(&reason))?;
+        patience.wait(reason, writer).await.map_err(|reason| stopped(&reason))?;
     }
     Ok(())
 }
@@ -212,4 +219,19 @@ pub(crate) fn lease_lost() -> CliError {
     CliError::new("lease-lost", Exit::Unreachable, "another sink has taken over the writing into MLflow")
         .because("the lease could not be renewed in time")
         .help("see that the broker answers, and run the command again: what is done stays done")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_outage_is_waited_out_and_what_alone_does_not_succeed_is_given_up() {
+        let mut patience = Patience::default();
+        for _ in 0..10 * MAX_TRIES {
+            assert!(!patience.is_exhausted(false));
+        }
+        let tries = (1..).find(|_| patience.is_exhausted(true));
+        assert_eq!(tries, Some(MAX_TRIES));
+    }
 }

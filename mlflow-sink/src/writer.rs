@@ -111,6 +111,11 @@ impl Writer {
         Self { models: Some(broker), ..self }
     }
 
+    /// True when MLflow answers what costs it nothing.
+    pub(crate) async fn is_answered(&self) -> bool {
+        self.client.probe().await.is_ok()
+    }
+
     /// Writes the events of one run, in order, and says of each what became of it.
     pub async fn write(&self, run: &RunId, events: &[Seen]) -> Result<Vec<Fate>, Stopped> {
         let _not_swept = self.sweeping.read().await;

@@ -13,7 +13,7 @@ use super::stream::Reading;
 use super::survey::{Key, Survey};
 use crate::client::error::ClientError;
 use crate::client::histories::BULK_RUNS;
-use crate::client::whole::Page;
+use crate::client::pages::Page;
 use crate::client::{HistoryPoint, MAX_CONNECTIONS, PAGE_EXPERIMENTS};
 use crate::progress::Progress;
 use crate::projection::expected::{Expected, Name};

@@ -82,9 +82,10 @@ impl Breaker {
         }
     }
 
-    /// A batch was not written; an outage that concerns everybody was told of before.
+    /// A batch was not written; an outage that concerns everybody was told of before, and what is ours says nothing of
+    /// MLflow.
     pub fn batch_failed(&mut self, reason: &str, scope: Scope, now: Instant, luck: f64) {
-        if self.phase == Phase::Shut || scope == Scope::All {
+        if self.phase == Phase::Shut || scope != Scope::Lane {
             return;
         }
         self.lone_failures += 1;

@@ -5,10 +5,11 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 use serde_json::json;
 
+use super::Client;
 use super::error::ClientError;
 use super::files::Store;
+use super::pages::Page;
 use super::wire::{self, FoundRun};
-use super::{Client, PAGE_RUNS};
 use crate::projection::dataset::Dataset;
 
 /// How a run stands at the server.
@@ -16,6 +17,8 @@ use crate::projection::dataset::Dataset;
 pub struct Standing {
     /// MLflow's word for it.
     pub status: String,
+    /// Somebody deleted it.
+    pub is_deleted: bool,
     /// Milliseconds since 1970.
     pub end_time: Option<i64>,
     /// Tags.
@@ -41,6 +44,8 @@ struct StandingInfo {
     #[serde(default)]
     status: String,
     #[serde(default)]
+    lifecycle_stage: String,
+    #[serde(default)]
     end_time: Option<i64>,
     #[serde(default)]
     artifact_uri: String,
@@ -60,26 +65,23 @@ struct StandingTag {
 }
 
 impl Client {
-    /// A page of the runs that are RUNNING and carry this tag, oldest first, and the token of the next one. Whoever closes
-    /// them asks for the first page again: the pages move up.
+    /// A page of the runs that are RUNNING and carry this tag, oldest first, and where it goes on. Whoever closes them asks
+    /// for the first page again: the pages move up.
     pub async fn running(
         &self,
         experiments: &[String],
         (tag, value): (&str, &str),
-        page: Option<&str>,
-    ) -> Result<(Vec<FoundRun>, Option<String>), ClientError> {
+        page: Page,
+    ) -> Result<(Vec<FoundRun>, Option<Page>), ClientError> {
         let value = value.replace('\'', "\\'");
         let body = json!({
             "experiment_ids": experiments,
             "filter": format!("attributes.status = 'RUNNING' AND tags.`{tag}` = '{value}'"),
             "run_view_type": "ACTIVE_ONLY",
-            "max_results": PAGE_RUNS,
             "order_by": ["attributes.start_time ASC"],
-            "page_token": page,
         });
-        let answer: wire::SearchAnswer = self.post("runs/search", &body).await?;
-        let runs = answer.runs.into_iter().map(FoundRun::from).collect();
-        Ok((runs, answer.next_page_token.filter(|token| !token.is_empty())))
+        let (runs, next) = self.page::<wire::WireRun>(body, page).await?;
+        Ok((runs.into_iter().map(FoundRun::from).collect(), next))
     }
 
     /// Names a data set a run was trained on. Once more changes nothing.
@@ -96,6 +98,7 @@ impl Client {
         let StandingRun { info, data } = answer.run;
         let tags = data.tags.into_iter().map(|tag| (tag.key, tag.value)).collect();
         let store = Store::of(&info.artifact_uri);
-        Ok(Standing { status: info.status, end_time: info.end_time, tags, store })
+        let is_deleted = info.lifecycle_stage == "deleted";
+        Ok(Standing { status: info.status, is_deleted, end_time: info.end_time, tags, store })
     }
 }

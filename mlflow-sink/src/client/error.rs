@@ -1,9 +1,10 @@
 //! Why a call to MLflow failed, and what to do next: one table, [`ClientError::answered`].
 //!
 //! Invariant: only what MLflow itself says (a 4xx with its `error_code`) can make an event a dead letter. Whatever a
-//! gateway, a proxy or a broken server says instead is waited for. The one exception is a single write that is too large
-//! for what stands in between.
+//! gateway, a proxy or a broken server says instead is waited for, and so is a database in trouble, for which MLflow
+//! blames the request ([`database`]). The one exception is a single write that is too large for what stands in between.
 
+mod database;
 mod retry_after;
 
 use std::time::Duration;
@@ -13,12 +14,11 @@ use schemas::failure::bounded_head;
 use serde::Deserialize;
 use service_kit::mlflow::http::{innermost, is_host_refusal, is_workspace_refusal, tls_remedy};
 
+use database::Complaint;
 pub(super) use retry_after::retry_after;
 
 /// Longest quote of MLflow's words; its messages can carry whole SQL statements.
 const MAX_WORDS: usize = 800;
-/// How databases say that somebody else wrote the same row first; MLflow hands that on as a bad request.
-const RACE_WORDS: [&str; 4] = ["IntegrityError", "UNIQUE constraint", "Duplicate entry", "duplicate key"];
 
 /// Why a call to MLflow failed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -93,6 +93,14 @@ pub enum ClientError {
         /// The server's words.
         words: String,
     },
+    /// More than is read at once, or than the server manages in time.
+    #[error("MLflow's answer to {call} is too much at once: {reason}")]
+    Unwieldy {
+        /// What was asked.
+        call: String,
+        /// What it came to.
+        reason: String,
+    },
     /// MLflow will never take it.
     #[error("MLflow refused {call} with {code}: {words}")]
     Refused {
@@ -112,6 +120,8 @@ pub enum Scope {
     All,
     /// Perhaps only this one write: other runs go on, unless theirs fail too.
     Lane,
+    /// Not MLflow at all but what is ours, the disk or the broker: nobody stops calling MLflow for it.
+    Ours,
 }
 
 /// What to do after a failure.
@@ -134,12 +144,14 @@ pub(super) struct Call<'a> {
     pub(super) path: &'a str,
     /// Not every MLflow has it, and we can do without.
     pub(super) is_optional: bool,
+    /// It can be asked for in parts, should the whole be too much.
+    pub(super) is_divisible: bool,
 }
 
 impl<'a> Call<'a> {
     /// One that nothing goes without.
     pub(super) fn needed(path: &'a str) -> Self {
-        Self { path, is_optional: false }
+        Self { path, is_optional: false, is_divisible: false }
     }
 }
 
@@ -156,6 +168,7 @@ impl ClientError {
             Self::Exists { .. }
             | Self::Deleted { .. }
             | Self::TooLarge { .. }
+            | Self::Unwieldy { .. }
             | Self::Unsupported { .. }
             | Self::Refused { .. } => Disposition::Refuse,
         }
@@ -169,6 +182,15 @@ impl ClientError {
             retry_after: None,
             scope: Scope::All,
         }
+    }
+
+    /// It took too long.
+    pub(super) fn slow(call: Call<'_>) -> Self {
+        let (path, reason) = (call.path, "no answer in time");
+        if call.is_divisible {
+            return Self::Unwieldy { call: path.to_owned(), reason: reason.to_owned() };
+        }
+        Self::outage(path, reason)
     }
 
     pub(super) fn unreachable(call: &str, error: &reqwest::Error) -> Self {
@@ -194,7 +216,7 @@ impl ClientError {
         retry_after: Option<Duration>,
         body: &[u8],
     ) -> Self {
-        let Said { code, words } = Said::read(body);
+        let Said { code, words, complaint } = Said::read(body);
         let (number, path) = (status.as_u16(), call.path.to_owned());
         let outage = |words: &str, scope: Scope| Self::Outage {
             call: path.clone(),
@@ -223,6 +245,9 @@ impl ClientError {
                 ),
             ) if is_workspace_refusal(&words) => misconfigured(&words, WORKSPACE, Scope::All),
             (413, _) => Self::TooLarge { call: path, words },
+            (500 | 504, _) if call.is_divisible && retry_after.is_none() => {
+                Self::Unwieldy { call: path, reason: format!("HTTP {number}: {words}") }
+            }
             (501, _) if call.is_optional => Self::Unsupported { call: path, words },
             (501, _) => misconfigured(&words, NO_INTERFACE, Scope::All),
             (503, _) if call.is_optional && words.contains("disabled due to") => {
@@ -234,8 +259,11 @@ impl ClientError {
             (404 | 405, _) => misconfigured(&words, NO_INTERFACE, Scope::All),
             (408 | 425 | 429 | 499 | 502..=504, _) => outage(&words, Scope::All),
             (409 | 500.., _) => outage(&words, Scope::Lane),
-            (400, Some("BAD_REQUEST")) if RACE_WORDS.iter().any(|race| words.contains(race)) => {
+            (400, Some("BAD_REQUEST")) if complaint == Some(Complaint::Race) => {
                 Self::Conflict { call: path, words }
+            }
+            (400, Some("BAD_REQUEST")) if complaint == Some(Complaint::Itself) => {
+                outage(&format!("its database is in trouble: {words}"), Scope::Lane)
             }
             (400, Some(_)) if words.contains("must be in the 'active' state") => {
                 Self::Deleted { call: path, words }
@@ -261,6 +289,8 @@ const STRANGER: &str = "this is not MLflow's answer but of something in between 
 struct Said {
     code: Option<String>,
     words: String,
+    /// What the database behind it complains of.
+    complaint: Option<Complaint>,
 }
 
 #[derive(Deserialize)]
@@ -277,7 +307,9 @@ impl Said {
             Err(_) => (None, String::from_utf8_lossy(body).into_owned()),
         };
         let flat = text.split_whitespace().collect::<Vec<_>>().join(" ");
-        Self { code, words: bounded_head(&flat, MAX_WORDS) }
+        // What tells stands at the end of what may be long.
+        let complaint = database::complaint(&flat);
+        Self { code, words: bounded_head(&flat, MAX_WORDS), complaint }
     }
 }
 

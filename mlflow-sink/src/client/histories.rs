@@ -65,6 +65,7 @@ impl Client {
             Err(
                 error @ (ClientError::Unsupported { .. }
                 | ClientError::Outage { .. }
+                | ClientError::Unwieldy { .. }
                 | ClientError::Misconfigured { .. }),
             ) => {
                 tracing::debug!(%error, "histories are read one by one");
@@ -83,7 +84,7 @@ impl Client {
         let mut query: Vec<(&str, &str)> = runs.iter().map(|run| ("run_id", *run)).collect();
         query.extend([("metric_key", key), ("max_results", &limit)]);
         let request = self.wire.request(Method::GET, BULK).query(&query);
-        let call = Call { path: "metrics/get-history-bulk", is_optional: true };
+        let call = Call { path: "metrics/get-history-bulk", is_optional: true, is_divisible: false };
         let answer: BulkAnswer = self.wire.call(call, request, CALL_TIMEOUT).await?;
         let mut points: BTreeMap<&str, Vec<HistoryPoint>> = BTreeMap::new();
         for BulkPoint { run_id, point } in answer.metrics {

@@ -176,7 +176,7 @@ impl Client {
 }
 
 fn optional(path: &str) -> Call<'_> {
-    Call { path, is_optional: true }
+    Call { is_optional: true, ..Call::needed(path) }
 }
 
 fn gone_is_fine(answer: Result<wire::Anything, ClientError>) -> Result<(), ClientError> {

@@ -146,27 +146,34 @@ async fn exchange<A: DeserializeOwned>(
     let path = call.path;
     let response = match timeout(patience, request.send()).await {
         Ok(sent) => sent.map_err(|error| ClientError::unreachable(path, &error))?,
-        Err(_) => return Err(ClientError::outage(path, "no answer in time")),
+        Err(_) => return Err(ClientError::slow(call)),
     };
     let status = response.status();
     let retry_after = error::retry_after(response.headers(), clock::now());
-    let body = read(path, response).await?;
+    let body = read(call, response).await?;
     if !status.is_success() {
         return Err(ClientError::answered(call, status, retry_after, &body));
     }
     serde_json::from_slice(&body).map_err(|error| ClientError::not_mlflow(path, &error))
 }
 
-async fn read(path: &str, mut response: Response) -> Result<Vec<u8>, ClientError> {
+async fn read(call: Call<'_>, mut response: Response) -> Result<Vec<u8>, ClientError> {
+    let is_success = response.status().is_success();
     let mut body = Vec::new();
-    while let Some(chunk) = response.chunk().await.map_err(|error| ClientError::unreachable(path, &error))? {
-        body.extend_from_slice(&chunk);
+    loop {
+        match response.chunk().await {
+            Ok(Some(chunk)) => body.extend_from_slice(&chunk),
+            Ok(None) => return Ok(body),
+            Err(error) if error.is_timeout() => return Err(ClientError::slow(call)),
+            Err(error) => return Err(ClientError::unreachable(call.path, &error)),
+        }
         if body.len() > MAX_ANSWER_BYTES {
-            return Err(ClientError::not_mlflow(
-                path,
-                &format!("the answer is over {MAX_ANSWER_BYTES} bytes"),
-            ));
+            let reason = format!("the answer is over {MAX_ANSWER_BYTES} bytes");
+            // MLflow speaks JSON, whatever stands in between does not.
+            return Err(match body.first() {
+                Some(b'{') if is_success => ClientError::Unwieldy { call: call.path.to_owned(), reason },
+                Some(_) | None => ClientError::not_mlflow(call.path, &reason),
+            });
         }
     }
-    Ok(body)
 }

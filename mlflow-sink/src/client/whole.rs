@@ -7,10 +7,9 @@ use serde_json::json;
 
 use super::Client;
 use super::error::ClientError;
+use super::pages::Page;
 use super::wire::{self, HistoryPoint};
 
-/// Runs of a page, at first.
-const PAGE_RUNS: u32 = 200;
 /// A run as the server has it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct WholeRun {
@@ -32,28 +31,6 @@ pub struct WholeRun {
     pub params: BTreeMap<String, String>,
     /// The last point of each metric.
     pub metrics: Vec<HistoryPoint>,
-}
-
-/// Where a search goes on.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Page {
-    token: Option<String>,
-    runs: u32,
-}
-
-impl Page {
-    /// The first one.
-    pub fn first() -> Self {
-        Self { token: None, runs: PAGE_RUNS }
-    }
-}
-
-#[derive(Deserialize)]
-struct Answer {
-    #[serde(default)]
-    runs: Vec<Run>,
-    #[serde(default)]
-    next_page_token: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -113,35 +90,21 @@ impl From<Run> for WholeRun {
 }
 
 impl Client {
-    /// A page of the runs that carry this tag, deleted ones included, oldest first, and where it goes on. A page the
-    /// server does not manage, or that is too long an answer, is asked for again in smaller ones.
+    /// A page of the runs that carry this tag, deleted ones included, oldest first, and where it goes on.
     pub async fn search_whole(
         &self,
         experiments: &[String],
         (tag, value): (&str, &str),
         page: Page,
     ) -> Result<(Vec<WholeRun>, Option<Page>), ClientError> {
-        let mut runs = page.runs;
-        loop {
-            let body = json!({
-                "experiment_ids": experiments,
-                "filter": format!("tags.`{tag}` = '{}'", value.replace('\'', "\\'")),
-                "run_view_type": "ALL",
-                "max_results": runs,
-                "order_by": ["attributes.start_time ASC"],
-                "page_token": page.token,
-            });
-            match self.post::<Answer>("runs/search", &body).await {
-                Ok(answer) => {
-                    let is_last = answer.runs.is_empty();
-                    let next = answer.next_page_token.filter(|token| !token.is_empty() && !is_last);
-                    let next = next.map(|token| Page { token: Some(token), runs });
-                    return Ok((answer.runs.into_iter().map(WholeRun::from).collect(), next));
-                }
-                Err(ClientError::Outage { .. }) if runs > 1 => runs = (runs / 4).max(1),
-                Err(error) => return Err(error),
-            }
-        }
+        let body = json!({
+            "experiment_ids": experiments,
+            "filter": format!("tags.`{tag}` = '{}'", value.replace('\'', "\\'")),
+            "run_view_type": "ALL",
+            "order_by": ["attributes.start_time ASC"],
+        });
+        let (runs, next) = self.page::<Run>(body, page).await?;
+        Ok((runs.into_iter().map(WholeRun::from).collect(), next))
     }
 
     /// A run by its id, with everything; `None` when the server has none of that id.

@@ -61,14 +61,6 @@ pub(super) struct RunAnswer {
 }
 
 #[derive(Debug, Deserialize)]
-pub(super) struct SearchAnswer {
-    #[serde(default)]
-    pub(super) runs: Vec<WireRun>,
-    #[serde(default)]
-    pub(super) next_page_token: Option<String>,
-}
-
-#[derive(Debug, Deserialize)]
 pub(super) struct WireRun {
     info: WireInfo,
     #[serde(default)]

@@ -76,8 +76,12 @@ impl Parent {
 impl Child {
     /// True when an attempt trains a trial again that had ended in an earlier one.
     pub fn begins_again_in(&self, attempt: u32) -> bool {
-        let ended_in = self.report.as_ref().and_then(|report| report.attempt);
-        ended_in.is_some_and(|ended_in| attempt > ended_in) && self.again_in < Some(attempt)
+        self.latest_attempt().is_some_and(|latest| attempt > latest)
+    }
+
+    /// The attempt that has trained it last, once one has ended it.
+    fn latest_attempt(&self) -> Option<u32> {
+        self.report.as_ref().and_then(|report| report.attempt).max(self.again_in)
     }
 
     /// An attempt trains it again: its values are written anew, beside the old ones, which MLflow keeps.
@@ -93,10 +97,9 @@ impl Child {
         attempt.zip(self.again_in).is_some_and(|(says, again_in)| says < again_in)
     }
 
-    /// True for the report of an older attempt than the one that was written.
+    /// True for the report of an older attempt than the one that was written, or that trains it again.
     pub fn is_past_report(&self, attempt: Option<u32>) -> bool {
-        let known = self.report.as_ref().and_then(|report| report.attempt);
-        attempt.zip(known).is_some_and(|(says, known)| says < known)
+        attempt.zip(self.latest_attempt()).is_some_and(|(says, latest)| says < latest)
     }
 
     /// True when exactly this report was written.

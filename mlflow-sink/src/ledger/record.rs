@@ -14,6 +14,7 @@ use crate::projection::left::UNREPORTED_TAG;
 use crate::projection::nonfinite::NonFinite;
 use crate::projection::originals::Told;
 use crate::projection::steps::Steps;
+use crate::projection::trial::Before;
 use crate::projection::writes::NONFINITE_PREFIX;
 use crate::projection::{parent, trial};
 
@@ -186,19 +187,27 @@ impl Child {
         }
     }
 
-    /// Of a nested run the server already has.
+    /// Of a nested run the server already has. One that names an attempt and no status is trained again by that
+    /// attempt: only whoever begins it again takes the status away.
     pub fn found(run: &FoundRun) -> Self {
         let attempt = run.tags.get(trial::ATTEMPT_TAG).and_then(|attempt| attempt.parse().ok());
-        let report = run.tags.contains_key(trial::STATUS_TAG);
-        let report = report.then(|| ReportMark { fingerprint: String::new(), attempt });
+        let is_over = run.tags.contains_key(trial::STATUS_TAG);
+        let again_in = attempt.filter(|_| !is_over);
+        let ended_in = if is_over { attempt } else { Before::told(&run.tags).map(|before| before.attempt) };
+        let has_ended = is_over || ended_in.is_some();
+        let mut steps = Steps::default();
+        if again_in.is_some() {
+            steps.begin_again();
+        }
+        let old_tags = [UNREPORTED_TAG, trial::BEFORE_TAG];
         Self {
             mlflow_id: run.run_id.clone(),
-            steps: Steps::default(),
+            steps,
             strange: strange_in(&run.tags),
             originals: Told::default(),
-            report,
-            again_in: None,
-            has_old_tags: run.tags.contains_key(UNREPORTED_TAG),
+            report: has_ended.then(|| ReportMark { fingerprint: String::new(), attempt: ended_in }),
+            again_in,
+            has_old_tags: old_tags.iter().any(|tag| run.tags.contains_key(*tag)),
             ended_at: run.end_time,
             is_open: false,
             born_with: BTreeMap::new(),

@@ -140,3 +140,35 @@ fn what_nobody_wrote_to_for_a_week_is_dropped_whole_and_what_older_versions_left
     assert!(ledger.parent(&run).unwrap().is_none() && ledger.child(&run, &trial).unwrap().is_none());
     assert_eq!(ledger.records().len(), 0);
 }
+
+/// A trial as the server has it, with these tags.
+fn found(tags: &[(&str, &str)]) -> Child {
+    let tags = tags.iter().map(|(name, value)| (format!("cerebros.{name}"), (*value).to_owned())).collect();
+    let (run_id, experiment_id) = ("c".to_owned(), "1".to_owned());
+    let metrics = std::collections::BTreeMap::new();
+    Child::found(&crate::client::FoundRun { run_id, experiment_id, end_time: Some(9), tags, metrics })
+}
+
+#[test]
+fn a_trial_that_is_found_is_trained_again_by_the_attempt_its_tags_name() {
+    let over = found(&[("attempt", "1"), ("status", "failed")]);
+    assert!(over.begins_again_in(2) && !over.begins_again_in(1));
+    let again = found(&[("attempt", "2"), ("before", "failed in attempt 1")]);
+    let by_an_older_version = found(&[("attempt", "2")]);
+    for mut again in [again, by_an_older_version] {
+        assert!(again.begins_again_in(3) && !again.begins_again_in(2));
+        assert!(again.is_past_report(Some(1)) && !again.is_past_report(Some(2)));
+        assert!(again.is_past_value(Some(1)) && !again.is_past_value(Some(2)));
+        again.steps.learn("m", [point()].into_iter(), again.ended_at);
+        assert!(again.steps.insert(&point()), "what there is was written by an attempt before it, perhaps");
+    }
+    let is_new = found(&[]);
+    assert!(!is_new.begins_again_in(1) && !is_new.is_past_report(Some(1)));
+}
+
+#[test]
+fn a_trial_whose_second_training_was_begun_by_half_is_begun_again() {
+    let noted = [("attempt", "1"), ("before", "failed in attempt 1"), ("status", "failed")];
+    let torn = [noted[0], noted[1]];
+    assert!(found(&noted).begins_again_in(2) && found(&torn).begins_again_in(2));
+}

@@ -258,6 +258,7 @@ pub const ROWS: &[Row] = &[
         "MLflow's words, when it did not take the report; that is a dead letter too",
     ),
     trial(Tag, "cerebros.attempt", "attempt of the run that trained it"),
+    trial(Tag, "cerebros.before", "how it had ended, as long as it is trained again"),
     trial(Tag, "cerebros.objective", "that of the run"),
     trial(Tag, "cerebros.direction", "that of the run"),
     trial(Tag, "cerebros.experiment", "that of the run"),

@@ -25,6 +25,8 @@ pub const NUMBER_TAG: &str = "cerebros.number";
 pub const STATUS_TAG: &str = "cerebros.status";
 /// Tag with the attempt of the run that trained it.
 pub const ATTEMPT_TAG: &str = "cerebros.attempt";
+/// Tag of a trial that is trained again, with how it had ended: gone when it is over again.
+pub const BEFORE_TAG: &str = "cerebros.before";
 /// Tag with why a trial was ended before its end.
 pub const REASON_TAG: &str = "cerebros.reason";
 
@@ -34,8 +36,9 @@ const MAX_BIRTH_BYTES: usize = 64 * 1024;
 
 /// Tags that say how a trial ended, and hold no longer once it is trained again. A dot at the end stands for all
 /// behind it.
-pub const ENDING_TAGS: [&str; 9] = [
+pub const ENDING_TAGS: [&str; 10] = [
     STATUS_TAG,
+    BEFORE_TAG,
     REASON_TAG,
     REFUSED_TAG,
     UNREPORTED_TAG,
@@ -188,6 +191,39 @@ pub fn again(attempt: u32) -> Writes {
     writes.tag(ATTEMPT_TAG, attempt.to_string());
     writes
 }
+
+/// How a trial had ended that is trained again: what its end is not any more, and the curve still counts.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Before {
+    /// Its status.
+    pub status: String,
+    /// The attempt that ended it.
+    pub attempt: u32,
+}
+
+impl Before {
+    /// As the tags of its end say it; `None` for a trial that has not ended.
+    pub fn of(tags: &BTreeMap<String, String>) -> Option<Self> {
+        let attempt = tags.get(ATTEMPT_TAG)?.parse().ok()?;
+        Some(Self { status: tags.get(STATUS_TAG)?.clone(), attempt })
+    }
+
+    /// As its tag says it.
+    pub fn told(tags: &BTreeMap<String, String>) -> Option<Self> {
+        let (status, attempt) = tags.get(BEFORE_TAG)?.split_once(BETWEEN)?;
+        Some(Self { status: status.to_owned(), attempt: attempt.parse().ok()? })
+    }
+
+    /// Its tag.
+    pub fn tell(&self) -> Writes {
+        let mut writes = Writes::default();
+        writes.tag(BEFORE_TAG, format!("{}{BETWEEN}{}", self.status, self.attempt));
+        writes
+    }
+}
+
+/// Between the two parts of a [`Before`].
+const BETWEEN: &str = " in attempt ";
 
 fn status_of(status: TrialStatus) -> RunStatus {
     match status {

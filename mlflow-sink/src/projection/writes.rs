@@ -133,7 +133,7 @@ impl Writes {
 
     /// Adds the values of a metric that are no numbers, as a tag.
     pub fn nonfinite(&mut self, key: &str, values: &NonFinite) {
-        self.tag(&legal(&format!("{NONFINITE_PREFIX}{key}")), values.tag());
+        self.tag(&nonfinite_tag(key), values.tag());
     }
 
     /// The value as MLflow takes it. Where that is not the whole, a tag tells what the whole was and, once
@@ -181,6 +181,11 @@ impl Writes {
     pub fn is_empty(&self) -> bool {
         self.params.is_empty() && self.tags.is_empty() && self.points.is_empty()
     }
+}
+
+/// The tag with the values of a metric, by its legal name, that are no numbers.
+pub fn nonfinite_tag(key: &str) -> String {
+    legal(&format!("{NONFINITE_PREFIX}{key}")).into_owned()
 }
 
 /// The text as every server takes it: some databases take no NUL character.

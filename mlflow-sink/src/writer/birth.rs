@@ -13,6 +13,7 @@ use super::doubts::Doubts;
 use super::{Stopped, Trouble, Writer};
 use crate::client::FoundRun;
 use crate::client::error::{ClientError, Scope};
+use crate::client::pages::Page;
 use crate::projection::{self, Seen};
 
 /// Steps of one procedure; each of them that leads nowhere means that somebody else made progress.
@@ -97,7 +98,7 @@ impl Writer {
     /// Runs that were created for an announcement: one, or none, or two when a request was carried out twice.
     async fn announced(&self, announced: &Announcement) -> Result<Vec<FoundRun>, Trouble> {
         let tags = [(BIRTH_TAG, announced.nonce.as_str())];
-        match self.client.search(std::slice::from_ref(&announced.experiment), &tags, None).await {
+        match self.client.search(std::slice::from_ref(&announced.experiment), &tags, Page::first()).await {
             Ok((found, _)) => Ok(found),
             // The experiment is gone, and its runs with it.
             Err(ClientError::Missing { .. }) => Ok(Vec::new()),

@@ -5,11 +5,13 @@ use schemas::event::{Direction, TrialReported, TrialStatus};
 
 use super::{Fate, Trouble, Writer};
 use crate::client::FoundRun;
+use crate::client::pages::Page;
 use crate::ledger::record::Parent;
 use crate::projection::curve::{Best, Curve, Finished, Outcome, drawn};
 use crate::projection::left::LOST;
 use crate::projection::names::legal;
 use crate::projection::parent::{BEST_PREFIX, FAILED_METRIC, FINISHED_METRIC, PRUNED_METRIC};
+use crate::projection::trial::Before;
 use crate::projection::{Seen, Writes, trial};
 
 impl Writer {
@@ -42,7 +44,7 @@ impl Writer {
     }
 
     /// Draws what was not drawn, before the reports of a batch are written: afterwards MLflow does not tell any more how a
-    /// trial had ended that is trained again.
+    /// trial had ended that was trained again.
     pub(super) async fn draw_missed(&self, known: &mut Parent, events: &[Seen]) -> Result<(), Trouble> {
         let has_reports = events.iter().any(|seen| matches!(seen.event, Event::TrialReported(_)));
         let Some((objective, direction)) = known.aim().filter(|_| has_reports) else { return Ok(()) };
@@ -70,19 +72,17 @@ impl Writer {
         }
         let mut curve = Curve::default();
         let mut points = Vec::new();
-        let mut page = None;
+        let mut page = Page::first();
         loop {
             let tags = [(trial::PARENT_TAG, known.mlflow_id.as_str())];
-            let (runs, next) = self
-                .client
-                .search(std::slice::from_ref(&known.experiment_id), &tags, page.as_deref())
-                .await?;
+            let (runs, next) =
+                self.client.search(std::slice::from_ref(&known.experiment_id), &tags, page).await?;
             for (number, finished) in runs.iter().filter_map(|run| finished_at_server(run, objective)) {
                 points.extend(curve.feed(number, finished, direction));
             }
             match next {
-                Some(next) if !runs.is_empty() => page = Some(next),
-                Some(_) | None => break,
+                Some(next) => page = next,
+                None => break,
             }
         }
         known.curve = curve;
@@ -112,11 +112,18 @@ impl Writer {
     }
 }
 
-/// A finished trial as MLflow has it; `None` for one that still runs or has no number.
+/// A finished trial as MLflow has it; `None` for one that still runs or has no number. One that is trained again counts
+/// as it had ended.
 fn finished_at_server(run: &FoundRun, objective: &str) -> Option<(u32, Finished)> {
     // Its tags come before its end: one that has the tags alone was being written, and is reported again.
     run.end_time?;
-    let status = run.tags.get(trial::STATUS_TAG)?;
+    let (status, attempt) = match Before::told(&run.tags) {
+        Some(Before { status, attempt }) => (status, attempt),
+        None => {
+            let attempt = run.tags.get(trial::ATTEMPT_TAG).and_then(|attempt| attempt.parse().ok());
+            (run.tags.get(trial::STATUS_TAG)?.clone(), attempt.unwrap_or(0))
+        }
+    };
     let number = run.tags.get(trial::NUMBER_TAG)?.parse().ok()?;
     let value = run.metrics.get(legal(objective).as_ref()).copied().filter(|value| value.is_finite());
     let objective = value.filter(|_| status == TrialStatus::Succeeded.as_str());
@@ -126,6 +133,5 @@ fn finished_at_server(run: &FoundRun, objective: &str) -> Option<(u32, Finished)
         "pruned" => Outcome::Pruned,
         _ => Outcome::Other,
     };
-    let attempt = run.tags.get(trial::ATTEMPT_TAG).and_then(|attempt| attempt.parse().ok()).unwrap_or(0);
     Some((number, Finished { objective, outcome, attempt, at: run.end_time.unwrap_or(0) }))
 }

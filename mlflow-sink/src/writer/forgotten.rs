@@ -18,8 +18,9 @@ use service_kit::clock;
 use service_kit::error::CliError;
 use service_kit::history::{History, Kept};
 
-use super::sweep::position;
-use super::{Trouble, Writer, raced};
+use super::outcome::stopped_by_us;
+use super::sweep::{left_out, position};
+use super::{Trouble, Writer};
 use crate::client::FoundRun;
 use crate::projection::left::Over;
 use crate::projection::{Closing, RunStatus, Writes, millis, parent};
@@ -47,15 +48,15 @@ impl Writer {
         if unheard.runs.is_empty() || !position(broker).await?.is_idle {
             return Ok(());
         }
-        unheard.listen(broker).await.map_err(|error| raced_with_broker(&error))?;
+        unheard.listen(broker).await.map_err(|error| Trouble::Stopped(stopped_by_us(&error)))?;
         *self.stream_read_at.lock().await = Some(Instant::now());
         for run in unheard.runs.keys().cloned().collect::<Vec<_>>() {
             let _alone = self.sweeping.write().await;
             // What came since.
-            unheard.listen(broker).await.map_err(|error| raced_with_broker(&error))?;
+            unheard.listen(broker).await.map_err(|error| Trouble::Stopped(stopped_by_us(&error)))?;
             let is_unknown = self.registry.get(&run).await?.is_none() && position(broker).await?.is_idle;
             if let Some(found) = unheard.runs.get(&run).filter(|_| is_unknown) {
-                self.close_unknown(&run, found).await?;
+                left_out(self.close_unknown(&run, found).await, found)?;
             }
         }
         Ok(())
@@ -115,8 +116,4 @@ fn run_of(kept: &Kept) -> Option<RunId> {
         Some(run) => RunId::parse(run).ok(),
         None => kept.decode().ok()?.event.run_id().cloned(),
     }
-}
-
-fn raced_with_broker(error: &CliError) -> Trouble {
-    Trouble::Stopped(raced(error.to_string()))
 }

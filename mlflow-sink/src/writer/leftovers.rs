@@ -6,6 +6,7 @@ use schemas::{RunId, TrialId};
 
 use super::{Trouble, Writer, settled};
 use crate::client::FoundRun;
+use crate::client::pages::Page;
 use crate::ledger::record::Child;
 use crate::projection::left::{Over, left};
 use crate::projection::trial;
@@ -21,7 +22,8 @@ impl Writer {
         let experiments = [experiment.to_owned()];
         let mut given_up = BTreeSet::new();
         loop {
-            let (page, _) = self.client.running(&experiments, (trial::PARENT_TAG, parent), None).await?;
+            let (page, _) =
+                self.client.running(&experiments, (trial::PARENT_TAG, parent), Page::first()).await?;
             let todo: Vec<FoundRun> =
                 page.into_iter().filter(|found| !given_up.contains(&found.run_id)).collect();
             if todo.is_empty() {

@@ -17,6 +17,7 @@ use tokio::io::AsyncReadExt as _;
 use super::{Trouble, Writer};
 use crate::client::content::Standing;
 use crate::client::files::{Store, Upload};
+use crate::client::pages::Page;
 use crate::ledger::record::Parent;
 use crate::projection::dataset::hex;
 use crate::projection::model::{Model, NOT_UPLOADED_TAG, model};
@@ -73,7 +74,8 @@ impl Writer {
             (parent::RUN_TAG, run.as_str()),
             (trial::TRIAL_TAG, trial.as_str()),
         ];
-        let (found, _) = self.client.search(std::slice::from_ref(&known.experiment_id), &tags, None).await?;
+        let (found, _) =
+            self.client.search(std::slice::from_ref(&known.experiment_id), &tags, Page::first()).await?;
         Ok(found.first().map(|found| found.run_id.clone()))
     }
 

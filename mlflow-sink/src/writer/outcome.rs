@@ -76,6 +76,22 @@ impl From<ClientError> for Trouble {
     }
 }
 
+/// A race over what no single event is: the batch is tried again.
+pub(super) fn raced(reason: String) -> Stopped {
+    Stopped { reason, pause: Duration::ZERO, scope: Scope::Lane }
+}
+
+pub(super) fn stopped_by_disk(error: LedgerError) -> Stopped {
+    Stopped { pause: Duration::from_secs(1), ..stopped_by_us(&error) }
+}
+
+/// What is ours, the disk or the broker, did not do its part.
+pub(super) fn stopped_by_us(error: &impl std::fmt::Display) -> Stopped {
+    // MLflow stays ready: here is where it is said.
+    tracing::warn!(%error, "what is to be written into MLflow waits, and not for MLflow");
+    Stopped { reason: error.to_string(), pause: Duration::ZERO, scope: Scope::Ours }
+}
+
 impl From<LedgerError> for Trouble {
     fn from(error: LedgerError) -> Self {
         Self::Stopped(stopped_by_disk(error))
@@ -84,21 +100,33 @@ impl From<LedgerError> for Trouble {
 
 impl From<RegistryError> for Trouble {
     fn from(error: RegistryError) -> Self {
-        Self::Stopped(Stopped { reason: error.to_string(), pause: Duration::ZERO, scope: Scope::Lane })
+        Self::Stopped(stopped_by_us(&error))
     }
-}
-
-/// A race over what no single event is: the batch is tried again.
-pub(super) fn raced(reason: String) -> Stopped {
-    Stopped { reason, pause: Duration::ZERO, scope: Scope::Lane }
-}
-
-pub(super) fn stopped_by_disk(error: LedgerError) -> Stopped {
-    Stopped { reason: error.to_string(), pause: Duration::from_secs(1), scope: Scope::Lane }
 }
 
 impl From<BirthsError> for Trouble {
     fn from(error: BirthsError) -> Self {
-        Self::Stopped(Stopped { reason: error.to_string(), pause: Duration::ZERO, scope: Scope::Lane })
+        Self::Stopped(stopped_by_us(&error))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Instant;
+
+    use super::*;
+    use crate::client::breaker::{Breaker, Phase};
+
+    #[test]
+    fn what_the_broker_does_not_do_is_no_outage_of_mlflow() {
+        let now = Instant::now();
+        let mut breaker = Breaker::new(now);
+        breaker.probe_answered(now);
+        for _ in 0..9 {
+            let trouble = Trouble::from(RegistryError::Unavailable("no responders".to_owned()));
+            let Trouble::Stopped(stopped) = trouble else { panic!("it is waited for") };
+            breaker.batch_failed(&stopped.reason, stopped.scope, now, 1.0);
+            assert_eq!(breaker.phase(), Phase::Open);
+        }
     }
 }

@@ -7,6 +7,7 @@ use schemas::{Event, RunId};
 use service_kit::births::run_key;
 
 use super::{Fate, Trouble, Writer, settled};
+use crate::client::pages::Page;
 use crate::client::{FoundRun, PAGE_EXPERIMENTS};
 use crate::ledger::record::Parent;
 use crate::projection::left::Over;
@@ -43,12 +44,13 @@ impl Writer {
         is_start_known: bool,
     ) -> Result<Option<FoundRun>, Trouble> {
         let tags = [(parent::RUN_TAG, run.as_str()), (parent::KIND_TAG, parent::KIND)];
-        let (mut found, _) = self.client.search(std::slice::from_ref(experiment), &tags, None).await?;
+        let (mut found, _) =
+            self.client.search(std::slice::from_ref(experiment), &tags, Page::first()).await?;
         if found.is_empty() && !is_start_known {
             // Its start may have named another experiment, in an event that was acked before the ledger was lost.
             let all = self.client.experiments().await?;
             for some in all.chunks(PAGE_EXPERIMENTS as usize) {
-                found.extend(self.client.search(some, &tags, None).await?.0);
+                found.extend(self.client.search(some, &tags, Page::first()).await?.0);
             }
         }
         Ok(found.into_iter().next())

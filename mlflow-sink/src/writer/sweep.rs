@@ -6,6 +6,7 @@
 //! What not even the registry knows is [`super::forgotten`]'s.
 //!
 //! Invariants:
+//! - one run that cannot be closed keeps no other from being closed;
 //! - a run of which events may still be under way to us is left alone: they say more than the registry does;
 //! - batches do not write while a run is closed here, so that a run that is begun again meanwhile stays begun.
 
@@ -22,8 +23,11 @@ use service_kit::registry::RunRecord;
 use service_kit::topology::SINK_CONSUMER;
 use tokio::sync::watch;
 
-use super::{Trouble, Writer};
-use crate::client::error::Scope;
+use super::outcome::stopped_by_us;
+use super::{Stopped, Trouble, Writer};
+use crate::client::content::Standing;
+use crate::client::error::{ClientError, Scope};
+use crate::client::pages::Page;
 use crate::client::{FoundRun, PAGE_EXPERIMENTS};
 use crate::projection::left::Over;
 use crate::projection::{Closing, RunStatus, Writes, millis, parent, trial};
@@ -96,7 +100,7 @@ impl Writer {
         let mut unknown = Vec::new();
         for some in experiments.chunks(PAGE_EXPERIMENTS as usize) {
             for found in self.all_running(some, parent::KIND).await? {
-                if self.sweep_run(broker, &found).await? == Swept::Unknown {
+                if left_out(self.sweep_run(broker, &found).await, &found)? == Some(Swept::Unknown) {
                     unknown.push(found);
                 }
             }
@@ -105,7 +109,7 @@ impl Writer {
             for found in &trials {
                 let parent = found.tags.get(trial::PARENT_TAG);
                 if let Some(parent) = parent.filter(|parent| parents.insert((*parent).clone())) {
-                    self.sweep_trials(broker, parent, found).await?;
+                    left_out(self.sweep_trials(broker, parent, found).await, found)?;
                 }
             }
         }
@@ -115,18 +119,16 @@ impl Writer {
 
     /// The first so many that are RUNNING, with nothing but the tags that are looked at here.
     async fn all_running(&self, experiments: &[String], kind: &str) -> Result<Vec<FoundRun>, Trouble> {
-        let (mut all, mut page) = (Vec::new(), None);
+        let (mut all, mut page) = (Vec::new(), Page::first());
         loop {
-            let (found, next) =
-                self.client.running(experiments, (parent::KIND_TAG, kind), page.as_deref()).await?;
-            let is_last = found.is_empty();
+            let (found, next) = self.client.running(experiments, (parent::KIND_TAG, kind), page).await?;
             all.extend(found.into_iter().map(|mut found| {
                 found.metrics.clear();
                 found.tags.retain(|tag, _| [parent::RUN_TAG, trial::PARENT_TAG].contains(&tag.as_str()));
                 found
             }));
             match next {
-                Some(next) if !is_last && all.len() < MAX_SWEPT => page = Some(next),
+                Some(next) if all.len() < MAX_SWEPT => page = next,
                 Some(_) | None => return Ok(all),
             }
         }
@@ -157,25 +159,47 @@ impl Writer {
         let position = position(broker).await?;
         // A run the registry does not know may be that of another broker, whose sink is writing it.
         let Some(record) = self.registry.get(&run).await?.map(|held| held.record) else { return Ok(()) };
-        let (is_under_way, is_settled) = (!record.state.is_final(), position.is_behind(&record));
-        let standing = self.client.standing(parent).await?;
-        let status = match standing.status.as_str() {
-            "FINISHED" => RunStatus::Finished,
-            "KILLED" => RunStatus::Killed,
-            "FAILED" => RunStatus::Failed,
-            _ => return Ok(()),
-        };
-        if is_under_way || !is_settled {
+        let Some((_, by_registry)) = over(&record).filter(|_| position.is_behind(&record)) else {
             return Ok(());
-        }
-        let over = Over {
-            attempt: standing.tags.get(parent::ATTEMPT_TAG).and_then(|attempt| attempt.parse().ok()),
-            status,
-            end_time: standing.end_time.unwrap_or(0),
-            reason: standing.tags.get(parent::REASON_TAG).cloned(),
         };
+        let over = match self.client.standing(parent).await {
+            Ok(standing) if !standing.is_deleted => as_it_stands(&standing),
+            // Nothing ends a parent that is gone or deleted: how its run ended only the registry knows.
+            Ok(_) | Err(ClientError::Missing { .. }) => Some(by_registry),
+            Err(error) => return Err(error.into()),
+        };
+        let Some(over) = over else { return Ok(()) };
         self.close_leftovers(&run, (parent, &found.experiment_id), &over).await
     }
+}
+
+/// What came of one run; `None` when it was left out, because it alone cannot be closed: the others are.
+pub(super) fn left_out<T>(swept: Result<T, Trouble>, found: &FoundRun) -> Result<Option<T>, Trouble> {
+    let words = match swept {
+        Ok(swept) => return Ok(Some(swept)),
+        Err(Trouble::Stopped(Stopped { reason, scope: Scope::Lane, .. })) => reason,
+        Err(stopped @ Trouble::Stopped(_)) => return Err(stopped),
+        Err(Trouble::Vanished(words) | Trouble::Raced(words) | Trouble::Refused(words)) => words,
+    };
+    let run = found.tags.get(parent::RUN_TAG);
+    tracing::warn!(run, mlflow_run = found.run_id, words, "MLflow did not let a run be closed that is over");
+    Ok(None)
+}
+
+/// How a run ended that is over in MLflow.
+fn as_it_stands(standing: &Standing) -> Option<Over> {
+    let status = match standing.status.as_str() {
+        "FINISHED" => RunStatus::Finished,
+        "KILLED" => RunStatus::Killed,
+        "FAILED" => RunStatus::Failed,
+        _ => return None,
+    };
+    Some(Over {
+        attempt: standing.tags.get(parent::ATTEMPT_TAG).and_then(|attempt| attempt.parse().ok()),
+        status,
+        end_time: standing.end_time.unwrap_or(0),
+        reason: standing.tags.get(parent::REASON_TAG).cloned(),
+    })
 }
 
 fn run_of(found: &FoundRun) -> Option<RunId> {
@@ -191,9 +215,7 @@ pub(super) async fn position(broker: &Broker) -> Result<Position, Trouble> {
             .map_err(|error| error.to_string())?;
         consumer.get_info().await.map_err(|error| error.to_string())
     };
-    let info = looked.await.map_err(|reason| {
-        Trouble::Stopped(super::Stopped { reason, pause: Duration::ZERO, scope: Scope::Lane })
-    })?;
+    let info = looked.await.map_err(|reason| Trouble::Stopped(stopped_by_us(&reason)))?;
     let is_idle = info.num_pending == 0 && info.num_ack_pending == 0;
     Ok(Position { floor: info.ack_floor.stream_sequence, is_idle })
 }

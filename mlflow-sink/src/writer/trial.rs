@@ -9,7 +9,10 @@ use service_kit::births::trial_key;
 use super::birth::Run;
 use super::{Fate, MAX_TRIES, Trouble, Writer, again, settled};
 use crate::client::FoundRun;
+use crate::client::pages::Page;
 use crate::ledger::record::{Child, Parent, ReportMark};
+use crate::projection::trial::Before;
+use crate::projection::writes::nonfinite_tag;
 use crate::projection::{Birth, Closing, Seen, Writes, parent, trial};
 
 impl Writer {
@@ -66,15 +69,22 @@ impl Writer {
 
     /// A trial that had ended and is trained again by a later attempt goes on. Its values are written anew, beside the old
     /// ones, which MLflow keeps. What comes with its report is written before anything is taken back: MLflow may refuse it.
+    /// After each of these calls the server's tags tell how far it came: how it had ended is noted before it is taken
+    /// back, and the attempt comes last.
     async fn begin_again(&self, child: &mut Child, attempt: u32, events: &[&Seen]) -> Result<(), Trouble> {
         if !child.begins_again_in(attempt) {
             return Ok(());
         }
         child.has_old_tags = events.iter().any(|seen| matches!(seen.event, Event::TrialReported(_)));
         if !child.has_old_tags {
-            self.client.remove_tags(&child.mlflow_id, &trial::ENDING_TAGS, &BTreeSet::new()).await?;
-            self.client.write(&child.mlflow_id, trial::again(attempt)).await?;
             self.client.reopen(&child.mlflow_id).await?;
+            if let Some(before) = Before::of(&self.client.standing(&child.mlflow_id).await?.tags) {
+                self.client.write(&child.mlflow_id, before.tell()).await?;
+            }
+            let kept = BTreeSet::from([trial::BEFORE_TAG.to_owned()]);
+            self.client.remove_tags(&child.mlflow_id, &trial::ENDING_TAGS, &kept).await?;
+            self.client.write(&child.mlflow_id, trial::again(attempt)).await?;
+            child.has_old_tags = true;
         }
         child.begin_again(attempt);
         Ok(())
@@ -110,7 +120,7 @@ impl Writer {
         }
         let trial::Report { writes, closing, .. } = trial::reported(report, seen);
         let writes = writes.traced(seen.sequence);
-        let mut kept: BTreeSet<String> = writes.tags.keys().cloned().collect();
+        let mut kept = tags_of(child, &writes);
         kept.insert(parent::REFUSED_TAG.to_owned());
         self.write_without_values(&child.mlflow_id, &mut child.originals, writes, words).await?;
         let closed = async {
@@ -184,7 +194,8 @@ impl Writer {
             (parent::RUN_TAG, run.as_str()),
             (trial::TRIAL_TAG, trial.as_str()),
         ];
-        let (found, _) = self.client.search(std::slice::from_ref(&known.experiment_id), &tags, None).await?;
+        let (found, _) =
+            self.client.search(std::slice::from_ref(&known.experiment_id), &tags, Page::first()).await?;
         Ok(found.into_iter().next())
     }
 
@@ -227,7 +238,7 @@ impl Writer {
         }
         let keys: BTreeSet<String> = writes.points.iter().map(|point| point.key.clone()).collect();
         writes.points.extend(keys.iter().filter_map(|key| next.steps.overtaken(key)));
-        let tags: BTreeSet<String> = writes.tags.keys().cloned().collect();
+        let tags = tags_of(&next, &writes);
         writes.tags.retain(|name, value| next.born_with.get(name) != Some(value));
         next.born_with.clear();
         self.put(&next.mlflow_id, &mut next.originals, writes).await?;
@@ -298,6 +309,12 @@ impl Writer {
 
 fn kin(known: &Parent) -> Writes {
     trial::kin(known.objective.as_deref(), known.direction, known.experiment.as_deref())
+}
+
+/// The tags a trial has besides those of an earlier end: what is written now, and what its values said since.
+fn tags_of(child: &Child, writes: &Writes) -> BTreeSet<String> {
+    let strange = child.strange.keys().map(|key| nonfinite_tag(key));
+    writes.tags.keys().cloned().chain(strange).collect()
 }
 
 fn all_refused(places: impl Iterator<Item = usize>, words: &str) -> Vec<(usize, Fate)> {

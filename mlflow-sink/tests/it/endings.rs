@@ -5,10 +5,11 @@ use schemas::{Event, Failure, FailureClass, Json, RunId, Stage};
 use serde_json::json;
 use service_kit::registry::Registry;
 use service_kit::registry::record::{Claimant, claim};
-use testkit::{Mlflow, experiment_name, wait_until};
+use testkit::{HttpFault, HttpProxy, Mlflow, Rule, experiment_name, wait_until};
 
 use crate::commands::{assert_clean, command};
 use crate::events::{BEGAN, at, ended, reported, run, search, started, value, values};
+use crate::own::Own;
 use crate::pipeline::{CAUGHT_UP, Pipeline};
 use crate::server::Server;
 
@@ -203,6 +204,29 @@ async fn trials_nobody_reported_are_lost_with_a_failed_run_and_killed_with_a_can
     assert_eq!(trial.tags.keys().find(stale), None);
 }
 
+/// The run registry says that a run has failed, and no event does.
+async fn fails_by_registry(pipeline: &Pipeline, run: &RunId) {
+    let request = schemas::event::RunRequested::new("digits");
+    let claimant = Claimant {
+        run_id: run,
+        request: &request,
+        sequence: 1,
+        delivery: 1,
+        is_retry_of_failed: false,
+        is_owner_gone: false,
+        requested_at: at(0),
+        worker_id: "w1",
+    };
+    let registry = Registry::open(&pipeline.broker).await.unwrap();
+    registry.change(run, |known| claim(known, &claimant, at(1))).await.unwrap();
+    let end = |record: Option<&service_kit::registry::RunRecord>| {
+        let mut over = record.unwrap().clone();
+        (over.state, over.ended_at) = (schemas::lifecycle::RunState::Failed, Some(at(9_000)));
+        (Some(over), ())
+    };
+    registry.change(run, end).await.unwrap();
+}
+
 #[tokio::test]
 async fn a_run_whose_end_never_came_is_closed_with_its_trials_when_the_registry_says_it_is_over() {
     let (pipeline, mlflow) = (Pipeline::start().await, Mlflow::shared().await);
@@ -218,25 +242,7 @@ async fn a_run_whose_end_never_came_is_closed_with_its_trials_when_the_registry_
     let server = Server::at(&mlflow.url());
     assert_eq!(server.runs(&experiment).await["swept"].status, "RUNNING");
 
-    let request = schemas::event::RunRequested::new("digits");
-    let claimant = Claimant {
-        run_id: &run,
-        request: &request,
-        sequence: 1,
-        delivery: 1,
-        is_retry_of_failed: false,
-        is_owner_gone: false,
-        requested_at: at(0),
-        worker_id: "w1",
-    };
-    let registry = Registry::open(&pipeline.broker).await.unwrap();
-    registry.change(&run, |known| claim(known, &claimant, at(1))).await.unwrap();
-    let end = |record: Option<&service_kit::registry::RunRecord>| {
-        let mut over = record.unwrap().clone();
-        (over.state, over.ended_at) = (schemas::lifecycle::RunState::Failed, Some(at(9_000)));
-        (Some(over), ())
-    };
-    registry.change(&run, end).await.unwrap();
+    fails_by_registry(&pipeline, &run).await;
     let sink = pipeline.sink(&mlflow.url(), "unused");
     wait_until("the run and its trial are closed", CAUGHT_UP, async || {
         let runs = server.runs(&experiment).await;
@@ -249,6 +255,44 @@ async fn a_run_whose_end_never_came_is_closed_with_its_trials_when_the_registry_
     assert_eq!((runs["swept"].status.as_str(), runs["swept"].end_time), ("FAILED", Some(BEGAN + 9_000)));
     assert_eq!(runs["trial-00001"].tags["cerebros.status"], "lost");
     assert_eq!(runs["trial-00000"].status, "FINISHED");
+    assert_eq!(pipeline.dead_letters().await, Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn one_run_that_cannot_be_closed_keeps_no_other_running_and_a_deleted_one_no_trial_of_its_own() {
+    let (pipeline, mlflow) = (Pipeline::start().await, Own::with_a_database().await);
+    let (server, proxy) = (Server::at(&mlflow.url), HttpProxy::start(&mlflow.url).await);
+    let names = ["one", "two", "deleted", "purged"];
+    for name in names {
+        let run = run(name);
+        let events = [started(&run, name), value(&run, 0, "loss", 0, 0.5)];
+        pipeline.publish(&run, &events).await;
+    }
+    let sink = pipeline.sink(&mlflow.url, "unused");
+    pipeline.caught_up().await;
+    sink.stop().await;
+    for name in ["deleted", "purged"] {
+        server.delete_run(&server.runs(name).await[name].id).await;
+    }
+    mlflow.purge("purged").await;
+    for name in names {
+        fails_by_registry(&pipeline, &run(name)).await;
+    }
+    // The first of the two that can be closed at all is not, this time.
+    proxy.set([Rule::on("runs/update", HttpFault::says(403, "Permission denied")).times(1)]);
+    let sink = pipeline.sink(&proxy.url(), "unused");
+    let of = async |name: &str, one: &str| server.runs(name).await[one].clone();
+    wait_until("what can be closed is closed", CAUGHT_UP, async || {
+        for name in ["deleted", "purged"] {
+            (of(name, "trial-00000").await.tags.get("cerebros.status")? == "lost").then_some(())?;
+        }
+        let mut statuses = [of("one", "one").await.status, of("two", "two").await.status];
+        statuses.sort();
+        (statuses == ["FAILED", "RUNNING"]).then_some(())
+    })
+    .await;
+    sink.stop().await;
+    assert_eq!(of("purged", "trial-00000").await.end_time, Some(BEGAN + 9_000));
     assert_eq!(pipeline.dead_letters().await, Vec::<String>::new());
 }
 

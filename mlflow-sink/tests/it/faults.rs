@@ -263,6 +263,31 @@ async fn the_health_page_says_how_many_events_mlflow_does_not_have() {
     sink.stop().await;
 }
 
+#[tokio::test]
+async fn a_page_of_runs_that_is_too_much_is_asked_for_in_smaller_ones_and_stops_nobody() {
+    let search = Disturbed::start("pages", []).await;
+    let sink = search.pipeline.sink(&search.proxy.url(), "unused");
+    search.pipeline.caught_up().await;
+    sink.stop().await;
+    // Whoever has no ledger reads the trials to draw the curve again.
+    search.pipeline.delete_the_ledger();
+    search.pipeline.forget_the_position().await;
+    let long = format!("{{\"runs\": \"{}", "x".repeat(40 << 20));
+    search.proxy.set([
+        Rule::on("runs/search", HttpFault::says(504, "it took too long")).times(1),
+        Rule::on("runs/search", HttpFault::says(200, &long)).after(1).times(1),
+    ]);
+    let before = search.proxy.seen().len();
+    let sink = search.pipeline.sink(&search.proxy.url(), "unused");
+    search.is_like_undisturbed().await;
+    sink.stop().await;
+    let seen = search.proxy.seen();
+    assert_eq!(seen.iter().filter(|seen| seen.is_faulty).count(), 2);
+    let probes = seen[before..].iter().filter(|seen| seen.path.contains(PROBE)).count();
+    // One to begin with, and the sweep asks for the experiments.
+    assert!(probes <= 2, "nobody took it for an outage: {seen:?}");
+}
+
 /// How MLflow hands on that somebody else wrote the same row first.
 fn race() -> HttpFault {
     let words = "(sqlite3.IntegrityError) UNIQUE constraint failed: params.key, params.run_uuid";

@@ -6,6 +6,7 @@ mod access;
 mod births;
 mod check;
 mod commands;
+mod database;
 mod economy;
 mod endings;
 mod events;

@@ -179,6 +179,52 @@ async fn a_sink_that_comes_late_or_lost_its_ledger_shows_the_same_end() {
     }
 }
 
+/// What the server has of a run whose second attempt is told in two parts.
+async fn in_two_parts(name: &str, between: impl AsyncFn(&Pipeline)) -> BTreeMap<String, Run> {
+    let (pipeline, mlflow) = (Pipeline::start().await, Mlflow::shared().await);
+    let (experiment, run) = (experiment_name(name), run("amid"));
+    let (mut begun, end) = second(&run, &experiment);
+    // Its start and the first epoch of the trial that is trained again.
+    let rest = begun.split_off(3);
+    let beside = TrialReported { attempt: Some(2), ..reported(&run, 2) };
+    let parts = [begun, [rest, vec![beside.into()], end].concat()];
+    pipeline.publish(&run, &first(&run, &experiment)).await;
+    for (part, is_last) in parts.iter().zip([false, true]) {
+        pipeline.publish_in(2, 2, &run, part).await;
+        let sink = pipeline.sink(&mlflow.url(), "unused");
+        pipeline.caught_up().await;
+        sink.stop().await;
+        assert_clean(&pipeline, &mlflow.url()).await;
+        if !is_last {
+            between(&pipeline).await;
+        }
+    }
+    assert_eq!(pipeline.dead_letters().await, Vec::<String>::new());
+    let mut runs = Server::at(&mlflow.url()).runs(&experiment).await;
+    for run in runs.values_mut() {
+        // What differs between any two runs.
+        (run.id, run.end_time) = (String::new(), run.end_time.filter(|_| run.name != "amid"));
+        for tag in ["cerebros.birth", "cerebros.experiment", "cerebros.spec_sha256", "mlflow.parentRunId"] {
+            run.tags.remove(tag);
+        }
+    }
+    runs
+}
+
+#[tokio::test]
+async fn a_ledger_lost_within_the_second_attempt_leaves_no_trace() {
+    let undisturbed = in_two_parts("amid", async |_| {}).await;
+    let both = [(0, 1.0), (0, 101.0), (1, 1.1), (1, 101.1), (2, 1.2), (2, 101.2)];
+    assert_eq!(values_of(&undisturbed["trial-00001"], "loss"), both);
+    let lost = in_two_parts("amid-lost", async |pipeline| pipeline.delete_the_ledger()).await;
+    assert_eq!(lost, undisturbed);
+    let told_again = in_two_parts("amid-again", async |pipeline| {
+        pipeline.delete_the_ledger();
+        pipeline.forget_the_position().await;
+    });
+    assert_eq!(told_again.await, undisturbed);
+}
+
 #[tokio::test]
 async fn a_trial_that_is_cancelled_between_two_tries_is_killed_and_keeps_its_values() {
     let (pipeline, mlflow) = (Pipeline::start().await, Mlflow::shared().await);

@@ -194,7 +194,7 @@ impl Server {
         points
     }
 
-    async fn post(&self, path: &str, body: Value) -> Value {
+    pub(crate) async fn post(&self, path: &str, body: Value) -> Value {
         let request = self.http.post(format!("{}/api/2.0/mlflow/{path}", self.url)).json(&body);
         request.send().await.unwrap().error_for_status().unwrap().json().await.unwrap()
     }

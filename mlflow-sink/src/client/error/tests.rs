@@ -3,7 +3,7 @@
 use super::*;
 
 fn said(is_optional: bool, status: u16, body: &str) -> ClientError {
-    let call = Call { path: "runs/create", is_optional };
+    let call = Call { is_optional, ..Call::needed("runs/create") };
     ClientError::answered(call, StatusCode::from_u16(status).unwrap(), None, body.as_bytes())
 }
 
@@ -58,7 +58,7 @@ fn a_fault_inside_the_server_may_concern_one_write_alone() {
 
 #[test]
 fn who_asks_for_a_pause_asks_everybody() {
-    let (pause, call) = (Duration::from_secs(3), Call { path: "runs/create", is_optional: false });
+    let (pause, call) = (Duration::from_secs(3), Call::needed("runs/create"));
     let error = ClientError::answered(call, StatusCode::INTERNAL_SERVER_ERROR, Some(pause), b"");
     assert_eq!(error.disposition(), Disposition::Wait(pause, Scope::All));
 }
@@ -112,8 +112,23 @@ fn a_race_of_two_writers_is_looked_up_again_and_refused_by_nobody() {
         assert!(matches!(error, ClientError::Conflict { .. }), "{error}");
         assert_eq!(error.disposition(), Disposition::Again);
     }
-    let other = answered(400, &json("BAD_REQUEST", "(sqlite3.DataError) too long"));
-    assert!(matches!(other, ClientError::Refused { .. }), "{other}");
+}
+
+#[test]
+fn a_database_in_trouble_is_no_event_s_fault_and_a_value_it_does_not_take_is() {
+    let long = "x".repeat(2 * MAX_WORDS);
+    let said = |words: &str, mark: &str| {
+        let words =
+            format!("{words}\n[SQL: {long}]\n(Background on this error at: https://sqlalche.me/e/21/{mark})");
+        answered(400, &json("BAD_REQUEST", &words))
+    };
+    let trouble = said("(psycopg2.errors.ReadOnlySqlTransaction) cannot execute INSERT", "2j85");
+    assert_eq!(trouble.disposition(), Disposition::Wait(Duration::ZERO, Scope::Lane), "{trouble}");
+    assert!(trouble.to_string().contains("database is in trouble"), "{trouble}");
+    let data = said("(psycopg2.errors.StringDataRightTruncation) value too long", "9h9h");
+    assert!(matches!(data, ClientError::Refused { .. }), "{data}");
+    let race = said("(psycopg2.errors.UniqueViolation) key value", "gkpj");
+    assert_eq!(race.disposition(), Disposition::Again, "{race}");
 }
 
 #[test]

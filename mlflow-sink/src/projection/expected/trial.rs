@@ -8,12 +8,13 @@ use super::{Names, Trial, last_values};
 use crate::ledger::record::ReportMark;
 
 impl Trial {
-    pub(super) fn begin_again(&mut self, names: &Names, attempt: u32) {
+    pub(super) fn begin_again(&mut self, names: &mut Names, attempt: u32) {
         if !self.known.begins_again_in(attempt) {
             return;
         }
         self.thaw(names);
         self.take_end_back(names);
+        self.image.write(names, &trial::again(attempt));
         self.image.reopen();
         self.known.begin_again(attempt);
         self.is_frozen = false;
