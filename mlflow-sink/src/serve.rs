@@ -18,7 +18,6 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use futures_util::future::join_all;
 use schemas::RunId;
 use schemas::codec::DecodeError;
 use service_kit::broker::Broker;
@@ -33,7 +32,7 @@ use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, interval, sleep_until};
 
 use crate::gate::{Gate, luck};
-use crate::lanes::{Lanes, Load as _, MAX_PAUSE};
+use crate::lanes::{Lanes, Load as _, RETURNS_AFTER};
 use crate::numbers::Numbers;
 use crate::writer::Writer;
 use batch::{Batch, End};
@@ -185,8 +184,12 @@ impl Loop {
     /// Starts as many batches as may run, when MLflow can be used.
     fn start_batches(&mut self) {
         while self.running.len() < self.sink.gate.width(MAX_BATCHES) && self.may_write() {
-            let Some((run, held)) = self.lanes.take(Instant::now()) else { return };
-            self.running.spawn(batch::write(Arc::clone(&self.sink), run, held));
+            let now = Instant::now();
+            let is_trial = self.sink.gate.is_half_open();
+            let next = if is_trial { self.lanes.take_most_promising(now) } else { self.lanes.take(now) };
+            let Some((run, held)) = next else { return };
+            let is_stuck = self.lanes.is_stuck(&run);
+            self.running.spawn(batch::write(Arc::clone(&self.sink), run, held, is_stuck));
         }
     }
 
@@ -243,7 +246,7 @@ impl Loop {
                 }
                 self.leases.insert(sequence, lease);
             }
-            Err(held) => hand_back(held.delivery, MAX_PAUSE).await,
+            Err(held) => hand_back(held.delivery, RETURNS_AFTER).await,
         }
         self.tell_numbers();
     }
@@ -261,9 +264,12 @@ impl Loop {
                 for sequence in &sequences {
                     self.leases.remove(sequence);
                 }
-                self.lanes.settle(&batch.run);
+                if self.lanes.settle(&batch.run) {
+                    // It can be written again: what it gave back comes at once, and in order.
+                    self.intake.lose_order();
+                }
             }
-            End::Stopped(held) | End::Fault(held) => self.put_back(&batch.run, held).await,
+            End::Stopped(held, _) | End::Fault(held) => self.put_back(&batch.run, held).await,
         }
         self.tell_numbers();
     }
@@ -273,7 +279,9 @@ impl Loop {
         for held in &given_back {
             self.leases.remove(&held.sequence());
         }
-        join_all(given_back.into_iter().map(|held| hand_back(held.delivery, MAX_PAUSE))).await;
+        for held in given_back {
+            hand_back(held.delivery, RETURNS_AFTER).await;
+        }
     }
 
     fn tell_numbers(&self) {
@@ -339,9 +347,8 @@ async fn until(deadline: Option<Instant>) {
     }
 }
 
-/// Gives a delivery back to the broker. If that does not arrive, the broker takes it back by itself.
+/// Gives a delivery back to the broker. If that does not arrive, the broker takes it back by itself: nobody waits for its
+/// word, which the loop has no time for.
 async fn hand_back(delivery: Delivery, delay: Duration) {
-    if let Err(error) = delivery.retry(delay).await {
-        tracing::debug!(%error, "delivery not handed back; its lease runs out instead");
-    }
+    delivery.retry_unconfirmed(delay).await;
 }

@@ -82,9 +82,10 @@ impl Breaker {
         }
     }
 
-    /// A batch was not written; an outage that concerns everybody was told of before.
-    pub fn batch_failed(&mut self, reason: &str, scope: Scope, now: Instant, luck: f64) {
-        if self.phase == Phase::Shut || scope == Scope::All {
+    /// A batch was not written; an outage that concerns everybody was told of before. That of a run which has failed
+    /// again and again says nothing new of a server that takes others.
+    pub fn batch_failed(&mut self, reason: &str, scope: Scope, is_known: bool, now: Instant, luck: f64) {
+        if self.phase == Phase::Shut || scope == Scope::All || (is_known && self.phase == Phase::Open) {
             return;
         }
         self.lone_failures += 1;

@@ -24,14 +24,14 @@ pub(super) struct Batch {
 pub(super) enum End {
     /// These sequences are not in hand any more.
     Settled(Vec<u64>),
-    /// MLflow cannot be used: these have to be written again.
-    Stopped(Vec<Held>),
+    /// MLflow cannot be used, in these words: these have to be written again.
+    Stopped(Vec<Held>, String),
     /// A fault of ours: these have to be written again, which concerns this run alone.
     Fault(Vec<Held>),
 }
 
-/// Writes a batch and settles its deliveries.
-pub(super) async fn write(sink: Arc<Sink>, run: RunId, held: Vec<Held>) -> Batch {
+/// Writes a batch and settles its deliveries; `is_stuck`: its run has failed again and again.
+pub(super) async fn write(sink: Arc<Sink>, run: RunId, held: Vec<Held>, is_stuck: bool) -> Batch {
     let (began, pass) = (Instant::now(), sink.gate.pass());
     // What can be read once can be read again.
     let (held, seen): (Vec<Held>, Vec<Seen>) =
@@ -50,9 +50,9 @@ pub(super) async fn write(sink: Arc<Sink>, run: RunId, held: Vec<Held>) -> Batch
             End::Settled(settled)
         }
         Ok(Err(stopped)) => {
-            sink.gate.failed(&stopped);
+            sink.gate.failed(&stopped, is_stuck);
             sink.numbers.events.inc_by("postponed", seen.len() as u64);
-            End::Stopped(held)
+            End::Stopped(held, stopped.reason)
         }
         Err(_) => {
             tracing::error!(%run, events = seen.len(), "a batch ended in a fault of ours and is tried again");
