@@ -37,6 +37,8 @@ pub const MAX_BATCH_BYTES: usize = 2 << 20;
 const FIRST_PAUSE: Duration = Duration::from_millis(200);
 /// Longest pause.
 pub const MAX_PAUSE: Duration = Duration::from_secs(30);
+/// Pause of all runs that cannot be written after one of them was tried: however many they are, the server is not stormed.
+const STUCK_PAUSE: Duration = Duration::from_secs(1);
 /// When what was given back comes again. A run that can be written again does not wait for it ([`Lanes::settle`]).
 pub const RETURNS_AFTER: Duration = Duration::from_secs(60);
 
@@ -62,11 +64,20 @@ pub struct Lanes<T> {
     held_bytes: usize,
     /// A run that cannot be written and has nothing in hand wanted to hold something, and the others had it all.
     is_contended: bool,
+    /// When the next run that cannot be written may be tried.
+    stuck_until: Option<Instant>,
 }
 
 impl<T> Default for Lanes<T> {
     fn default() -> Self {
-        Self { lanes: BTreeMap::new(), turns: VecDeque::new(), held: 0, held_bytes: 0, is_contended: false }
+        Self {
+            lanes: BTreeMap::new(),
+            turns: VecDeque::new(),
+            held: 0,
+            held_bytes: 0,
+            is_contended: false,
+            stuck_until: None,
+        }
     }
 }
 
@@ -127,6 +138,14 @@ impl<T: Load> Lanes<T> {
         self.lanes.get(run).is_some_and(Lane::is_stuck)
     }
 
+    /// The runs something is to be written of: the first event of each, how often in a row it has failed, and whether it
+    /// counts as one that cannot be written.
+    pub fn waiting(&self) -> impl Iterator<Item = (&RunId, u64, u32, bool)> {
+        self.lanes
+            .iter()
+            .filter_map(|(run, lane)| Some((run, lane.first_unsettled()?, lane.strikes(), lane.is_stuck())))
+    }
+
     /// True when nothing is in hand and nothing was given back.
     pub fn is_empty(&self) -> bool {
         self.held == 0 && self.lanes.values().all(Lane::is_forgettable)
@@ -149,7 +168,14 @@ impl<T: Load> Lanes<T> {
 
     fn may_be_taken(&self, run: &RunId, now: Instant) -> bool {
         let is_one_stuck = || self.lanes.values().any(|lane| lane.is_stuck() && lane.is_running());
-        self.lanes.get(run).is_some_and(|lane| lane.is_due(now) && !(lane.is_stuck() && is_one_stuck()))
+        let is_due = self.due(run).is_none_or(|due| due <= now);
+        is_due && self.lanes.get(run).is_some_and(|lane| !(lane.is_stuck() && is_one_stuck()))
+    }
+
+    /// When a run may be tried again; none for one that may at once.
+    fn due(&self, run: &RunId) -> Option<Instant> {
+        let lane = self.lanes.get(run)?;
+        lane.paused_until().max(self.stuck_until.filter(|_| lane.is_stuck()))
     }
 
     fn take_turn(&mut self, position: usize) -> Option<(RunId, Vec<T>)> {
@@ -160,7 +186,7 @@ impl<T: Load> Lanes<T> {
 
     /// When the first paused lane goes on.
     pub fn next_deadline(&self) -> Option<Instant> {
-        self.turns.iter().filter_map(|run| self.lanes.get(run)?.paused_until()).min()
+        self.turns.iter().filter_map(|run| self.due(run)).min()
     }
 
     /// The batch of a run is settled. True when events of it were given back before, so that the run goes on sooner when
@@ -186,7 +212,11 @@ impl<T: Load> Lanes<T> {
     pub fn put_back(&mut self, run: &RunId, events: Vec<T>, now: Instant, luck: f64) -> Vec<T> {
         let Some(lane) = self.lanes.get_mut(run) else { return events };
         lane.put_back(events, now, luck);
-        let given_back = if lane.is_stuck() { self.share_out(run, now) } else { Vec::new() };
+        let mut given_back = Vec::new();
+        if lane.is_stuck() {
+            self.stuck_until = Some(now + STUCK_PAUSE);
+            given_back = self.share_out(run, now);
+        }
         if !self.lanes.get(run).is_none_or(Lane::is_idle) {
             self.turns.push_back(run.clone());
         }
@@ -212,7 +242,8 @@ impl<T: Load> Lanes<T> {
 
     /// Everything that waits, given back unwritten; nothing is remembered of it but which runs could not be written.
     pub fn empty(&mut self) -> Vec<T> {
-        let lanes = std::mem::take(self).lanes;
+        let Self { lanes, stuck_until, .. } = std::mem::take(self);
+        self.stuck_until = stuck_until;
         let mut waiting = Vec::new();
         for (run, lane) in lanes {
             let (left, events) = lane.emptied();

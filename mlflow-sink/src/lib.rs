@@ -27,6 +27,7 @@ mod rebuild;
 mod replay;
 mod serve;
 mod target;
+mod unsettled;
 pub mod writer;
 
 use std::sync::Arc;

@@ -34,6 +34,7 @@ use tokio::time::{MissedTickBehavior, interval, sleep_until};
 use crate::gate::{Gate, luck};
 use crate::lanes::{Lanes, Load as _, RETURNS_AFTER};
 use crate::numbers::Numbers;
+use crate::unsettled::{self, Unsettled, Waiting};
 use crate::writer::Writer;
 use batch::{Batch, End};
 use intake::{Held, Taken};
@@ -75,10 +76,15 @@ pub(crate) async fn run(
     sink.gate.begin();
     let mut beside = JoinSet::new();
     beside.spawn(lag::tell(sink.broker.clone(), sink.numbers.clone(), lag));
+    let (unsettled, told) = watch::channel(None);
+    beside.spawn(unsettled::tell(sink.broker.clone(), told));
     let mut loop_ = Loop {
         intake: OrderedIntake::new(&sink.broker, SINK_CONSUMER),
         lanes: Lanes::default(),
         leases: HashMap::new(),
+        taken: 0,
+        reasons: HashMap::new(),
+        unsettled,
         extended_at: Instant::now(),
         period: Lease::PERIOD,
         running: JoinSet::new(),
@@ -101,6 +107,11 @@ struct Loop {
     lanes: Lanes<Held>,
     /// Of everything in hand, by sequence.
     leases: HashMap<u64, Lease>,
+    /// Everything up to this sequence was taken, since the consumer was set back.
+    taken: u64,
+    /// Why the runs that wait could not be written.
+    reasons: HashMap<RunId, String>,
+    unsettled: watch::Sender<Option<Unsettled>>,
     /// When the leases were extended last, and how often they are.
     extended_at: Instant,
     period: Duration,
@@ -165,6 +176,8 @@ impl Loop {
             held.delivery.leave();
         }
         self.leases.clear();
+        self.reasons.clear();
+        self.taken = 0;
         self.tell_numbers();
     }
 
@@ -207,6 +220,7 @@ impl Loop {
 
     async fn take(&mut self, delivery: Option<Delivery>) {
         let Some(delivery) = delivery else { return };
+        self.taken = self.taken.max(delivery.sequence());
         match intake::sort(delivery) {
             Taken::Event(run, held) => self.hold(&run, *held).await,
             Taken::NotOurs(delivery) => {
@@ -264,12 +278,17 @@ impl Loop {
                 for sequence in &sequences {
                     self.leases.remove(sequence);
                 }
+                self.reasons.remove(&batch.run);
                 if self.lanes.settle(&batch.run) {
                     // It can be written again: what it gave back comes at once, and in order.
                     self.intake.lose_order();
                 }
             }
-            End::Stopped(held, _) | End::Fault(held) => self.put_back(&batch.run, held).await,
+            End::Stopped(held, reason) => {
+                self.put_back(&batch.run, held).await;
+                self.reasons.insert(batch.run, reason);
+            }
+            End::Fault(held) => self.put_back(&batch.run, held).await,
         }
         self.tell_numbers();
     }
@@ -303,6 +322,7 @@ impl Loop {
             self.sink.broker_health.not_ready("the connection is lost");
         }
         self.sink.numbers.is_leader.set(i64::from(self.leader.holds()));
+        self.tell_unsettled();
         if self.sweeping.is_empty() && self.may_write() {
             let writer = Arc::clone(&self.sink.writer);
             self.sweeping.spawn(async move {
@@ -311,6 +331,21 @@ impl Loop {
                 }
             });
         }
+    }
+
+    /// Tells how far it has come, for those who ask about a run while others wait.
+    fn tell_unsettled(&self) {
+        let is_known = self.intake.is_in_order() && self.leader.holds() && self.taken > 0;
+        let runs = self.lanes.waiting().map(|(run, first, strikes, is_stuck)| {
+            let reason = || self.reasons.get(run).cloned().unwrap_or_default();
+            (run, first, (strikes > 0).then(|| Waiting { first, is_stuck, reason: reason() }))
+        });
+        let told = is_known.then(|| Unsettled::of(self.taken, runs));
+        self.unsettled.send_if_modified(|known| {
+            let is_new = *known != told;
+            *known = told;
+            is_new
+        });
     }
 
     /// Writes what is in hand while MLflow can be used, within the grace period. The rest stays unsettled: whoever goes

@@ -83,9 +83,9 @@ impl Breaker {
     }
 
     /// A batch was not written; an outage that concerns everybody was told of before. That of a run which has failed
-    /// again and again says nothing new of a server that takes others.
+    /// again and again says nothing new.
     pub fn batch_failed(&mut self, reason: &str, scope: Scope, is_known: bool, now: Instant, luck: f64) {
-        if self.phase == Phase::Shut || scope == Scope::All || (is_known && self.phase == Phase::Open) {
+        if self.phase == Phase::Shut || scope == Scope::All || is_known {
             return;
         }
         self.lone_failures += 1;

@@ -92,10 +92,6 @@ impl<T: Load> Lane<T> {
         self.is_idle() && !self.misses_some()
     }
 
-    pub(super) fn is_due(&self, now: Instant) -> bool {
-        self.paused_until.is_none_or(|until| until <= now)
-    }
-
     pub(super) fn paused_until(&self) -> Option<Instant> {
         self.paused_until
     }

@@ -25,4 +25,5 @@ mod reopened;
 mod replay;
 mod server;
 mod share;
+mod stuck;
 mod versions;
