@@ -82,6 +82,7 @@ pub(crate) async fn run(
         intake: OrderedIntake::new(&sink.broker, SINK_CONSUMER),
         lanes: Lanes::default(),
         leases: HashMap::new(),
+        term: None,
         taken: 0,
         reasons: HashMap::new(),
         unsettled,
@@ -107,6 +108,8 @@ struct Loop {
     lanes: Lanes<Held>,
     /// Of everything in hand, by sequence.
     leases: HashMap<u64, Lease>,
+    /// The term of the lease in which everything in hand was taken.
+    term: Option<u64>,
     /// Everything up to this sequence was taken, since the consumer was set back.
     taken: u64,
     /// Why the runs that wait could not be written.
@@ -124,7 +127,7 @@ struct Loop {
 
 impl Loop {
     async fn serve(&mut self, shutdown: &Shutdown) {
-        let (mut gate, mut lease) = (self.sink.gate.watch(), self.leader.watch());
+        let (mut gate, mut lease) = (self.sink.gate.watch(), self.leader.terms().0);
         let mut look = interval(Duration::from_secs(1));
         look.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
@@ -155,9 +158,12 @@ impl Loop {
         if !self.leases.is_empty() && self.extended_at.elapsed() >= self.period * 2 {
             self.intake.lose_order();
         }
-        if !self.leader.holds() {
+        // What is being written under a lease that is gone has ended by itself; the rest is what it waits for.
+        let term = self.leader.term();
+        if term.is_none() || term != self.term {
             self.intake.lose_order();
             self.running.shutdown().await;
+            self.term = term;
         }
         if self.intake.is_in_order() {
             return;
@@ -196,13 +202,14 @@ impl Loop {
 
     /// Starts as many batches as may run, when MLflow can be used.
     fn start_batches(&mut self) {
+        let Some(fence) = self.leader.fence() else { return };
         while self.running.len() < self.sink.gate.width(MAX_BATCHES) && self.may_write() {
             let now = Instant::now();
             let is_trial = self.sink.gate.is_half_open();
             let next = if is_trial { self.lanes.take_most_promising(now) } else { self.lanes.take(now) };
             let Some((run, held)) = next else { return };
             let is_stuck = self.lanes.is_stuck(&run);
-            self.running.spawn(batch::write(Arc::clone(&self.sink), run, held, is_stuck));
+            self.running.spawn(batch::write(Arc::clone(&self.sink), fence.clone(), run, held, is_stuck));
         }
     }
 
@@ -288,6 +295,10 @@ impl Loop {
                 self.put_back(&batch.run, held).await;
                 self.reasons.insert(batch.run, reason);
             }
+            End::Lost(held) => {
+                held.into_iter().for_each(|held| held.delivery.leave());
+                self.intake.lose_order();
+            }
             End::Fault(held) => self.put_back(&batch.run, held).await,
         }
         self.tell_numbers();
@@ -323,10 +334,13 @@ impl Loop {
         }
         self.sink.numbers.is_leader.set(i64::from(self.leader.holds()));
         self.tell_unsettled();
-        if self.sweeping.is_empty() && self.may_write() {
+        if self.sweeping.is_empty()
+            && self.may_write()
+            && let Some(fence) = self.leader.fence()
+        {
             let writer = Arc::clone(&self.sink.writer);
             self.sweeping.spawn(async move {
-                if let Err(stopped) = writer.sweep_due().await {
+                if let Some(Err(stopped)) = fence.during(writer.sweep_due()).await {
                     tracing::debug!(reason = stopped.reason, "late creates cannot be looked for now");
                 }
             });

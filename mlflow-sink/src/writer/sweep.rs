@@ -23,6 +23,7 @@ use tokio::sync::watch;
 use super::{Trouble, Writer};
 use crate::client::error::Scope;
 use crate::client::{FoundRun, PAGE_EXPERIMENTS};
+use crate::fence::Terms;
 use crate::projection::left::Over;
 use crate::projection::{Closing, RunStatus, Writes, millis, parent, trial};
 use crate::unsettled::{self, Reach};
@@ -44,19 +45,27 @@ enum Swept {
 }
 
 /// Sweeps at the start and every [`PERIOD`], while it is said that it may: MLflow can be used, and it is ours to write.
+/// When the lease ends, so does a sweep, wherever it is.
 pub(crate) async fn sweep_now_and_then(
     writer: Arc<Writer>,
     broker: Broker,
     mut may_sweep: watch::Receiver<bool>,
+    lease: Terms,
 ) {
     loop {
         if may_sweep.wait_for(|may_sweep| *may_sweep).await.is_err() {
             // Whoever says it is gone, and with it the sink: whoever awaits us ends with it.
             return std::future::pending().await;
         }
+        let swept = match lease.fence() {
+            Some(fence) => fence.during(writer.sweep(&broker)).await,
+            None => None,
+        };
         let mut pause = PERIOD;
-        if let Err(trouble) = writer.sweep(&broker).await {
+        if let Some(Err(trouble)) = &swept {
             tracing::info!(?trouble, "what is over and still RUNNING in MLflow is looked for later");
+            pause = SOON;
+        } else if swept.is_none() {
             pause = SOON;
         }
         tokio::time::sleep(pause).await;
