@@ -88,8 +88,9 @@ pub(crate) async fn check(args: &CheckArgs) -> Result<Exit, CliError> {
         .help("`producer list` shows the runs there are"));
     }
     say_what_is_left_out(&look);
-    let (runs, findings) = (look.reading.compared(), look.findings.len());
-    let findings = if args.repair && findings > 0 {
+    let runs = look.reading.compared();
+    let is_to_mend = look.findings.iter().any(|finding| finding.kind.is_mended());
+    let findings = if args.repair && is_to_mend {
         repair::repair(&tools, args, &asked, &progress).await?
     } else {
         look.findings
@@ -145,7 +146,10 @@ fn say_what_is_left_out(look: &Look) {
     };
     let (moving, partial) = (of_scope(&scope.moving), of_scope(&scope.partial));
     if moving > 0 {
-        output::note(format!("{moving} runs are still being written and were not compared"));
+        let since = scope.waits_first.as_ref().map_or_else(String::new, |(run, sequence, since)| {
+            format!("; the first event that waits is {sequence} of run {run}, of {since}")
+        });
+        output::note(format!("{moving} runs are still being written and were not compared{since}"));
     }
     if partial > 0 {
         output::note(format!(

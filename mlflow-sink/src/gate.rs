@@ -71,11 +71,16 @@ impl Gate {
         });
     }
 
-    /// A batch was not written.
-    pub fn failed(&self, stopped: &Stopped) {
+    /// True while one batch is to show whether MLflow takes anything.
+    pub fn is_half_open(&self) -> bool {
+        self.phase() == Phase::HalfOpen
+    }
+
+    /// A batch was not written; `is_known`: its run has failed again and again.
+    pub fn failed(&self, stopped: &Stopped, is_known: bool) {
         tracing::debug!(reason = stopped.reason, scope = ?stopped.scope, "a batch waits");
         self.breaker.send_modify(|breaker| {
-            breaker.batch_failed(&stopped.reason, stopped.scope, Instant::now(), luck());
+            breaker.batch_failed(&stopped.reason, stopped.scope, is_known, Instant::now(), luck());
         });
     }
 

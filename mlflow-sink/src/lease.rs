@@ -4,6 +4,10 @@
 //! the key anew every [`RENEW_EVERY`]; whoever has seen the same revision of it for [`SILENCE`] of its own time takes it
 //! over. The holder counts from before its last write, and stops at [`VALID_FOR`], which is earlier: there are never two.
 //!
+//! A holder is a process, not a name: of two processes that have copies of one data directory, and so one name, the one
+//! that comes second finds the key of the other renewed by somebody else. Only at its very first look a process takes the
+//! key of its own name over at once: the lock on the directory proves that whoever wrote it is dead.
+//!
 //! Pure: time is an argument, and what is to be done is returned.
 
 use std::time::{Duration, Instant};
@@ -38,13 +42,22 @@ impl Wish {
     }
 }
 
+/// Who may hold the lease: a process.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Holder {
+    /// The name of its data directory.
+    pub name: String,
+    /// Its own, of this process alone.
+    pub nonce: String,
+}
+
 /// The key as it was read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Sight {
     /// Its revision; 0 when there is no key.
     pub revision: u64,
     /// Who holds the lease; `None` when it was given up.
-    pub holder: Option<String>,
+    pub holder: Option<Holder>,
 }
 
 /// What a sink does about the lease.
@@ -59,7 +72,9 @@ pub enum Move {
 /// One sink's view of the lease.
 #[derive(Debug)]
 pub struct Candidate {
-    me: String,
+    me: Holder,
+    /// False before the first look.
+    has_looked: bool,
     /// The revision somebody else holds, and when it was first seen.
     seen: Option<(u64, Instant)>,
     /// The revision we hold, and when we began to write it.
@@ -67,14 +82,19 @@ pub struct Candidate {
 }
 
 impl Candidate {
-    /// A sink that holds nothing. No other living process may have the same name.
-    pub fn new(me: String) -> Self {
-        Self { me, seen: None, held: None }
+    /// A sink that holds nothing. No other living process has the same nonce.
+    pub fn new(me: Holder) -> Self {
+        Self { me, has_looked: false, seen: None, held: None }
+    }
+
+    /// Who it is.
+    pub fn me(&self) -> &Holder {
+        &self.me
     }
 
     /// Its name.
     pub fn name(&self) -> &str {
-        &self.me
+        &self.me.name
     }
 
     /// Until when this sink may work without another word.
@@ -89,6 +109,7 @@ impl Candidate {
 
     /// Decides by what the key says.
     pub fn look(&mut self, sight: &Sight, now: Instant) -> Move {
+        let is_first_look = !std::mem::replace(&mut self.has_looked, true);
         if let Some((revision, began)) = self.held {
             if revision == sight.revision {
                 let is_due = now.saturating_duration_since(began) >= RENEW_EVERY;
@@ -99,11 +120,16 @@ impl Candidate {
                 return Move::Wait;
             }
             if sight.holder.as_ref() != Some(&self.me) {
+                // Whoever lost it stands back for one look, in which everything that was begun ends.
                 self.held = None;
+                return Move::Wait;
             }
         }
-        // Of the same name is only a process that is dead, or a write of our own whose answer was lost.
-        let is_free = sight.holder.as_ref().is_none_or(|holder| *holder == self.me);
+        // Of this process is a write of its own whose answer was lost.
+        let is_free = sight
+            .holder
+            .as_ref()
+            .is_none_or(|holder| *holder == self.me || (is_first_look && holder.name == self.me.name));
         if is_free {
             return Move::Write(sight.revision);
         }
@@ -122,7 +148,7 @@ impl Candidate {
     /// Our write, begun at `began`, became this revision.
     pub fn wrote(&mut self, revision: u64, began: Instant) {
         self.held = Some((revision, began));
-        self.seen = None;
+        (self.seen, self.has_looked) = (None, true);
     }
 
     /// Our write was refused, because somebody else was faster; or we have given the lease up.

@@ -50,6 +50,9 @@ impl From<sled::Error> for LedgerError {
     }
 }
 
+/// Up to which revision of the lease it is valid, in the tree that is nobody's.
+const VALID_KEY: &str = "lease/revision";
+
 /// How long a run is remembered after the last write to it.
 pub const KEPT: Duration = Duration::from_secs(7 * 24 * 3600);
 
@@ -173,6 +176,18 @@ impl Ledger {
         Ok(())
     }
 
+    /// What is remembered is everything that was written up to this revision of the lease. Forgotten with all the rest.
+    pub fn is_valid_up_to(&self, revision: u64) -> Result<(), LedgerError> {
+        self.db.open_tree(NOBODY)?.insert(VALID_KEY, &revision.to_be_bytes())?;
+        Ok(())
+    }
+
+    /// The last revision of the lease of which that was said.
+    pub fn valid_up_to(&self) -> Result<Option<u64>, LedgerError> {
+        let said = self.db.open_tree(NOBODY)?.get(VALID_KEY)?;
+        Ok(said.and_then(|said| said.as_ref().try_into().ok()).map(u64::from_be_bytes))
+    }
+
     /// Waits until everything recorded is on disk.
     pub async fn flush(&self) -> Result<(), LedgerError> {
         let records = self.records();
@@ -211,12 +226,29 @@ impl Ledger {
 pub fn name_of_this_sink(dir: &Path) -> Result<String, CliError> {
     let path = dir.join("sink-name");
     let known = std::fs::read_to_string(&path).unwrap_or_default();
-    if !known.trim().is_empty() {
-        return Ok(known.trim().to_owned());
+    let (name, place) = known.trim().split_once(' ').unwrap_or((known.trim(), ""));
+    // In a copy of a directory the file is another one, whatever it says.
+    let is_copied = !place.is_empty() && place_of(&path).is_some_and(|here| here != place);
+    if !name.is_empty() && !place.is_empty() && !is_copied {
+        return Ok(name.to_owned());
     }
-    let name = uuid::Uuid::now_v7().simple().to_string();
+    let name = if name.is_empty() || is_copied {
+        uuid::Uuid::now_v7().simple().to_string()
+    } else {
+        name.to_owned()
+    };
+    // The file has to be there before it has a place.
     std::fs::write(&path, &name).map_err(|error| cannot_open(dir, &error))?;
+    let place = place_of(&path).unwrap_or_else(|| "unknown".to_owned());
+    std::fs::write(&path, format!("{name} {place}")).map_err(|error| cannot_open(dir, &error))?;
     Ok(name)
+}
+
+/// Tells a file from a copy of it.
+fn place_of(path: &Path) -> Option<String> {
+    use std::os::unix::fs::MetadataExt as _;
+
+    std::fs::metadata(path).ok().map(|file| file.ino().to_string())
 }
 
 fn forget(records: &sled::Tree, run: &str) -> Result<(), LedgerError> {

@@ -16,6 +16,7 @@
 
 pub mod check;
 pub mod client;
+mod fence;
 pub mod gate;
 pub mod lanes;
 pub mod lease;
@@ -27,6 +28,7 @@ mod rebuild;
 mod replay;
 mod serve;
 mod target;
+mod unsettled;
 pub mod writer;
 
 use std::sync::Arc;
@@ -180,7 +182,7 @@ async fn serve(args: ServeArgs, shutdown: Shutdown) -> Result<(), CliError> {
         broker_health,
         writes,
     };
-    let sweeping = writer::sweep::sweep_now_and_then(writer, broker.clone(), may_sweep);
+    let sweeping = writer::sweep::sweep_now_and_then(writer, broker.clone(), may_sweep, leader.terms());
     tokio::select! {
         ended = serve::run(sink, leader, lag, shutdown) => ended?,
         () = sweeping => {}

@@ -18,7 +18,6 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use futures_util::future::join_all;
 use schemas::RunId;
 use schemas::codec::DecodeError;
 use service_kit::broker::Broker;
@@ -33,8 +32,9 @@ use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, interval, sleep_until};
 
 use crate::gate::{Gate, luck};
-use crate::lanes::{Lanes, Load as _, MAX_PAUSE};
+use crate::lanes::{Lanes, Load as _, RETURNS_AFTER};
 use crate::numbers::Numbers;
+use crate::unsettled::{self, Unsettled, Waiting};
 use crate::writer::Writer;
 use batch::{Batch, End};
 use intake::{Held, Taken};
@@ -76,10 +76,16 @@ pub(crate) async fn run(
     sink.gate.begin();
     let mut beside = JoinSet::new();
     beside.spawn(lag::tell(sink.broker.clone(), sink.numbers.clone(), lag));
+    let (unsettled, told) = watch::channel(None);
+    beside.spawn(unsettled::tell(sink.broker.clone(), told));
     let mut loop_ = Loop {
         intake: OrderedIntake::new(&sink.broker, SINK_CONSUMER),
         lanes: Lanes::default(),
         leases: HashMap::new(),
+        term: None,
+        taken: 0,
+        reasons: HashMap::new(),
+        unsettled,
         extended_at: Instant::now(),
         period: Lease::PERIOD,
         running: JoinSet::new(),
@@ -102,6 +108,13 @@ struct Loop {
     lanes: Lanes<Held>,
     /// Of everything in hand, by sequence.
     leases: HashMap<u64, Lease>,
+    /// The term of the lease in which everything in hand was taken.
+    term: Option<u64>,
+    /// Everything up to this sequence was taken, since the consumer was set back.
+    taken: u64,
+    /// Why the runs that wait could not be written.
+    reasons: HashMap<RunId, String>,
+    unsettled: watch::Sender<Option<Unsettled>>,
     /// When the leases were extended last, and how often they are.
     extended_at: Instant,
     period: Duration,
@@ -114,7 +127,7 @@ struct Loop {
 
 impl Loop {
     async fn serve(&mut self, shutdown: &Shutdown) {
-        let (mut gate, mut lease) = (self.sink.gate.watch(), self.leader.watch());
+        let (mut gate, mut lease) = (self.sink.gate.watch(), self.leader.terms().0);
         let mut look = interval(Duration::from_secs(1));
         look.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
@@ -145,9 +158,12 @@ impl Loop {
         if !self.leases.is_empty() && self.extended_at.elapsed() >= self.period * 2 {
             self.intake.lose_order();
         }
-        if !self.leader.holds() {
+        // What is being written under a lease that is gone has ended by itself; the rest is what it waits for.
+        let term = self.leader.term();
+        if term.is_none() || term != self.term {
             self.intake.lose_order();
             self.running.shutdown().await;
+            self.term = term;
         }
         if self.intake.is_in_order() {
             return;
@@ -166,6 +182,8 @@ impl Loop {
             held.delivery.leave();
         }
         self.leases.clear();
+        self.reasons.clear();
+        self.taken = 0;
         self.tell_numbers();
     }
 
@@ -184,9 +202,14 @@ impl Loop {
 
     /// Starts as many batches as may run, when MLflow can be used.
     fn start_batches(&mut self) {
+        let Some(fence) = self.leader.fence() else { return };
         while self.running.len() < self.sink.gate.width(MAX_BATCHES) && self.may_write() {
-            let Some((run, held)) = self.lanes.take(Instant::now()) else { return };
-            self.running.spawn(batch::write(Arc::clone(&self.sink), run, held));
+            let now = Instant::now();
+            let is_trial = self.sink.gate.is_half_open();
+            let next = if is_trial { self.lanes.take_most_promising(now) } else { self.lanes.take(now) };
+            let Some((run, held)) = next else { return };
+            let is_stuck = self.lanes.is_stuck(&run);
+            self.running.spawn(batch::write(Arc::clone(&self.sink), fence.clone(), run, held, is_stuck));
         }
     }
 
@@ -204,6 +227,7 @@ impl Loop {
 
     async fn take(&mut self, delivery: Option<Delivery>) {
         let Some(delivery) = delivery else { return };
+        self.taken = self.taken.max(delivery.sequence());
         match intake::sort(delivery) {
             Taken::Event(run, held) => self.hold(&run, *held).await,
             Taken::NotOurs(delivery) => {
@@ -243,7 +267,7 @@ impl Loop {
                 }
                 self.leases.insert(sequence, lease);
             }
-            Err(held) => hand_back(held.delivery, MAX_PAUSE).await,
+            Err(held) => hand_back(held.delivery, RETURNS_AFTER).await,
         }
         self.tell_numbers();
     }
@@ -261,9 +285,21 @@ impl Loop {
                 for sequence in &sequences {
                     self.leases.remove(sequence);
                 }
-                self.lanes.settle(&batch.run);
+                self.reasons.remove(&batch.run);
+                if self.lanes.settle(&batch.run) {
+                    // It can be written again: what it gave back comes at once, and in order.
+                    self.intake.lose_order();
+                }
             }
-            End::Stopped(held) | End::Fault(held) => self.put_back(&batch.run, held).await,
+            End::Stopped(held, reason) => {
+                self.put_back(&batch.run, held).await;
+                self.reasons.insert(batch.run, reason);
+            }
+            End::Lost(held) => {
+                held.into_iter().for_each(|held| held.delivery.leave());
+                self.intake.lose_order();
+            }
+            End::Fault(held) => self.put_back(&batch.run, held).await,
         }
         self.tell_numbers();
     }
@@ -273,7 +309,9 @@ impl Loop {
         for held in &given_back {
             self.leases.remove(&held.sequence());
         }
-        join_all(given_back.into_iter().map(|held| hand_back(held.delivery, MAX_PAUSE))).await;
+        for held in given_back {
+            hand_back(held.delivery, RETURNS_AFTER).await;
+        }
     }
 
     fn tell_numbers(&self) {
@@ -295,14 +333,33 @@ impl Loop {
             self.sink.broker_health.not_ready("the connection is lost");
         }
         self.sink.numbers.is_leader.set(i64::from(self.leader.holds()));
-        if self.sweeping.is_empty() && self.may_write() {
+        self.tell_unsettled();
+        if self.sweeping.is_empty()
+            && self.may_write()
+            && let Some(fence) = self.leader.fence()
+        {
             let writer = Arc::clone(&self.sink.writer);
             self.sweeping.spawn(async move {
-                if let Err(stopped) = writer.sweep_due().await {
+                if let Some(Err(stopped)) = fence.during(writer.sweep_due()).await {
                     tracing::debug!(reason = stopped.reason, "late creates cannot be looked for now");
                 }
             });
         }
+    }
+
+    /// Tells how far it has come, for those who ask about a run while others wait.
+    fn tell_unsettled(&self) {
+        let is_known = self.intake.is_in_order() && self.leader.holds() && self.taken > 0;
+        let runs = self.lanes.waiting().map(|(run, first, strikes, is_stuck)| {
+            let reason = || self.reasons.get(run).cloned().unwrap_or_default();
+            (run, first, (strikes > 0).then(|| Waiting { first, is_stuck, reason: reason() }))
+        });
+        let told = is_known.then(|| Unsettled::of(self.taken, runs));
+        self.unsettled.send_if_modified(|known| {
+            let is_new = *known != told;
+            *known = told;
+            is_new
+        });
     }
 
     /// Writes what is in hand while MLflow can be used, within the grace period. The rest stays unsettled: whoever goes
@@ -339,9 +396,8 @@ async fn until(deadline: Option<Instant>) {
     }
 }
 
-/// Gives a delivery back to the broker. If that does not arrive, the broker takes it back by itself.
+/// Gives a delivery back to the broker. If that does not arrive, the broker takes it back by itself: nobody waits for its
+/// word, which the loop has no time for.
 async fn hand_back(delivery: Delivery, delay: Duration) {
-    if let Err(error) = delivery.retry(delay).await {
-        tracing::debug!(%error, "delivery not handed back; its lease runs out instead");
-    }
+    delivery.retry_unconfirmed(delay).await;
 }

@@ -154,6 +154,14 @@ impl Delivery {
         self.settle("retry", AckKind::Nak(Some(delay)).into()).await
     }
 
+    /// The same without waiting for the broker: when the word is lost, the message comes again when its lease runs out.
+    pub async fn retry_unconfirmed(mut self, delay: Duration) {
+        self.is_settled = true;
+        if let Err(error) = self.message.ack_with(AckKind::Nak(Some(delay))).await {
+            tracing::debug!(sequence = self.place.sequence, %error, "not handed back; its lease runs out instead");
+        }
+    }
+
     /// Never: publishes the dead letter, waits for its confirmation, and only then terminates the delivery with the
     /// reason, which the broker repeats in its advisory.
     pub async fn reject(self, broker: &Broker, failure: &Failure) -> Result<(), SettleError> {

@@ -51,6 +51,8 @@ impl HttpFault {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Rule {
     path: String,
+    /// What the body of the request has to contain.
+    about: String,
     skips: u64,
     times: u64,
     fault: HttpFault,
@@ -59,7 +61,14 @@ pub struct Rule {
 impl Rule {
     /// Every call whose path contains this.
     pub fn on(path: &str, fault: HttpFault) -> Self {
-        Self { path: path.to_owned(), skips: 0, times: u64::MAX, fault }
+        Self { path: path.to_owned(), about: String::new(), skips: 0, times: u64::MAX, fault }
+    }
+
+    /// Only those whose body contains this.
+    #[must_use]
+    pub fn about(mut self, text: &str) -> Self {
+        text.clone_into(&mut self.about);
+        self
     }
 
     /// Only from the n-th such call on, counted from 0 since the rules were set.
@@ -92,10 +101,17 @@ pub struct Seen {
     pub is_faulty: bool,
 }
 
+/// A rule, the calls it has met, and those that went wrong because of it.
+#[derive(Debug)]
+struct Followed {
+    rule: Rule,
+    met: u64,
+    faults: u64,
+}
+
 #[derive(Debug, Default)]
 struct State {
-    /// With the number of calls each has met.
-    rules: Vec<(Rule, u64)>,
+    rules: Vec<Followed>,
     seen: Vec<Seen>,
 }
 
@@ -127,8 +143,20 @@ impl HttpProxy {
 
     /// Changes what goes wrong, at once; calls that hang end without an answer, those that are late are passed on.
     pub fn set(&self, rules: impl IntoIterator<Item = Rule>) {
-        locked(&self.state).rules = rules.into_iter().map(|rule| (rule, 0)).collect();
+        locked(&self.state).rules =
+            rules.into_iter().map(|rule| Followed { rule, met: 0, faults: 0 }).collect();
         self.changes.send_modify(|version| *version += 1);
+    }
+
+    /// The rules nothing went wrong with yet.
+    pub fn idle_rules(&self) -> Vec<Rule> {
+        let state = locked(&self.state);
+        state
+            .rules
+            .iter()
+            .filter(|followed| followed.faults == 0)
+            .map(|followed| followed.rule.clone())
+            .collect()
     }
 
     /// Every call so far.
@@ -150,12 +178,14 @@ fn locked(state: &Mutex<State>) -> MutexGuard<'_, State> {
 impl State {
     /// What goes wrong with this call, by the first rule it concerns.
     fn fault_of(&mut self, request: &Request) -> Option<HttpFault> {
-        let Request { path, head, body, .. } = request;
-        let mut fault = None;
-        for (rule, met) in self.rules.iter_mut().filter(|(rule, _)| path.contains(&rule.path)) {
+        let (mut fault, Request { path, head, body, .. }) = (None, request);
+        let is_met = |rule: &Rule| path.contains(&rule.path) && request.is_about(&rule.about);
+        for Followed { rule, met, faults } in self.rules.iter_mut().filter(|followed| is_met(&followed.rule))
+        {
             let is_concerned = *met >= rule.skips && *met - rule.skips < rule.times;
             *met += 1;
             if is_concerned && fault.is_none() {
+                *faults += 1;
                 fault = Some(rule.fault.clone());
             }
         }

@@ -4,6 +4,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use mlflow_sink::client::Client;
+use mlflow_sink::client::pages::Page;
 use mlflow_sink::projection::parent::{self, KIND_TAG, RUN_TAG};
 use mlflow_sink::projection::trial;
 use schemas::event::RunRequested;
@@ -88,18 +89,14 @@ async fn look(
     let Some(found) = client.experiment(experiment).await? else { return Ok(None) };
     let experiments = std::slice::from_ref(&found.id);
     let run = (RUN_TAG, report.run_id.as_str());
-    let (parents, _) = client.search(experiments, &[run, (KIND_TAG, parent::KIND)], None).await?;
+    let (parents, _) = client.search(experiments, &[run, (KIND_TAG, parent::KIND)], Page::first()).await?;
     let Some(parent) = parents.into_iter().next() else { return Ok(None) };
     let mut trials = 0;
-    let mut page = None;
-    loop {
-        let (runs, next) =
-            client.search(experiments, &[run, (KIND_TAG, trial::KIND)], page.as_deref()).await?;
+    let mut next = Some(Page::first());
+    while let Some(page) = next {
+        let (runs, behind) = client.search(experiments, &[run, (KIND_TAG, trial::KIND)], page).await?;
         trials += runs.len();
-        page = next.filter(|_| !runs.is_empty());
-        if page.is_none() {
-            break;
-        }
+        next = behind;
     }
     let tracked = Tracked {
         url: url.to_owned(),

@@ -30,9 +30,16 @@ pub enum Kind {
     LeftoverRunning,
     /// MLflow has a run of ours the stream knows nothing of.
     Orphan,
+    /// The sink cannot write it: MLflow does not take it, and does not refuse it for good either.
+    Stuck,
 }
 
 impl Kind {
+    /// True for what `--repair` is for; the rest is left to people.
+    pub fn is_mended(self) -> bool {
+        !matches!(self, Self::Orphan | Self::Stuck)
+    }
+
     /// The name on the outside.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -47,6 +54,7 @@ impl Kind {
             Self::WrongParam => "wrong_param",
             Self::LeftoverRunning => "leftover_running",
             Self::Orphan => "orphan",
+            Self::Stuck => "stuck",
         }
     }
 }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use schemas::RunId;
 
 use super::finding::{Finding, Kind};
-use super::survey::{Key, Scope, Sighting, Survey, image_of};
+use super::survey::{Key, Scope, Sighting, Stuck, Survey, image_of};
 use crate::projection::expected::Expected;
 use crate::projection::trial::PARENT_TAG;
 
@@ -39,6 +39,14 @@ impl Survey {
             }
         }
         self.judge_orphans(expected, scope, ours, &mut findings);
+        findings.extend(scope.stuck.iter().map(|(run, stuck)| {
+            let Stuck { sequence, since, reason } = stuck;
+            let detail = format!(
+                "event {sequence} of {since} waits, and what comes behind it; it is not compared. MLflow does not take it: \
+                 {reason}"
+            );
+            Finding { run: run.clone(), trial: None, kind: Kind::Stuck, detail, repaired: false }
+        }));
         findings
     }
 

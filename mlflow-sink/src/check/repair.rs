@@ -109,7 +109,7 @@ impl Mend<'_> {
 
 /// What was found something about that a repair is for: what nobody speaks of is left to people.
 fn keys(findings: &[Finding]) -> BTreeSet<Key> {
-    let mended = findings.iter().filter(|finding| finding.kind != Kind::Orphan);
+    let mended = findings.iter().filter(|finding| finding.kind.is_mended());
     mended.map(|finding| (finding.run.clone(), finding.trial.clone())).collect()
 }
 

@@ -2,7 +2,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use async_nats::jetstream::consumer::PullConsumer;
 use schemas::dead_letter::Verdict;
 use schemas::subject::{DLQ_PREFIX, DLQ_STREAM, STREAM};
 use schemas::{FailureClass, RunId, Timestamp};
@@ -13,11 +12,12 @@ use service_kit::history::History;
 use service_kit::registry::{Registry, RunRecord};
 use service_kit::topology::{SINK_CONSUMER, SINK_SUBJECTS};
 
-use super::survey::Scope;
+use super::survey::{Scope, Stuck};
 use crate::progress::Progress;
 use crate::projection::expected::Expected;
 use crate::projection::{Seen, millis};
 use crate::replay::seen;
+use crate::unsettled::{self, Reach, Waiting};
 use crate::writer::sweep::over;
 
 /// What of the stream is asked about.
@@ -44,7 +44,7 @@ pub(crate) async fn read(
     asked: &Asked,
     progress: &Progress,
 ) -> Result<Reading, CliError> {
-    let floor = settled(broker).await?;
+    let reach = reach(broker).await?;
     let refused = refused(broker).await?;
     let first = first_of_stream(broker).await?;
     let mut history = match asked.since {
@@ -54,6 +54,7 @@ pub(crate) async fn read(
     let mut expected = Expected::default();
     let mut scope = Scope { only: asked.run.clone(), ..Scope::default() };
     let (mut last, mut count) = (first.sequence.saturating_sub(1), 0_u64);
+    let stuck: BTreeMap<&RunId, &Waiting> = reach.stuck().collect();
     while let Some(kept) = history.next().await? {
         (last, count) = (kept.sequence, count + 1);
         progress.say(|| format!("{count} events read"));
@@ -61,15 +62,18 @@ pub(crate) async fn read(
         let Some(run) = seen.run().filter(|run| asked.run.as_ref().is_none_or(|asked| asked == *run)) else {
             continue;
         };
-        if seen.sequence > floor {
+        if let Some(waiting) = stuck.get(run).filter(|waiting| waiting.first == seen.sequence) {
+            scope.stuck.insert(run.clone(), Stuck::of(waiting, kept.time));
+        }
+        if !reach.has(run, seen.sequence) {
             scope.moving.insert(run.clone());
+            scope.waits_first.get_or_insert_with(|| (run.clone(), seen.sequence, kept.time));
         } else {
             expected.see(&seen, refused.contains(&seen.sequence));
         }
     }
     let records = records(registry).await?;
-    let is_idle = |record: &RunRecord| record.last_sequence <= floor;
-    end_by_registry(&mut expected, records.values().filter(|record| is_idle(record)));
+    end_by_registry(&mut expected, records.values().filter(|record| reach.is_behind(record)));
     expected.finish();
     let is_cut = asked.since.is_some() || first.sequence > 1;
     if is_cut {
@@ -100,18 +104,8 @@ pub(crate) async fn note_what_moved(broker: &Broker, reading: &mut Reading) -> R
     Ok(())
 }
 
-/// Everything up to this sequence is settled by the sink.
-async fn settled(broker: &Broker) -> Result<u64, CliError> {
-    let looked = async {
-        let stream = broker.jetstream.get_stream(STREAM).await.map_err(|error| error.to_string())?;
-        let last = stream.cached_info().state.last_sequence;
-        let consumer: PullConsumer =
-            stream.get_consumer(SINK_CONSUMER).await.map_err(|error| error.to_string())?;
-        let info = consumer.get_info().await.map_err(|error| error.to_string())?;
-        let is_idle = info.num_pending == 0 && info.num_ack_pending == 0;
-        Ok(if is_idle { last.max(info.ack_floor.stream_sequence) } else { info.ack_floor.stream_sequence })
-    };
-    looked.await.map_err(|reason: String| {
+async fn reach(broker: &Broker) -> Result<Reach, CliError> {
+    unsettled::reach(broker).await.map_err(|reason| {
         CliError::new("consumer-unknown", Exit::Unreachable, "it is not known how far the sink has come")
             .because(reason)
             .help("start a sink once: it creates what is missing")

@@ -8,7 +8,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use schemas::{RunId, TrialId};
+use schemas::{RunId, Timestamp, TrialId};
 use service_kit::births::BIRTH_TAG;
 
 use super::compare::{Wrong, compare, compare_history, is_torn};
@@ -17,6 +17,7 @@ use crate::client::whole::WholeRun;
 use crate::projection::expected::{Expected, Image, Name, Run};
 use crate::projection::parent::{KIND_TAG, RUN_TAG};
 use crate::projection::trial::{self, PARENT_TAG, TRIAL_TAG};
+use crate::unsettled::Waiting;
 
 /// What an MLflow run is of: a run, or a trial of it.
 pub type Key = (RunId, Option<TrialId>);
@@ -40,11 +41,32 @@ pub struct Sighting {
     pub wrong: Vec<Wrong>,
 }
 
+/// A run the sink cannot write.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Stuck {
+    /// The first event that waits.
+    pub sequence: u64,
+    /// When it came.
+    pub since: Timestamp,
+    /// MLflow's words.
+    pub reason: String,
+}
+
+impl Stuck {
+    pub(super) fn of(waiting: &Waiting, since: Timestamp) -> Self {
+        Self { sequence: waiting.first, since, reason: waiting.reason.clone() }
+    }
+}
+
 /// What to judge.
 #[derive(Debug, Default)]
 pub struct Scope {
     /// Runs that are still being written.
     pub moving: BTreeSet<RunId>,
+    /// Those of them that the sink cannot write.
+    pub stuck: BTreeMap<RunId, Stuck>,
+    /// The first event that is still to be written: of which run, its sequence, when it came.
+    pub waits_first: Option<(RunId, u64, Timestamp)>,
     /// Runs whose beginning is not in what was read of the stream.
     pub partial: BTreeSet<RunId>,
     /// Only this one.

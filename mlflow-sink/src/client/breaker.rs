@@ -83,9 +83,9 @@ impl Breaker {
     }
 
     /// A batch was not written; an outage that concerns everybody was told of before, and what is ours says nothing of
-    /// MLflow.
-    pub fn batch_failed(&mut self, reason: &str, scope: Scope, now: Instant, luck: f64) {
-        if self.phase == Phase::Shut || scope != Scope::Lane {
+    /// MLflow. That of a run which has failed again and again says nothing new.
+    pub fn batch_failed(&mut self, reason: &str, scope: Scope, is_known: bool, now: Instant, luck: f64) {
+        if self.phase == Phase::Shut || scope != Scope::Lane || is_known {
             return;
         }
         self.lone_failures += 1;

@@ -3,7 +3,8 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::time::{Duration, Instant};
 
-use super::{Load, MAX_BATCH, MAX_BATCH_BYTES, MAX_STUCK, MAX_STUCK_BYTES, STUCK_AFTER, pause};
+use super::share::Share;
+use super::{Load, MAX_BATCH, MAX_BATCH_BYTES, STUCK_AFTER, pause};
 
 /// How long an event that was given back is waited for: far longer than the broker keeps it back. One that does not come
 /// by then is not in the stream any more.
@@ -16,6 +17,8 @@ pub(super) struct Lane<T> {
     bytes: usize,
     /// Events, and bytes of them, taken out for a batch that is not settled yet.
     taken: (usize, usize),
+    /// The first of them.
+    taken_first: Option<u64>,
     /// Batches in a row that could not be written.
     strikes: u32,
     paused_until: Option<Instant>,
@@ -29,6 +32,7 @@ impl<T> Default for Lane<T> {
             queue: VecDeque::new(),
             bytes: 0,
             taken: (0, 0),
+            taken_first: None,
             strikes: 0,
             paused_until: None,
             missing: BTreeMap::new(),
@@ -51,10 +55,21 @@ impl<T: Load> Lane<T> {
         false
     }
 
-    /// True for a run that cannot be written and holds all it may.
-    pub(super) fn is_full(&self) -> bool {
-        let (events, bytes) = (self.queue.len() + self.taken.0, self.bytes + self.taken.1);
-        self.is_stuck() && (events >= MAX_STUCK || bytes >= MAX_STUCK_BYTES)
+    /// Events in hand, and bytes of them.
+    pub(super) fn holds(&self) -> Share {
+        Share { events: self.queue.len() + self.taken.0, bytes: self.bytes + self.taken.1 }
+    }
+
+    /// Batches in a row that could not be written.
+    pub(super) fn strikes(&self) -> u32 {
+        self.strikes
+    }
+
+    /// The first event of the run that was handed over and is not settled.
+    pub(super) fn first_unsettled(&self) -> Option<u64> {
+        let waiting = self.queue.front().map(Load::sequence);
+        let missing = self.missing.first_key_value().map(|(sequence, _)| *sequence);
+        [self.taken_first, waiting, missing].into_iter().flatten().min()
     }
 
     pub(super) fn is_stuck(&self) -> bool {
@@ -69,12 +84,12 @@ impl<T: Load> Lane<T> {
         self.queue.is_empty() && !self.is_running()
     }
 
-    pub(super) fn is_forgettable(&self) -> bool {
-        self.is_idle() && self.missing.is_empty()
+    pub(super) fn misses_some(&self) -> bool {
+        !self.missing.is_empty()
     }
 
-    pub(super) fn is_due(&self, now: Instant) -> bool {
-        self.paused_until.is_none_or(|until| until <= now)
+    pub(super) fn is_forgettable(&self) -> bool {
+        self.is_idle() && !self.misses_some()
     }
 
     pub(super) fn paused_until(&self) -> Option<Instant> {
@@ -102,6 +117,7 @@ impl<T: Load> Lane<T> {
         let count = self.queue.iter().take_while(fits).count().max(1).min(self.queue.len());
         let events: Vec<T> = self.queue.drain(..count).collect();
         self.taken = (count, events.iter().map(Load::bytes).sum());
+        self.taken_first = events.first().map(Load::sequence);
         self.bytes -= self.taken.1;
         events
     }
@@ -110,28 +126,32 @@ impl<T: Load> Lane<T> {
     pub(super) fn settle(&mut self) -> (usize, usize) {
         self.strikes = 0;
         self.paused_until = None;
+        self.taken_first = None;
         std::mem::take(&mut self.taken)
     }
 
-    /// The batch could not be written. Gives back what the lane may not keep.
-    pub(super) fn put_back(&mut self, events: Vec<T>, now: Instant, luck: f64) -> Vec<T> {
-        self.taken = (0, 0);
+    /// The batch could not be written.
+    pub(super) fn put_back(&mut self, events: Vec<T>, now: Instant, luck: f64) {
+        (self.taken, self.taken_first) = ((0, 0), None);
         for event in events.into_iter().rev() {
             self.bytes += event.bytes();
             self.queue.push_front(event);
         }
         self.paused_until = Some(now + pause(self.strikes, luck));
         self.strikes = self.strikes.saturating_add(1);
-        if !self.is_stuck() {
-            return Vec::new();
+    }
+
+    /// Gives back what is beyond a share, the latest events. One stays, unless the share is none.
+    pub(super) fn shrink(&mut self, share: Share, now: Instant) -> Vec<T> {
+        let (mut held, mut kept) = (Share { events: self.taken.0, bytes: self.taken.1 }, 0);
+        for event in &self.queue {
+            held = held.with(event.bytes());
+            let is_only_one = held.events == 1 && share.events > 0;
+            if !(is_only_one || held.fits_into(share)) {
+                break;
+            }
+            kept += 1;
         }
-        let mut bytes = 0;
-        let may_stay = |event: &&T| {
-            bytes += event.bytes();
-            bytes <= MAX_STUCK_BYTES
-        };
-        let kept =
-            self.queue.iter().take(MAX_STUCK).take_while(may_stay).count().max(1).min(self.queue.len());
         let given_back: Vec<T> = self.queue.drain(kept..).collect();
         self.bytes -= given_back.iter().map(Load::bytes).sum::<usize>();
         for event in &given_back {
@@ -140,7 +160,13 @@ impl<T: Load> Lane<T> {
         given_back
     }
 
-    pub(super) fn into_waiting(self) -> impl Iterator<Item = T> {
-        self.queue.into_iter()
+    /// What waits, and the lane without any event, when the run could not be written: that is still so.
+    pub(super) fn emptied(self) -> (Option<Self>, impl Iterator<Item = T>) {
+        let left = self.is_stuck().then(|| Self {
+            strikes: self.strikes,
+            paused_until: self.paused_until,
+            ..Self::default()
+        });
+        (left, self.queue.into_iter())
     }
 }

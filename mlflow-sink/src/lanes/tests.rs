@@ -133,6 +133,108 @@ fn one_run_that_cannot_be_written_leaves_room_for_the_others() {
     lanes.push(&run("b"), 8, now).unwrap();
 }
 
+/// So many runs that have failed until they count as such that cannot be written, with so many events each.
+fn all_stuck<T: Load + std::fmt::Debug>(
+    runs: usize,
+    events: u64,
+    now: &mut Instant,
+    event: fn(u64) -> T,
+) -> (Lanes<T>, Vec<T>) {
+    let (mut lanes, mut given_back) = (Lanes::default(), Vec::new());
+    let mut next = 0;
+    for number in 0..runs {
+        for _ in 0..events {
+            if lanes.room().0 == 0 || lanes.room().1 < event(0).bytes() {
+                break;
+            }
+            next += 1;
+            lanes.push(&run(&format!("stuck{number}")), event(next), *now).unwrap();
+        }
+        for _ in 0..STUCK_AFTER {
+            *now += MAX_PAUSE;
+            while let Some((name, events)) = lanes.take(*now) {
+                given_back.extend(lanes.put_back(&name, events, *now, 1.0));
+            }
+        }
+    }
+    (lanes, given_back)
+}
+
+#[test]
+fn runs_that_cannot_be_written_leave_room_for_the_others_however_many_they_are() {
+    for runs in [8, 300] {
+        let mut now = Instant::now();
+        let (mut lanes, given_back) = all_stuck(runs, 400, &mut now, |event| event as usize);
+        assert!(lanes.held() <= MAX_STUCK, "{runs} runs hold {}", lanes.held());
+        assert_eq!(lanes.held_bytes(), lanes.held());
+        assert!(!given_back.is_empty());
+        lanes.push(&run("healthy"), 1_000_000, now).unwrap();
+        assert_eq!(
+            std::iter::from_fn(|| lanes.take(now)).filter(|(name, _)| *name == run("healthy")).count(),
+            1
+        );
+    }
+}
+
+#[test]
+fn a_run_that_holds_nothing_has_its_turn_although_others_have_all_the_room() {
+    let mut now = Instant::now();
+    let (mut lanes, _) = all_stuck(MAX_STUCK, 1, &mut now, |event| event as usize);
+    let (late, event) = (run("late"), 1_000_000);
+    lanes.push(&late, event, now).unwrap();
+    for _ in 0..STUCK_AFTER {
+        now += MAX_PAUSE;
+        let (name, events) = lanes.take_most_promising(now).unwrap();
+        assert_eq!(name, late);
+        let _ = lanes.put_back(&name, events, now, 1.0);
+    }
+    assert_eq!(lanes.held(), MAX_STUCK, "it keeps nothing");
+    assert_eq!(lanes.push(&late, event, now), Err(event));
+    now += MAX_PAUSE;
+    let (name, events) = lanes.take(now).unwrap();
+    assert_eq!(lanes.put_back(&name, events, now, 1.0).len(), 1, "another makes room");
+    lanes.push(&late, event, now).unwrap();
+}
+
+#[test]
+fn what_the_server_takes_is_tried_by_the_run_that_has_failed_least() {
+    let mut now = Instant::now();
+    let (mut lanes, _) = all_stuck(3, 1, &mut now, |event| event as usize);
+    lanes.push(&run("healthy"), 1_000_000, now).unwrap();
+    now += MAX_PAUSE;
+    assert_eq!(lanes.take_most_promising(now).unwrap().0, run("healthy"));
+    assert!(lanes.take_most_promising(now).is_some(), "else any that is due");
+}
+
+#[test]
+fn a_run_that_can_be_written_again_asks_for_what_it_gave_back() {
+    let mut now = Instant::now();
+    let (mut lanes, _) = with_events_given_back(&mut now);
+    let (name, _) = lanes.take(now).unwrap();
+    assert!(lanes.settle(&name));
+    lanes.empty();
+    lanes.push(&name, MAX_STUCK, now).unwrap();
+    lanes.take(now).unwrap();
+    assert!(!lanes.settle(&name));
+}
+
+#[test]
+fn a_run_that_could_not_be_written_is_remembered_as_such_when_everything_is_taken_anew() {
+    let mut now = Instant::now();
+    let (mut lanes, _) = all_stuck(1, 3, &mut now, |event| event as usize);
+    assert_eq!(lanes.empty().len(), 3);
+    assert!(lanes.is_stuck(&run("stuck0")) && lanes.is_empty());
+    lanes.push(&run("stuck0"), 1, now).unwrap();
+    assert!(lanes.take(now).is_none(), "it is still paused");
+}
+
+#[test]
+fn large_events_of_runs_that_cannot_be_written_leave_room_for_the_others() {
+    let mut now = Instant::now();
+    let (lanes, _) = all_stuck(12, 8, &mut now, Large);
+    assert!(lanes.held_bytes() <= MAX_STUCK_BYTES, "{} bytes", lanes.held_bytes());
+}
+
 #[test]
 fn bytes_are_bounded_like_events_in_hand_in_a_batch_and_in_a_run_that_cannot_be_written() {
     let (mut lanes, mut now) = (Lanes::default(), Instant::now());
@@ -256,6 +358,7 @@ proptest! {
         let mut running: Vec<(RunId, Vec<usize>)> = Vec::new();
         // As the broker has them: they come again, in order.
         let mut handed_back: BTreeMap<usize, RunId> = BTreeMap::new();
+        let mut owners: BTreeMap<usize, RunId> = BTreeMap::new();
         let mut index = 0;
         for (action, who) in steps {
             match action {
@@ -263,6 +366,7 @@ proptest! {
                     index += 1;
                     let name = run(&format!("r{who}"));
                     pushed.entry(name.clone()).or_default().push(index);
+                    owners.insert(index, name.clone());
                     if lanes.push(&name, index, now).is_err() {
                         handed_back.insert(index, name);
                     }
@@ -273,7 +377,7 @@ proptest! {
                     let (name, events) = running.remove(0);
                     if who == 0 {
                         for event in lanes.put_back(&name, events, now, 0.5) {
-                            handed_back.insert(event, name.clone());
+                            handed_back.insert(event, owners[&event].clone());
                         }
                         now += MAX_PAUSE;
                         for (event, name) in std::mem::take(&mut handed_back) {

@@ -11,6 +11,7 @@ use service_kit::delivery::Delivery;
 
 use super::Sink;
 use super::intake::Held;
+use crate::fence::Fence;
 use crate::projection::Seen;
 use crate::writer::Fate;
 
@@ -24,20 +25,29 @@ pub(super) struct Batch {
 pub(super) enum End {
     /// These sequences are not in hand any more.
     Settled(Vec<u64>),
-    /// MLflow cannot be used: these have to be written again.
-    Stopped(Vec<Held>),
+    /// MLflow cannot be used, in these words: these have to be written again.
+    Stopped(Vec<Held>, String),
+    /// The lease was lost: whoever has it now writes these.
+    Lost(Vec<Held>),
     /// A fault of ours: these have to be written again, which concerns this run alone.
     Fault(Vec<Held>),
 }
 
-/// Writes a batch and settles its deliveries.
-pub(super) async fn write(sink: Arc<Sink>, run: RunId, held: Vec<Held>) -> Batch {
+/// Writes a batch and settles its deliveries; `is_stuck`: its run has failed again and again.
+pub(super) async fn write(
+    sink: Arc<Sink>,
+    fence: Fence,
+    run: RunId,
+    held: Vec<Held>,
+    is_stuck: bool,
+) -> Batch {
     let (began, pass) = (Instant::now(), sink.gate.pass());
     // What can be read once can be read again.
     let (held, seen): (Vec<Held>, Vec<Seen>) =
         held.into_iter().filter_map(|held| held.seen().ok().map(|seen| (held, seen))).unzip();
     // The events outlive a panic: they stay in hand, in their order, and are tried again.
-    let written = AssertUnwindSafe(sink.writer.write(&run, &seen)).catch_unwind().await;
+    let written = fence.during(AssertUnwindSafe(sink.writer.write(&run, &seen)).catch_unwind()).await;
+    let Some(written) = written else { return Batch { run, end: End::Lost(held) } };
     let end = match written {
         Ok(Ok(fates)) => {
             sink.gate.written(pass);
@@ -50,9 +60,9 @@ pub(super) async fn write(sink: Arc<Sink>, run: RunId, held: Vec<Held>) -> Batch
             End::Settled(settled)
         }
         Ok(Err(stopped)) => {
-            sink.gate.failed(&stopped);
+            sink.gate.failed(&stopped, is_stuck);
             sink.numbers.events.inc_by("postponed", seen.len() as u64);
-            End::Stopped(held)
+            End::Stopped(held, stopped.reason)
         }
         Err(_) => {
             tracing::error!(%run, events = seen.len(), "a batch ended in a fault of ours and is tried again");

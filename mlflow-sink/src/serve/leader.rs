@@ -3,7 +3,7 @@
 
 mod office;
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use service_kit::broker::Broker;
 use service_kit::error::CliError;
@@ -13,7 +13,8 @@ use tokio::sync::{oneshot, watch};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
-use crate::lease::Candidate;
+use crate::fence::{Fence, Terms};
+use crate::lease::{Candidate, Holder};
 use crate::ledger::Ledger;
 use office::Office;
 
@@ -25,7 +26,7 @@ const RELEASE_PATIENCE: Duration = Duration::from_secs(3);
 
 /// This sink's part in who takes events.
 pub(crate) struct Leader {
-    until: watch::Receiver<Option<Instant>>,
+    terms: Terms,
     stop: oneshot::Sender<()>,
     task: JoinHandle<()>,
 }
@@ -45,8 +46,8 @@ impl Leader {
     /// When nobody gives it up in time.
     pub(crate) async fn demand(broker: &Broker, name: String, ledger: Ledger) -> Result<Self, CliError> {
         let leader = Self::begin(broker, name, ledger, true).await?;
-        let mut until = leader.watch();
-        if timeout(DEMAND_PATIENCE, until.wait_for(Option::is_some)).await.is_ok() {
+        let mut terms = leader.terms.0.clone();
+        if timeout(DEMAND_PATIENCE, terms.wait_for(Option::is_some)).await.is_ok() {
             return Ok(leader);
         }
         leader.release().await;
@@ -74,20 +75,31 @@ impl Leader {
             .because(error)
             .help("start the sink again: it creates what is missing")
         })?;
-        let (until, watched) = watch::channel(None);
+        let (term, watched) = watch::channel(None);
         let (stop, stopped) = oneshot::channel();
-        let office = Office::new(bucket, Candidate::new(name), ledger, until, is_demanding);
-        Ok(Self { until: watched, stop, task: tokio::spawn(office.keep(stopped)) })
+        let me = Holder { name, nonce: uuid::Uuid::now_v7().simple().to_string() };
+        let office = Office::new(bucket, Candidate::new(me), ledger, term, is_demanding);
+        Ok(Self { terms: Terms(watched), stop, task: tokio::spawn(office.keep(stopped)) })
     }
 
     /// True while this sink may take events and write.
     pub(crate) fn holds(&self) -> bool {
-        self.until.borrow().is_some_and(|until| Instant::now() < until)
+        self.terms.present().is_some()
+    }
+
+    /// The number of this time it holds the lease.
+    pub(crate) fn term(&self) -> Option<u64> {
+        self.terms.present()
+    }
+
+    /// For what may only go on while it is held.
+    pub(crate) fn fence(&self) -> Option<Fence> {
+        self.terms.fence()
     }
 
     /// Tells of every change and renewal.
-    pub(crate) fn watch(&self) -> watch::Receiver<Option<Instant>> {
-        self.until.clone()
+    pub(crate) fn terms(&self) -> Terms {
+        self.terms.clone()
     }
 
     /// Gives the lease up, so that another sink goes on at once.

@@ -45,7 +45,9 @@ impl Writer {
                 }
             }
         }
-        if unheard.runs.is_empty() || !position(broker).await?.is_idle {
+        let reach = position(broker).await?;
+        unheard.runs.retain(|run, _| reach.is_done_with(run));
+        if unheard.runs.is_empty() {
             return Ok(());
         }
         unheard.listen(broker).await.map_err(|error| Trouble::Stopped(stopped_by_us(&error)))?;
@@ -54,7 +56,8 @@ impl Writer {
             let _alone = self.sweeping.write().await;
             // What came since.
             unheard.listen(broker).await.map_err(|error| Trouble::Stopped(stopped_by_us(&error)))?;
-            let is_unknown = self.registry.get(&run).await?.is_none() && position(broker).await?.is_idle;
+            let is_unknown =
+                self.registry.get(&run).await?.is_none() && position(broker).await?.is_done_with(&run);
             if let Some(found) = unheard.runs.get(&run).filter(|_| is_unknown) {
                 left_out(self.close_unknown(&run, found).await, found)?;
             }

@@ -125,7 +125,7 @@ mod tests {
         for _ in 0..9 {
             let trouble = Trouble::from(RegistryError::Unavailable("no responders".to_owned()));
             let Trouble::Stopped(stopped) = trouble else { panic!("it is waited for") };
-            breaker.batch_failed(&stopped.reason, stopped.scope, now, 1.0);
+            breaker.batch_failed(&stopped.reason, stopped.scope, false, now, 1.0);
             assert_eq!(breaker.phase(), Phase::Open);
         }
     }

@@ -16,11 +16,9 @@ use std::time::Duration;
 
 use schemas::RunId;
 use schemas::lifecycle::RunState;
-use schemas::subject::STREAM;
 use service_kit::broker::Broker;
 use service_kit::clock;
 use service_kit::registry::RunRecord;
-use service_kit::topology::SINK_CONSUMER;
 use tokio::sync::watch;
 
 use super::outcome::stopped_by_us;
@@ -29,23 +27,19 @@ use crate::client::content::Standing;
 use crate::client::error::{ClientError, Scope};
 use crate::client::pages::Page;
 use crate::client::{FoundRun, PAGE_EXPERIMENTS};
+use crate::fence::Terms;
 use crate::projection::left::Over;
 use crate::projection::{Closing, RunStatus, Writes, millis, parent, trial};
+use crate::unsettled::{self, Reach};
 
 /// Time between two sweeps.
 const PERIOD: Duration = Duration::from_secs(300);
 
+/// Time before one that could not be finished is tried again.
+const SOON: Duration = Duration::from_secs(20);
+
 /// Most runs of a kind that are looked at in one sweep.
 const MAX_SWEPT: usize = 20_000;
-
-/// How far the consumer has come.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Position {
-    /// Everything up to this sequence is settled.
-    floor: u64,
-    /// Nothing waits and nothing is in hand.
-    pub(super) is_idle: bool,
-}
 
 /// Whether the registry could say how a run stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -54,28 +48,31 @@ enum Swept {
     Unknown,
 }
 
-impl Position {
-    /// True when no event of the run is still to be written.
-    fn is_behind(self, record: &RunRecord) -> bool {
-        self.is_idle || record.last_sequence <= self.floor
-    }
-}
-
 /// Sweeps at the start and every [`PERIOD`], while it is said that it may: MLflow can be used, and it is ours to write.
+/// When the lease ends, so does a sweep, wherever it is.
 pub(crate) async fn sweep_now_and_then(
     writer: Arc<Writer>,
     broker: Broker,
     mut may_sweep: watch::Receiver<bool>,
+    lease: Terms,
 ) {
     loop {
         if may_sweep.wait_for(|may_sweep| *may_sweep).await.is_err() {
             // Whoever says it is gone, and with it the sink: whoever awaits us ends with it.
             return std::future::pending().await;
         }
-        if let Err(trouble) = writer.sweep(&broker).await {
+        let swept = match lease.fence() {
+            Some(fence) => fence.during(writer.sweep(&broker)).await,
+            None => None,
+        };
+        let mut pause = PERIOD;
+        if let Some(Err(trouble)) = &swept {
             tracing::info!(?trouble, "what is over and still RUNNING in MLflow is looked for later");
+            pause = SOON;
+        } else if swept.is_none() {
+            pause = SOON;
         }
-        tokio::time::sleep(PERIOD).await;
+        tokio::time::sleep(pause).await;
     }
 }
 
@@ -206,18 +203,8 @@ fn run_of(found: &FoundRun) -> Option<RunId> {
     RunId::parse(found.tags.get(parent::RUN_TAG)?).ok()
 }
 
-pub(super) async fn position(broker: &Broker) -> Result<Position, Trouble> {
-    let looked = async {
-        let consumer: async_nats::jetstream::consumer::PullConsumer = broker
-            .jetstream
-            .get_consumer_from_stream(SINK_CONSUMER, STREAM)
-            .await
-            .map_err(|error| error.to_string())?;
-        consumer.get_info().await.map_err(|error| error.to_string())
-    };
-    let info = looked.await.map_err(|reason| Trouble::Stopped(stopped_by_us(&reason)))?;
-    let is_idle = info.num_pending == 0 && info.num_ack_pending == 0;
-    Ok(Position { floor: info.ack_floor.stream_sequence, is_idle })
+pub(super) async fn position(broker: &Broker) -> Result<Reach, Trouble> {
+    unsettled::reach(broker).await.map_err(|reason| Trouble::Stopped(stopped_by_us(&reason)))
 }
 
 /// What the registry says of the end of a run; `None` while it goes on.
@@ -274,12 +261,5 @@ mod tests {
         for goes_on in ["requested", "running", "interrupted"] {
             assert_eq!(over(&record(goes_on)), None);
         }
-    }
-
-    #[test]
-    fn a_run_of_which_events_may_be_under_way_is_left_alone() {
-        let record = record("failed");
-        let is_behind = |floor, is_idle| Position { floor, is_idle }.is_behind(&record);
-        assert_eq!((is_behind(8, false), is_behind(9, false), is_behind(0, true)), (false, true, true));
     }
 }

@@ -57,8 +57,9 @@ pub(crate) async fn command(pipeline: &Pipeline, mlflow: &str, command: &[&str])
     Told { exit: output.status.code().unwrap(), rows, stderr }
 }
 
-/// MLflow is as the stream says.
+/// MLflow is as the stream says, all of it.
 pub(crate) async fn assert_clean(pipeline: &Pipeline, mlflow: &str) {
     let told = command(pipeline, mlflow, &["check"]).await;
     assert_eq!((told.rows.len(), told.exit), (0, 0), "{told:?}");
+    assert!(!told.stderr.contains("not compared"), "{}", told.stderr);
 }

@@ -49,6 +49,11 @@ impl Disturbed {
         }
     }
 
+    /// Every rule was needed: what it says went wrong.
+    fn every_fault_came(&self) {
+        assert_eq!(self.proxy.idle_rules(), Vec::<Rule>::new());
+    }
+
     /// Calls a rule concerned, probes left out.
     fn faulty_calls(&self) -> usize {
         let seen = self.proxy.seen();
@@ -160,6 +165,7 @@ async fn an_answer_that_ends_in_the_middle_does_not_count_and_nothing_is_written
     let sink = search.pipeline.sink(&search.proxy.url(), "unused");
     search.is_like_undisturbed().await;
     sink.stop().await;
+    search.every_fault_came();
 }
 
 #[tokio::test]
@@ -204,6 +210,7 @@ async fn a_page_of_something_in_between_is_nobody_s_event_s_fault() {
     let sink = search.pipeline.sink(&search.proxy.url(), "unused");
     search.is_like_undisturbed().await;
     sink.stop().await;
+    search.every_fault_came();
 }
 
 #[tokio::test]

@@ -26,4 +26,5 @@ mod reopened;
 mod replay;
 mod server;
 mod share;
+mod stuck;
 mod versions;

@@ -83,6 +83,12 @@ impl Pipeline {
         .await;
     }
 
+    /// Sequence of the last event of the stream.
+    pub(crate) async fn last_sequence(&self) -> u64 {
+        let stream = self.broker.jetstream.get_stream(STREAM).await.unwrap();
+        stream.get_info().await.unwrap().state.last_sequence
+    }
+
     /// True while an event is neither acked nor given up.
     pub(crate) async fn unsettled(&self) -> u64 {
         let info = self.consumer().await.unwrap().get_info().await.unwrap();

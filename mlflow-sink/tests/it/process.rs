@@ -75,7 +75,8 @@ impl Place {
 
     /// Its name in the lease, once it has one.
     pub(crate) fn name(&self) -> Option<String> {
-        std::fs::read_to_string(self.dir.join("data/mlflow-sink/sink-name")).ok()
+        let said = std::fs::read_to_string(self.dir.join("data/mlflow-sink/sink-name")).ok()?;
+        said.split(' ').next().map(str::to_owned)
     }
 
     /// True when it is the one that takes events.

@@ -59,6 +59,33 @@ async fn of_two_sinks_one_is_frozen_and_one_is_killed_and_every_trial_is_there_o
 }
 
 #[tokio::test]
+async fn a_sink_that_slept_through_the_whole_term_of_another_trusts_its_ledger_no_more() {
+    let (pipeline, mlflow) = (Pipeline::start().await, Mlflow::shared().await);
+    let (experiment, whole, run) = (experiment_name("slept"), experiment_name("unslept"), run("slept"));
+    let events = search(&run, &experiment, 12);
+    let (mut first, mut second) = (Place::new(), Place::new());
+    first.start(&pipeline, &mlflow.url());
+    leads(&first, &pipeline).await;
+    // Four trials; seven events each.
+    pipeline.publish(&run, &events[..29]).await;
+    pipeline.caught_up().await;
+    first.signal(Signal::SIGSTOP);
+    second.start(&pipeline, &mlflow.url());
+    leads(&second, &pipeline).await;
+    pipeline.publish(&run, &events[29..60]).await;
+    pipeline.caught_up().await;
+    second.stop().await;
+    first.signal(Signal::SIGCONT);
+    leads(&first, &pipeline).await;
+    pipeline.publish(&run, &events[60..]).await;
+    pipeline.caught_up().await;
+    first.stop().await;
+    let expected = undisturbed(mlflow, &whole, &[(run.clone(), search(&run, &whole, 12))]).await;
+    assert_same(Server::at(&mlflow.url()).runs(&experiment).await, expected);
+    assert_eq!(pipeline.dead_letters().await, Vec::<String>::new());
+}
+
+#[tokio::test]
 async fn a_sink_that_is_stopped_hands_over_at_once() {
     let (pipeline, mlflow) = (Pipeline::start().await, Mlflow::shared().await);
     let (mut first, mut second) = (Place::new(), Place::new());

@@ -45,6 +45,11 @@ impl Request {
         Some(Self { path, head, body, bytes: closing })
     }
 
+    /// True when this text is in it.
+    pub(super) fn is_about(&self, text: &str) -> bool {
+        text.is_empty() || self.bytes.windows(text.len()).any(|part| part == text.as_bytes())
+    }
+
     /// What the server answers, whole.
     pub(super) async fn forward(&self, host: &str) -> Option<Answer> {
         let mut server = TcpStream::connect(host).await.ok()?;

@@ -22,7 +22,7 @@ impl Told {
     }
 
     fn batch_failed(&mut self) {
-        self.breaker.batch_failed("HTTP 500", Scope::Lane, self.now, 1.0);
+        self.breaker.batch_failed("HTTP 500", Scope::Lane, false, self.now, 1.0);
     }
 
     /// A good probe at the earliest moment.
@@ -127,4 +127,17 @@ fn pauses_grow_while_the_server_is_away_and_begin_anew_after_a_written_batch() {
     told.breaker.batch_written(told.breaker.pass());
     told.outage(Duration::ZERO);
     assert!(told.breaker.not_before() - told.now < SECOND);
+}
+
+#[test]
+fn runs_that_were_never_written_do_not_shut_it_for_the_others() {
+    let mut told = Told::open();
+    for _ in 0..9 {
+        told.breaker.batch_failed("HTTP 403", Scope::Lane, true, told.now, 1.0);
+    }
+    assert_eq!(told.phase(), Phase::Open);
+    told.outage(Duration::ZERO);
+    told.probe_answered();
+    told.breaker.batch_failed("HTTP 403", Scope::Lane, true, told.now, 1.0);
+    assert_eq!(told.phase(), Phase::HalfOpen, "nothing shows that the server takes anything, or does not");
 }

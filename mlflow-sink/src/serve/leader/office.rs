@@ -8,7 +8,8 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::{oneshot, watch};
 use tokio::time::{MissedTickBehavior, interval, timeout};
 
-use crate::lease::{Candidate, Move, Sight, Wish};
+use crate::fence::Term;
+use crate::lease::{Candidate, Holder, Move, Sight, Wish};
 use crate::ledger::Ledger;
 
 /// The key of the lease.
@@ -24,6 +25,9 @@ const PATIENCE: Duration = Duration::from_secs(1);
 #[derive(Debug, Default, Serialize, Deserialize)]
 struct Held {
     sink: Option<String>,
+    /// Its process.
+    #[serde(default)]
+    nonce: String,
     /// Who had it last, when nobody has it.
     #[serde(default)]
     last: Option<String>,
@@ -34,9 +38,9 @@ pub(super) struct Office {
     bucket: kv::Store,
     candidate: Candidate,
     ledger: Ledger,
-    /// Who wrote last, as of the last look.
-    last: Option<String>,
-    until: watch::Sender<Option<Instant>>,
+    term: watch::Sender<Option<Term>>,
+    /// How often the lease was taken so far.
+    terms: u64,
     /// True for a command, which asks the others to give way.
     is_demanding: bool,
     /// What another command asks of us.
@@ -48,10 +52,10 @@ impl Office {
         bucket: kv::Store,
         candidate: Candidate,
         ledger: Ledger,
-        until: watch::Sender<Option<Instant>>,
+        term: watch::Sender<Option<Term>>,
         is_demanding: bool,
     ) -> Self {
-        Self { bucket, candidate, ledger, last: None, until, is_demanding, wish: Wish::default() }
+        Self { bucket, candidate, ledger, term, terms: 0, is_demanding, wish: Wish::default() }
     }
 
     pub(super) async fn keep(mut self, mut stopped: oneshot::Receiver<()>) {
@@ -68,20 +72,24 @@ impl Office {
                 tracing::debug!(reason, "the lease of the sinks cannot be seen to");
             }
             let until = self.candidate.holds_until().filter(|_| !is_wanted);
-            let before = *self.until.borrow();
-            if before.is_none() != until.is_none() {
+            let was_held = self.term.borrow().is_some();
+            if was_held != until.is_some() {
                 let sink = self.candidate.name();
                 if until.is_some() {
-                    self.catch_up_ledger();
+                    self.terms += 1;
                     tracing::info!(sink, "this sink takes the events now");
                 } else {
                     tracing::warn!(sink, "another sink takes the events; this one stands by");
                 }
             }
-            self.until.send_if_modified(|known| std::mem::replace(known, until) != until);
+            let term = until.map(|until| Term { number: self.terms, until });
+            self.term.send_if_modified(|known| std::mem::replace(known, term) != term);
         }
         if let Some(revision) = self.candidate.revision() {
-            let _ = timeout(PATIENCE, self.bucket.update(KEY, value(&self.nobody()), revision)).await;
+            let given_up = timeout(PATIENCE, self.bucket.update(KEY, value(&self.nobody()), revision)).await;
+            if let Ok(Ok(revision)) = given_up {
+                self.note(revision);
+            }
         }
         if self.is_demanding {
             let _ = timeout(PATIENCE, self.bucket.delete(WISH_KEY)).await;
@@ -89,13 +97,13 @@ impl Office {
     }
 
     fn nobody(&self) -> Held {
-        Held { sink: None, last: Some(self.candidate.name().to_owned()) }
+        Held { last: Some(self.candidate.name().to_owned()), ..Held::default() }
     }
 
     /// A command repeats its wish; a sink sees whether there is one.
     async fn see_to_wishes(&mut self) -> Result<bool, String> {
         if self.is_demanding {
-            let wish = Held { sink: Some(self.candidate.name().to_owned()), last: None };
+            let wish = Held { sink: Some(self.candidate.name().to_owned()), ..Held::default() };
             timeout(PATIENCE, self.bucket.put(WISH_KEY, value(&wish))).await.map_err(text)?.map_err(text)?;
             return Ok(false);
         }
@@ -112,22 +120,19 @@ impl Office {
     /// Says first that nothing may be written any more, and gives the lease up with the next look: whoever writes has
     /// stopped by then.
     async fn give_way(&mut self) -> Result<(), String> {
-        let is_said = self.until.borrow().is_none();
+        let is_said = self.term.borrow().is_none();
         let Some(revision) = self.candidate.revision().filter(|_| is_said) else { return Ok(()) };
         self.candidate.refused();
         let given_up = self.bucket.update(KEY, value(&self.nobody()), revision);
-        timeout(PATIENCE, given_up).await.map_err(text)?.map_err(text)?;
+        let revision = timeout(PATIENCE, given_up).await.map_err(text)?.map_err(text)?;
+        self.note(revision);
         Ok(())
     }
 
-    /// Before the first event is taken: what another sink has written is in MLflow, and not in this one's ledger.
-    fn catch_up_ledger(&self) {
-        if self.last.as_deref() == Some(self.candidate.name()) {
-            return;
-        }
-        if let Err(error) = self.ledger.forget_all() {
-            // It is written to before each batch, which fails the same way.
-            tracing::error!(%error, "the ledger cannot be emptied");
+    /// The ledger knows of everything that was written up to this revision of the lease.
+    fn note(&self, revision: u64) {
+        if let Err(error) = self.ledger.is_valid_up_to(revision) {
+            tracing::warn!(%error, "the ledger cannot be used; it is begun anew with the next lease");
         }
     }
 
@@ -135,18 +140,37 @@ impl Office {
         let entry = timeout(PATIENCE, self.bucket.entry(KEY)).await.map_err(text)?.map_err(text)?;
         let held = entry.as_ref().map(held).unwrap_or_default();
         let revision = entry.as_ref().map_or(0, |entry| entry.revision);
-        self.last = held.sink.clone().or(held.last);
-        let sight = Sight { revision, holder: held.sink };
+        let last = held.sink.clone().or(held.last);
+        let holder = held.sink.map(|name| Holder { name, nonce: held.nonce });
+        let sight = Sight { revision, holder };
         let now = Instant::now();
         let Move::Write(revision) = self.candidate.look(&sight, now) else { return Ok(()) };
-        let ours = Held { sink: Some(self.candidate.name().to_owned()), last: None };
+        self.catch_up_ledger(&sight, last.as_deref())?;
+        let Holder { name, nonce } = self.candidate.me().clone();
+        let ours = Held { sink: Some(name), nonce, last: None };
         let written = self.bucket.update(KEY, value(&ours), revision);
         match timeout(PATIENCE, written).await.map_err(text)? {
-            Ok(revision) => self.candidate.wrote(revision, now),
+            Ok(revision) => {
+                self.note(revision);
+                self.candidate.wrote(revision, now);
+            }
             Err(error) if error.kind() == kv::UpdateErrorKind::WrongLastRevision => self.candidate.refused(),
             Err(error) => return Err(text(error)),
         }
         Ok(())
+    }
+
+    /// Before the lease is written over a revision: when that is not the last one this ledger knows of, another sink has
+    /// written since, or may have, and what it wrote is in MLflow and not in the ledger. One of this very process was only
+    /// written over one the ledger knew of.
+    fn catch_up_ledger(&self, sight: &Sight, last: Option<&str>) -> Result<(), String> {
+        let is_of_this_process = sight.holder.as_ref() == Some(self.candidate.me());
+        let is_of_this_sink = last == Some(self.candidate.name());
+        let valid_up_to = self.ledger.valid_up_to().map_err(text)?;
+        if is_of_this_process || (is_of_this_sink && valid_up_to == Some(sight.revision)) {
+            return Ok(());
+        }
+        self.ledger.forget_all().map_err(text)
     }
 }
 
