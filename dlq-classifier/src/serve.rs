@@ -156,7 +156,7 @@ pub async fn classify(
 ) -> Ended {
     let component = &conditions.broker;
     // Before anything is received: what broke the last client would break this one as well.
-    if let Err(error) = unreadable::sweep(broker, measures).await {
+    if let Err(error) = unreadable::sweep_newest(broker, measures).await {
         tracing::warn!(error, "messages in hand cannot be looked at yet");
     }
     component.ready();

@@ -2,7 +2,7 @@
 //! protocol, and hands them out as they are. A client's only answer is to drop its connection (or, for a lone carriage
 //! return, to break down), at every delivery, for ever: one such message would stop every consumer of the stream.
 //!
-//! So before we begin, and whenever our connection was replaced, the messages in hand are looked at through the broker's JSON API, which
+//! So before we begin, and whenever our connection was replaced, the messages in hand are looked at, all of them, through the broker's JSON API, which
 //! carries headers in base64. What cannot be read is dead-lettered with its header block, and then **deleted
 //! from the event stream**, the one case in which an event is taken out: nobody could ever have read it, and everybody
 //! would go on stumbling over it.
@@ -13,25 +13,32 @@ use std::time::Duration;
 use futures_util::StreamExt as _;
 use schemas::dead_letter::Place;
 use schemas::subject::STREAM;
-use schemas::{Failure, FailureClass, Stage};
+use schemas::{Failure, FailureClass, Stage, Timestamp};
+use serde::{Deserialize, Serialize};
 use service_kit::broker::Broker;
 use service_kit::dead_letter;
 use service_kit::history::{self, Raw};
 use service_kit::shutdown::Shutdown;
-use service_kit::topology::CLASSIFIER_CONSUMER;
+use service_kit::topology::{CLASSIFIER_CONSUMER, DLQ_BUCKET};
 
 use super::Measures;
+use super::notes::{Note, Notes};
 
 /// How often we look whether the connection was replaced.
 const CHECK: Duration = Duration::from_millis(100);
-/// Messages looked at in one sweep, from the oldest unsettled one on; more than the broker hands out at once.
-const SWEEP: u64 = 20_000;
+/// Pause after a sweep that did not come to its end.
+const RETRY_AFTER: Duration = Duration::from_secs(1);
+/// Messages looked at in one go; more than the broker hands out at once.
+const PAGE: u64 = 20_000;
+/// Key of the note about what was looked at.
+const LOOKED: &str = "unreadable";
 /// Requests on their way at once; a message may have half a megabyte.
 const IN_FLIGHT: usize = 16;
+
 pub(super) async fn run(broker: Broker, measures: Measures, shutdown: Shutdown) {
     let statistics = broker.client.statistics();
-    // The caller has swept before the first message was asked for.
-    let mut swept_at = statistics.connects.load(Ordering::Relaxed);
+    // The caller has looked at the newest; the others are looked at once, whether or not anything breaks.
+    let mut swept_at = None;
     let mut ticks = tokio::time::interval(CHECK);
     loop {
         tokio::select! {
@@ -39,40 +46,105 @@ pub(super) async fn run(broker: Broker, measures: Measures, shutdown: Shutdown) 
             () = shutdown.drain() => return,
         }
         let connects = statistics.connects.load(Ordering::Relaxed);
-        if connects == swept_at || !broker.is_connected() {
+        if swept_at == Some(connects) || !broker.is_connected() {
             continue;
         }
-        match sweep(&broker, &measures).await {
+        let swept = tokio::select! {
+            swept = sweep(&broker, &measures) => swept,
+            () = shutdown.drain() => return,
+        };
+        match swept {
             // A connection lost during the sweep calls for another one.
-            Ok(()) => swept_at = connects,
-            Err(error) => tracing::warn!(error, "messages in hand cannot be looked at yet"),
+            Ok(()) => swept_at = Some(connects),
+            Err(error) => {
+                tracing::warn!(error, "messages in hand cannot be looked at yet");
+                tokio::select! {
+                    () = tokio::time::sleep(RETRY_AFTER) => {}
+                    () = shutdown.drain() => return,
+                }
+            }
         }
     }
 }
 
-/// Looks at every message that was handed out and not settled.
-pub(super) async fn sweep(broker: &Broker, measures: &Measures) -> Result<(), String> {
+/// What has been looked at already, in the bucket of the dead-letter queue: what could be received once can be again.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+struct Looked {
+    /// When the stream was created, in microseconds: another one begins anew.
+    created: i64,
+    /// Everything up to here, but for the newest messages, which are looked at each time.
+    through: u64,
+}
+
+/// Looks at every message that was handed out and not settled. The newest first: one of those has just ended a connection;
+/// then the others, of which there may be millions while the oldest of all waits for its letter.
+async fn sweep(broker: &Broker, measures: &Measures) -> Result<(), String> {
+    let (first, newest) = sweep_newest(broker, measures).await?;
+    if newest == first {
+        return Ok(());
+    }
+    let stream = broker.jetstream.get_stream(STREAM).await.map_err(|error| error.to_string())?;
+    let notes = Notes::open(broker, DLQ_BUCKET).await?;
+    let created = Timestamp::from(stream.cached_info().created).micros();
+    let mut note = notes.read::<Looked>(LOOKED).await?;
+    let known = note.said.as_ref().filter(|looked| looked.created == created);
+    let mut next = first.max(known.map_or(0, |looked| looked.through) + 1);
+    while next < newest {
+        let through = (next + PAGE - 1).min(newest - 1);
+        look_at(broker, measures, next..=through).await?;
+        // Another classifier that is faster has looked at it as well.
+        let looked = Looked { created, through };
+        let Some(revision) = notes.write(LOOKED, &note, &looked).await? else { return Ok(()) };
+        note = Note { said: Some(looked), revision: Some(revision) };
+        next = through + 1;
+    }
+    Ok(())
+}
+
+/// Looks at the newest of them, the last first, before they come again and end the connection; returns the first there is and the first that was looked at.
+pub(super) async fn sweep_newest(broker: &Broker, measures: &Measures) -> Result<(u64, u64), String> {
     let stream = broker.jetstream.get_stream_no_info(STREAM).await.map_err(|error| error.to_string())?;
     let state = stream.consumer_info(CLASSIFIER_CONSUMER).await.map_err(|error| error.to_string())?;
-    let first = state.ack_floor.stream_sequence + 1;
-    let last = state.delivered.stream_sequence.min(first + SWEEP);
-    let mut messages = futures_util::stream::iter(first..=last)
+    let (first, last) = (state.ack_floor.stream_sequence + 1, state.delivered.stream_sequence);
+    let newest = first.max((last + 1).saturating_sub(PAGE));
+    look_at(broker, measures, (newest..=last).rev()).await?;
+    Ok((first, newest))
+}
+
+/// Looks at messages. One that cannot be dealt with keeps nobody from the others.
+async fn look_at(
+    broker: &Broker,
+    measures: &Measures,
+    sequences: impl Iterator<Item = u64>,
+) -> Result<(), String> {
+    let mut messages = futures_util::stream::iter(sequences)
         .map(|sequence| history::raw(broker, STREAM, sequence))
         .buffered(IN_FLIGHT);
+    let mut undone = None;
     while let Some(message) = messages.next().await {
         let Some(message) = message.map_err(|error| error.to_string())? else { continue };
         let Some(reason) = fault(&message) else { continue };
-        give_up(broker, &message, &reason).await?;
         let sequence = message.sequence;
-        stream.delete_message(sequence).await.map_err(|error| error.to_string())?;
-        measures.died(FailureClass::Decode);
-        tracing::warn!(
-            sequence,
-            reason,
-            "message {sequence} can be received by no client: dead-lettered and deleted"
-        );
+        match remove(broker, &message, &reason).await {
+            Ok(()) => {
+                measures.died(FailureClass::Decode);
+                tracing::warn!(
+                    sequence,
+                    reason,
+                    "message {sequence} can be received by no client: dead-lettered and deleted"
+                );
+            }
+            Err(error) => undone = Some(format!("message {sequence}: {error}")),
+        }
     }
-    Ok(())
+    undone.map_or(Ok(()), Err)
+}
+
+/// Deletes a message from the stream when its letter is confirmed.
+async fn remove(broker: &Broker, message: &Raw, reason: &str) -> Result<(), String> {
+    give_up(broker, message, reason).await?;
+    let stream = broker.jetstream.get_stream_no_info(STREAM).await.map_err(|error| error.to_string())?;
+    stream.delete_message(message.sequence).await.map(drop).map_err(|error| error.to_string())
 }
 
 /// Why no client can receive a message; `None` for one that can be received. Pure.

@@ -1,5 +1,6 @@
 //! Messages that are meant to harm: headers no client can read, texts that act on a terminal, borrowed verdicts.
 
+use futures_util::StreamExt as _;
 use schemas::subject::STREAM;
 use testkit::wait_until;
 use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
@@ -78,6 +79,37 @@ async fn a_header_that_breaks_the_client_down_does_not_stop_the_service() {
     assert!(serving.child.try_wait().unwrap().is_none(), "it is the same process");
     let log = std::fs::read_to_string(room.scratch.join("serve.log")).unwrap();
     assert!(log.contains("message 1 can be received by no client"), "{log}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn headers_that_break_a_client_are_found_however_far_behind_the_floor_is() {
+    let room = Room::new().await;
+    let consumer = room.with_short_leases().await;
+    // The first waits for its run, and the floor with it, while what comes behind it is settled.
+    room.publish("ml.run.trial", &[], br#"{"trial_id":"t","run_id":"late","status":"succeeded"}"#).await;
+    let jetstream = async_nats::jetstream::new(room.stranger.clone());
+    for _ in 0..67 {
+        let sent = (0..300).map(|_| jetstream.publish("ml.run.trial", "{".into()));
+        for confirmed in futures_util::future::join_all(sent).await {
+            confirmed.unwrap().await.unwrap();
+        }
+    }
+    let mut messages = consumer.stream().max_messages_per_batch(1000).messages().await.unwrap();
+    let mut settled = 0;
+    while settled < 20_100 {
+        let message = messages.next().await.unwrap().unwrap();
+        if message.info().unwrap().stream_sequence > 1 {
+            message.ack().await.unwrap();
+            settled += 1;
+        }
+    }
+    drop(messages);
+    publish_raw(&room, b"ml.run.trial", b"NATS/1.0\r\nno colon\r\n\r\n", b"payload").await;
+    room.publish("ml.run.trial", &[], b"behind it").await;
+    let _serving = room.serve_into_with("serve.log", &["--unknown-run-after", "1h"]);
+    let entries = room.entries(2).await;
+    assert_eq!(room.dlq(&["show", text(&entries[0], "id"), "--raw"]).await.stdout, b"payload");
+    assert_eq!(room.dlq(&["show", text(&entries[1], "id"), "--raw"]).await.stdout, b"behind it");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -132,8 +132,13 @@ impl<N> Room<N> {
 
     /// The same with a standard error of its own, for one whose words are no news of the test.
     pub(crate) fn serve_into(&self, log: &str) -> Serving {
+        self.serve_into_with(log, &[])
+    }
+
+    /// Both.
+    pub(crate) fn serve_into_with(&self, log: &str, arguments: &[&str]) -> Serving {
         let log = std::fs::File::create(self.scratch.join(log)).unwrap();
-        self.serve_heard_by(log.into(), &[])
+        self.serve_heard_by(log.into(), arguments)
     }
 
     /// A service that ends itself at a step.
