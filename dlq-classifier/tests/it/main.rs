@@ -15,6 +15,7 @@ mod hostile;
 mod identity;
 mod lost;
 mod outage;
+mod purge;
 mod repair;
 mod reuse;
 mod room;
