@@ -47,9 +47,7 @@ async fn look(queue: &Queue) -> Result<Account, CliError> {
     for segment in ledger.segments() {
         reading::segment(broker, &mut ledger, &segment).await?;
     }
-    for finding in effects::missing(broker, ledger.facts()).await? {
-        ledger.find(finding);
-    }
+    effects::missing(broker, &mut ledger).await?;
     let mut account = ledger.close();
     reading::subjects(broker, &mut account).await;
     Ok(account)

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use service_kit::config::BrokerArgs;
 use service_kit::error::CliError;
 use service_kit::exit::Exit;
+use service_kit::moment::{Moment, parse_moment};
 use service_kit::output::{Format, OutputArgs};
 use service_kit::program::{self, Kind};
 use service_kit::shutdown::Shutdown;
@@ -17,7 +18,7 @@ use crate::replay::Rate;
 use crate::selection::Selection;
 use crate::serve::ServeArgs;
 use crate::tasks::TasksArgs;
-use crate::{audit, discard, history, replay, resume, serve, show, tasks};
+use crate::{audit, discard, history, purge, replay, resume, serve, show, tasks};
 
 /// Finds malformed events, keeps them untouched with a verdict, and brings them back.
 #[derive(Debug, clap::Parser)]
@@ -59,6 +60,8 @@ pub enum Operator {
     Replay(ReplayArgs),
     /// Mark dead letters as not needed
     Discard(DiscardArgs),
+    /// Remove dead letters that were replayed or discarded
+    Purge(PurgeArgs),
     /// Tell classifiers to go on that have stopped at their storm limit
     Resume(ResumeArgs),
     /// Tell who did what about dead letters, oldest first
@@ -157,6 +160,25 @@ pub struct DiscardArgs {
     pub(crate) common: Common,
 }
 
+/// Flags of `purge`.
+#[derive(Debug, clap::Args)]
+pub struct PurgeArgs {
+    /// Remove what was replayed or discarded; nothing else ever is
+    #[arg(long)]
+    pub(crate) dealt_with: bool,
+    /// Only what was given up so long ago, such as 7d, or before a time such as 2026-01-31T12:00:00Z
+    #[arg(long, value_name = "TIME", value_parser = parse_moment)]
+    pub(crate) older: Option<Moment>,
+    /// Why, for the record
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) reason: Option<String>,
+    /// Change nothing; list what would be removed
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+    #[command(flatten)]
+    pub(crate) common: Common,
+}
+
 /// Flags of `resume`.
 #[derive(Debug, clap::Args)]
 pub struct ResumeArgs {
@@ -191,6 +213,7 @@ impl Operator {
             Self::Show(args) => &args.common,
             Self::Replay(args) => &args.common,
             Self::Discard(args) => &args.common,
+            Self::Purge(args) => &args.common,
             Self::Resume(args) => &args.common,
             Self::History(args) => &args.common,
             Self::Audit(args) => &args.common,
@@ -229,6 +252,7 @@ pub async fn run(command: Command, shutdown: Shutdown) -> Result<Exit, CliError>
         Command::Operator(Operator::Show(args)) => show::run(&args.id, args.raw, &args.common).await,
         Command::Operator(Operator::Replay(args)) => replay::run(args, shutdown).await,
         Command::Operator(Operator::Discard(args)) => discard::run(args).await,
+        Command::Operator(Operator::Purge(args)) => purge::run(args).await,
         Command::Operator(Operator::Resume(args)) => resume::run(args).await,
         Command::Operator(Operator::History(args)) => history::run(&args.wanted, &args.common).await,
         Command::Operator(Operator::Audit(args)) => audit::run(&args.common).await,

@@ -17,6 +17,9 @@ const MAX_HOLES: usize = 100;
 /// The book.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Handled {
+    /// When the stream was created, in microseconds; 0 in books of earlier builds.
+    #[serde(default)]
+    pub stream: i64,
     /// First sequence it knows about: the first there was when it was begun.
     pub since: u64,
     /// Of each consumer of ours: everything up to here was settled while it was on the stream.
@@ -44,9 +47,16 @@ pub struct Hole {
 }
 
 impl Handled {
-    /// Begins the book on a stream whose first sequence is `first`.
-    pub fn begin(first: u64) -> Self {
-        Self { since: first.max(1), ..Self::default() }
+    /// Begins the book on a stream created at `stream`, whose first sequence is `first`.
+    pub fn begin(stream: i64, first: u64) -> Self {
+        Self { stream, since: first.max(1), ..Self::default() }
+    }
+
+    /// The book, if it is of the stream created at `stream`: of another one of the name it says nothing. One that does not
+    /// say of which it is becomes a book of this one.
+    #[must_use]
+    pub fn of(self, stream: i64) -> Option<Self> {
+        (self.stream == stream || self.stream == 0).then_some(Self { stream, ..self })
     }
 
     /// Everything up to here was settled by everyone it was for.
@@ -103,7 +113,7 @@ mod tests {
     #[test]
     fn what_leaves_unsettled_is_a_hole_and_one_that_was_announced_is_known() {
         let now = Timestamp::from_micros(1_000_000);
-        let mut book = Handled::begin(1);
+        let mut book = Handled::begin(0, 1);
         book.advance(1, floors(10, 7), now);
         assert_eq!((book.through(), book.holes.len()), (7, 0));
         // Seven were settled by all: they may go.
@@ -126,7 +136,7 @@ mod tests {
     fn holes_that_are_told_as_one_hide_nothing_that_left_in_silence() {
         let now = Timestamp::default();
         for is_alternating in [true, false] {
-            let mut book = Handled::begin(1);
+            let mut book = Handled::begin(0, 1);
             // Each round settles one message and loses the next; all but every other or every third are announced.
             let is_known = |round: u64| !round.is_multiple_of(if is_alternating { 2 } else { 3 });
             for round in 0..3 * MAX_HOLES as u64 {
@@ -147,8 +157,15 @@ mod tests {
     }
 
     #[test]
+    fn a_book_of_another_stream_of_the_name_says_nothing() {
+        let book = Handled::begin(5, 1);
+        assert_eq!((book.clone().of(5), book.clone().of(6)), (Some(book.clone()), None));
+        assert_eq!(Handled { stream: 0, ..book.clone() }.of(5), Some(book), "an earlier build did not say");
+    }
+
+    #[test]
     fn what_was_gone_when_the_book_was_begun_is_no_hole_of_it() {
-        let mut book = Handled::begin(100);
+        let mut book = Handled::begin(0, 100);
         book.advance(100, floors(0, 0), Timestamp::default());
         assert_eq!((book.through(), book.holes.len()), (99, 0));
     }

@@ -31,6 +31,7 @@ mod given_up;
 pub mod handled;
 mod history;
 pub mod operation;
+mod purge;
 mod queue;
 pub mod replay;
 mod resume;

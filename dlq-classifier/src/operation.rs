@@ -1,5 +1,5 @@
 //! What was done about dead letters, kept beside them: one message per action on
-//! `cerebros.dlq.operation.<replayed|discarded|resumed|expired>`.
+//! `cerebros.dlq.operation.<replayed|discarded|resumed|expired|purged>`.
 //!
 //! Pure. A record is written after the action was confirmed, so that its existence proves the effect. One record
 //! covers at most [`MAX_IDS`] entries; a larger action writes several.
@@ -30,6 +30,8 @@ pub enum Kind {
     Resumed,
     /// Notice of messages that leave the stream by its limits before they were handled.
     Expired,
+    /// Letters that were replayed or discarded were removed.
+    Purged,
 }
 
 impl Kind {
@@ -40,6 +42,7 @@ impl Kind {
             Self::Discarded => "discarded",
             Self::Resumed => "resumed",
             Self::Expired => "expired",
+            Self::Purged => "purged",
         }
     }
 }
@@ -162,8 +165,17 @@ impl Operation {
 
     /// A record of discards of entries, by their ids and the consumers in whose names they are.
     pub fn discarded(act: &Act, at: Timestamp, entries: Vec<(String, String)>) -> Self {
+        Self::about(Kind::Discarded, act, at, entries)
+    }
+
+    /// A record of letters that were removed, in the same form.
+    pub fn purged(act: &Act, at: Timestamp, entries: Vec<(String, String)>) -> Self {
+        Self::about(Kind::Purged, act, at, entries)
+    }
+
+    fn about(kind: Kind, act: &Act, at: Timestamp, entries: Vec<(String, String)>) -> Self {
         let (ids, consumers) = entries.into_iter().unzip();
-        Self { consumers, ..Self::on(Kind::Discarded, act, at, ids) }
+        Self { consumers, ..Self::on(kind, act, at, ids) }
     }
 
     /// The messages whose letters were dealt with: their sequences, and the consumers in whose names the letters were.

@@ -27,8 +27,8 @@ impl Standing {
         let state = match operation.operation {
             Kind::Replayed => State::Replayed,
             Kind::Discarded => State::Discarded,
-            // They speak of no entries.
-            Kind::Resumed | Kind::Expired => return,
+            // They speak of no entries that are kept.
+            Kind::Resumed | Kind::Expired | Kind::Purged => return,
         };
         for id in &operation.ids {
             self.dealt_with.insert(id.clone(), (state, at));

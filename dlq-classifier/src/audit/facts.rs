@@ -8,6 +8,8 @@ use crate::handled::Handled;
 /// Everything an audit knows before it looks at single messages.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Facts {
+    /// When the stream was created, in microseconds. What is older is about another one of the name.
+    pub(crate) created: i64,
     /// First sequence the stream still holds.
     pub(crate) first: u64,
     /// Last sequence there was when the audit began.

@@ -8,7 +8,8 @@ pub(crate) fn without(set: &[Range], cuts: &[Range]) -> Vec<Range> {
     let mut left = Vec::new();
     for &(from, to) in set {
         let mut next = from;
-        for &(start, end) in cuts.iter().filter(|(start, end)| *end >= from && *start <= to) {
+        let behind = cuts.partition_point(|(_, end)| *end < from);
+        for &(start, end) in cuts[behind..].iter().take_while(|(start, _)| *start <= to) {
             if start > next {
                 left.push((next, start - 1));
             }
@@ -19,6 +20,12 @@ pub(crate) fn without(set: &[Range], cuts: &[Range]) -> Vec<Range> {
         }
     }
     left
+}
+
+/// True if a set holds a sequence.
+pub(crate) fn holds(set: &[Range], seq: u64) -> bool {
+    let at = set.partition_point(|(_, end)| *end < seq);
+    set.get(at).is_some_and(|(start, _)| *start <= seq)
 }
 
 /// How many sequences a set holds.
@@ -51,5 +58,7 @@ mod tests {
         assert_eq!(without(&set, &[(1, 1), (3, 11), (15, 15), (20, 90)]), [(2, 2), (12, 14), (16, 19)]);
         assert_eq!(without(&set, &[]), set);
         assert_eq!(total(&set), 16);
+        let held: Vec<u64> = (0..22).filter(|seq| holds(&set, *seq)).collect();
+        assert_eq!(held, (1..=5).chain(10..=20).collect::<Vec<_>>());
     }
 }

@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use async_nats::jetstream::consumer::{AckPolicy, DeliverPolicy, pull};
 use futures_util::TryStreamExt as _;
-use schemas::FailureClass;
 use schemas::dead_letter::Verdict;
 use schemas::subject::{ADVISORY_STREAM, DLQ_STREAM, STREAM};
+use schemas::{FailureClass, Timestamp};
 use serde::Deserialize;
 use service_kit::broker::Broker;
 use service_kit::error::CliError;
@@ -18,7 +18,6 @@ use service_kit::topology::{self, ADVISORY_CONSUMER, DLQ_BUCKET};
 
 use super::facts::{Advisory, Facts};
 use super::ledger::{Ledger, Segment};
-use super::letters::Letters;
 use super::ranges::united;
 use super::report::Account;
 use crate::handled::{self, Handled};
@@ -40,30 +39,41 @@ pub(super) async fn facts(queue: &Queue) -> Result<Facts, CliError> {
     let state = info.info.state.clone();
     let (first, last) = (state.first_sequence.max(1), state.last_sequence);
     let deleted = state.deleted.unwrap_or_default().into_iter().filter(|seq| (first..=last).contains(seq));
-    let mut facts =
-        Facts { first, last, gaps: united(deleted.map(|seq| (seq, seq)).collect()), ..Facts::default() };
+    let created = Timestamp::from(info.info.created).micros();
+    let mut facts = Facts {
+        created,
+        first,
+        last,
+        gaps: united(deleted.map(|seq| (seq, seq)).collect()),
+        ..Facts::default()
+    };
     let watched = consumers::watched(broker).await?;
     facts.readers = consumers::readers(broker, &stream, &facts, &watched).await?;
     facts.losses = consumers::losses(watched);
     let advisories_through = advisories_through(broker).await;
-    facts.handled = remembered::<Handled>(broker, handled::KEY).await;
+    facts.losses.retain(|(_, loss)| loss.at.micros() >= created);
+    facts.handled = remembered::<Handled>(broker, handled::KEY).await.and_then(|book| book.of(created));
     letters(queue, &mut facts).await?;
     for (operation, _) in queue.operations().await? {
+        if operation.at.micros() < created {
+            continue;
+        }
         if operation.operation == Kind::Expired {
             facts.notices.extend(operation.range);
         }
         operation.messages().for_each(|(seq, consumer)| facts.dealt_with(seq, consumer));
     }
-    facts.advisories = advisories(broker, advisories_through, &facts.letters).await?;
+    facts.advisories = advisories(broker, advisories_through, &facts).await?;
     Ok(facts)
 }
 
 async fn letters(queue: &Queue, facts: &mut Facts) -> Result<(), CliError> {
     let mut scan = Scan::open(&queue.broker, DLQ_STREAM, &[], (1, u64::MAX), Depth::Headers).await?;
     while let Some(letter) = scan.next().await? {
-        let Some(verdict) = Verdict::find(letter.headers()).filter(|verdict| verdict.stream == STREAM) else {
+        let Some(verdict) = Verdict::find(letter.headers()) else { continue };
+        if verdict.stream != STREAM || verdict.first_seen.micros() < facts.created {
             continue;
-        };
+        }
         let is_given_up = verdict.cause.unwrap_or(verdict.class) == FailureClass::WorkerLost;
         let given_up = is_given_up.then(|| verdict.seen.micros());
         facts.letter(verdict.sequence, &verdict.consumer, &verdict.subject, given_up);
@@ -72,7 +82,7 @@ async fn letters(queue: &Queue, facts: &mut Facts) -> Result<(), CliError> {
 }
 
 /// The broker's word about deliveries, as far as no letter answers it.
-async fn advisories(broker: &Broker, through: u64, letters: &Letters) -> Result<Vec<Advisory>, CliError> {
+async fn advisories(broker: &Broker, through: u64, facts: &Facts) -> Result<Vec<Advisory>, CliError> {
     #[derive(Deserialize)]
     struct Said {
         consumer: String,
@@ -84,7 +94,7 @@ async fn advisories(broker: &Broker, through: u64, letters: &Letters) -> Result<
     let mut scan = Scan::open(broker, ADVISORY_STREAM, &filters, (1, u64::MAX), Depth::Whole).await?;
     while let Some(message) = scan.next().await? {
         let Ok(Said { consumer, stream_seq }) = serde_json::from_slice(message.payload()) else { continue };
-        if !letters.has_of(stream_seq, &consumer) {
+        if message.time.micros() >= facts.created && !facts.letters.has_of(stream_seq, &consumer) {
             found.push(Advisory {
                 seq: stream_seq,
                 consumer,

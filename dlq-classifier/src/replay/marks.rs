@@ -46,7 +46,7 @@ impl Marks {
             Kind::Replayed => State::Replayed,
             Kind::Discarded => State::Discarded,
             // They speak of no entries.
-            Kind::Resumed | Kind::Expired => return,
+            Kind::Resumed | Kind::Expired | Kind::Purged => return,
         };
         let is_ours = operation.task.as_deref() == Some(ours);
         for (number, id) in operation.ids.iter().enumerate() {

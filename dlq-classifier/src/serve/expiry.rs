@@ -53,7 +53,9 @@ async fn round(broker: &Broker) -> Result<Duration, String> {
     let (last, max_age) = (info.state.last_sequence, info.config.max_age);
     let notes = Notes::open(broker, DLQ_BUCKET).await?;
     let known = notes.read::<Handled>(KEY).await?;
-    let mut book = known.said.clone().unwrap_or_else(|| Handled::begin(info.state.first_sequence));
+    let created = Timestamp::from(info.created).micros();
+    let book = known.said.clone().and_then(|book| book.of(created));
+    let mut book = book.unwrap_or_else(|| Handled::begin(created, info.state.first_sequence));
     let mut floors = BTreeMap::new();
     for config in topology::consumers() {
         let name = config.durable_name.unwrap_or_default();

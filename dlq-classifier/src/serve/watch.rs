@@ -122,7 +122,7 @@ fn take(tally: &mut Tally, glance: &Glance) {
             operation::Kind::Replayed | operation::Kind::Discarded => {
                 record.ids.iter().for_each(|id| tally.handled(id, glance.sequence));
             }
-            operation::Kind::Resumed | operation::Kind::Expired => {}
+            operation::Kind::Resumed | operation::Kind::Expired | operation::Kind::Purged => {}
         }
     } else if let Some((_, id)) = glance.headers().find(|(name, _)| name.eq_ignore_ascii_case(ID)) {
         tally.letter(glance.sequence, id, glance.time);

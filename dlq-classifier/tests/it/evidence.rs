@@ -6,6 +6,7 @@ use std::time::Duration;
 use async_nats::jetstream::consumer::{AckPolicy, DeliverPolicy, PullConsumer, pull};
 use async_nats::jetstream::{AckKind, stream};
 use dlq_classifier::handled::{self, Handled};
+use schemas::Timestamp;
 use schemas::subject::{ADVISORY_STREAM, DLQ_STREAM, STREAM};
 use serde_json::Value;
 use service_kit::topology::{self, ADVISORY_CONSUMER, DLQ_BUCKET, SINK_CONSUMER, WORKER_CONSUMER};
@@ -287,4 +288,28 @@ async fn what_was_dealt_with_and_purged_needs_no_letter() {
     room.explained().await;
     serving.stop().await;
     room.explained().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_known_of_a_stream_that_was_made_anew_explains_nothing_of_the_new_one() {
+    let room = Room::new().await;
+    let serving = room.serve();
+    room.publish(TRIAL, &[], b"{").await;
+    room.entries(1).await;
+    room.settled().await;
+    room.book(|book| book.since == 1).await;
+    serving.stop().await;
+    room.broker.jetstream.delete_stream(STREAM).await.unwrap();
+    topology::ensure(&room.broker).await.unwrap();
+    // It has the sequence of the dead one, and nobody made a run of it.
+    room.publish(REQUESTED, &[], br#"{"dataset_id":"digits","run_id":"r1"}"#).await;
+    settle(&room.durable(STREAM, WORKER_CONSUMER).await, 1, AckKind::Ack).await;
+    let silent = [(1, None, WORKER_CONSUMER.to_owned())];
+    assert_eq!(room.named().await, silent);
+    let _serving = room.serve();
+    let mut stream = room.broker.jetstream.get_stream(STREAM).await.unwrap();
+    let created = Timestamp::from(stream.info().await.unwrap().created).micros();
+    room.book(|book| book.stream == created).await;
+    room.settled().await;
+    assert_eq!(room.named().await, silent);
 }

@@ -17,6 +17,7 @@ mod identity;
 mod lost;
 mod outage;
 mod oversize;
+mod purge;
 mod repair;
 mod reuse;
 mod room;

@@ -2,7 +2,7 @@
 
 use super::Ledger;
 use crate::audit::facts::{Reader, bit};
-use crate::audit::ranges::{Range, total, united, without};
+use crate::audit::ranges::{Range, holds, total, united, without};
 use crate::audit::report::Finding;
 use crate::handled::Hole;
 
@@ -51,12 +51,12 @@ impl Ledger {
         let facts = &self.facts;
         let since = facts.handled.as_ref().map_or(1, |handled| handled.since);
         // A message that leaves the stream is terminated for everybody who has it in hand; one letter or notice tells why.
-        let is_on_stream = |seq: u64| {
-            seq >= facts.first && !facts.gaps.iter().any(|(from, to)| (*from..=*to).contains(&seq))
-        };
-        let is_known = |seq: u64| facts.notices.iter().any(|(from, to)| (*from..=*to).contains(&seq));
+        let notices = united(facts.notices.clone());
+        let is_on_stream = |seq: u64| seq >= facts.first && !holds(&facts.gaps, seq);
         let is_open = |seq: u64, consumer: &str| {
-            seq >= since && !facts.letters.excuse(seq, consumer) && (is_on_stream(seq) || !is_known(seq))
+            seq >= since
+                && !facts.letters.excuse(seq, consumer)
+                && (is_on_stream(seq) || !holds(&notices, seq))
         };
         let unheard = facts.advisories.iter().filter(|one| one.is_settled && is_open(one.seq, &one.consumer));
         let findings: Vec<Finding> = unheard
