@@ -55,6 +55,16 @@ impl Lost {
         Self { failure, ..Self::exhausted(consumer, sequence, deliveries, noticed) }
     }
 
+    /// Handed over once and not acked since, unless that was forgotten.
+    pub(super) fn in_doubt(consumer: &str, sequence: u64, noticed: Timestamp) -> Self {
+        let words = format!(
+            "consumer {consumer} was handed the message once and has acked nothing since, as far as the broker remembers: if the \
+             broker was restarted meanwhile, this may be one it has done"
+        );
+        let failure = Failure::new(FailureClass::WorkerLost, Stage::Execute, words);
+        Self { failure, ..Self::exhausted(consumer, sequence, 1, noticed) }
+    }
+
     fn is_terminated(&self) -> bool {
         self.failure.class == FailureClass::Unknown
     }

@@ -2,10 +2,11 @@
 //! purged. Now and then the consumers of the event stream, a stranger's as well as ours, are compared with what they
 //! were before and with the stream, and what they will never settle is dead-lettered in their names.
 //!
-//! What was found out is decided in [`standing`]. A consumer is remembered as dealt with after the letters of all that
+//! What was found out is decided in [`standing`], and in [`single`] where each message is handed over once. A consumer is remembered as dealt with after the letters of all that
 //! was found are confirmed, so a sweep that dies in the middle is done again, and its letters are duplicates.
 
 mod effects;
+mod single;
 mod standing;
 
 use std::time::Duration;
@@ -24,6 +25,7 @@ use super::Measures;
 use super::advisory;
 use super::lost::{self, Lost};
 use super::notes::{self, Notes};
+use single::Known;
 use standing::{Call, Extent, Memory, Reading};
 
 /// Consumers looked at in one sweep.
@@ -78,6 +80,7 @@ async fn look_at(
     let now = clock::now();
     let reading = reading(info);
     let mut memory = Memory::after(note.said.as_ref(), &info.name, reading.clone(), now.micros());
+    memory.acked = info.ack_floor.last_active.map(|at| Timestamp::from(at).micros()).or(memory.acked);
     let settled_after = i64::try_from(every.as_micros()).unwrap_or(i64::MAX) / 2;
     let lost = match memory.call(now.micros(), settled_after) {
         Call::Nothing => None,
@@ -117,10 +120,11 @@ async fn stranded(
     range: (u64, u64),
     now: Timestamp,
 ) -> Result<Vec<Lost>, String> {
-    // One more than twice as many as ran out tells all there is to tell.
-    let enough = memory.reading.redelivered.saturating_mul(2).saturating_add(2).min(MAX_STRANDED);
+    // One more than twice as many as ran out tells all there is to tell, where they are counted.
+    let enough = memory.reading.redelivered.saturating_mul(2).saturating_add(2);
+    let enough = if single::is_single(info) { MAX_STRANDED } else { enough.min(MAX_STRANDED) };
     let mut found = taken_in(broker, info, range, enough).await?;
-    let before = found.len() as u64;
+    let (before, first) = (found.len() as u64, found.first().copied());
     if memory.extent(before, 0) != Extent::All {
         // What the broker has said is a dead letter already, or becomes one.
         let announced = advisory::announced(broker, &info.name).await?;
@@ -131,6 +135,15 @@ async fn stranded(
     let ran_out = |sequence: &u64| Lost::exhausted(&info.name, *sequence, deliveries, now);
     let of = found.len() as u64;
     match memory.extent(of, announced) {
+        Extent::Nothing | Extent::First if single::is_single(info) && !effects::are_known(&info.name) => {
+            let acked = single::last_ack(broker, info, memory.acked, range).await?;
+            let lost = |sequence: &u64| match single::known(*sequence, first, acked) {
+                Known::RanOut => Some(ran_out(sequence)),
+                Known::Doubtful => Some(Lost::in_doubt(&info.name, *sequence, now)),
+                Known::Nothing => None,
+            };
+            Ok(found.iter().filter_map(lost).collect())
+        }
         Extent::All => Ok(found.iter().map(ran_out).collect()),
         Extent::Some { ran_out } => {
             let one_of = |sequence: &u64| Lost::one_of(&info.name, *sequence, deliveries, (ran_out, of), now);

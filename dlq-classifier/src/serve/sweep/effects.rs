@@ -8,6 +8,11 @@ use service_kit::history::{History, Kept};
 use service_kit::registry::{Registry, RunRecord};
 use service_kit::topology::{CANCEL_CONSUMER, WORKER_CONSUMER};
 
+/// True for a consumer whose effects the registry knows.
+pub(super) fn are_known(consumer: &str) -> bool {
+    [WORKER_CONSUMER, CANCEL_CONSUMER].contains(&consumer)
+}
+
 /// The messages up to `to` that had no effect, where a consumer is one of ours whose effects the registry knows. Asked
 /// only while nobody has any of them in hand.
 pub(super) async fn missing(broker: &Broker, consumer: &str, to: u64) -> Result<Vec<u64>, String> {

@@ -34,6 +34,9 @@ pub(super) struct Memory {
     /// The reading all findings of which are dead letters.
     #[serde(default)]
     pub(super) dealt_with: Option<Reading>,
+    /// The moment of its last ack, in microseconds; the broker forgets it when it is restarted.
+    #[serde(default)]
+    pub(super) acked: Option<i64>,
 }
 
 /// What a look at a consumer calls for.
@@ -84,6 +87,7 @@ impl Memory {
             since: known.filter(|_| is_same).map_or(now, |known| known.since),
             was_limited: reading.is_limited() || known.is_some_and(|known| known.was_limited),
             dealt_with: known.and_then(|known| known.dealt_with.clone()),
+            acked: known.and_then(|known| known.acked),
             reading,
         }
     }
