@@ -130,9 +130,8 @@ async fn wanted(args: &ReplayArgs, queue: &Queue) -> Result<Vec<Wanted>, CliErro
         let through = queue.last_sequence(DLQ_STREAM).await?;
         return Ok(vec![Wanted::Where(Where::new(&args.selection.filter, through, now))]);
     }
-    let book = queue.read().await?;
-    let chosen = args.selection.resolve(&book, now)?;
-    let named = |entry: &&crate::entry::Entry| Named { id: entry.id.clone(), kept_at: entry.kept_at };
+    let chosen = args.selection.named(queue).await?;
+    let named = |entry: &crate::entry::Entry| Named { id: entry.id.clone(), kept_at: entry.kept_at };
     Ok(chosen.chunks(MAX_IDS).map(|part| Wanted::These(part.iter().map(named).collect())).collect())
 }
 

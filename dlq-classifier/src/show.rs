@@ -33,7 +33,7 @@ struct Letter<'a> {
 
 pub(crate) async fn run(id: &str, is_raw: bool, common: &Common) -> Result<Exit, CliError> {
     let queue = Queue::open(&common.broker).await?;
-    let book = queue.read().await?;
+    let book = queue.read(&[id.to_owned()]).await?;
     let entry = find(&book, id)?;
     let kept = queue.letter(entry).await?;
     let entry = &entry.clone().with_run_of(&kept);

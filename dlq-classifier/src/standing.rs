@@ -14,9 +14,9 @@ use crate::operation::{Kind, Operation};
 /// The state of each entry that somebody has dealt with.
 #[derive(Debug, Default)]
 pub struct Standing {
-    /// State, and the sequence of the record that says so.
-    dealt_with: HashMap<String, (State, u64)>,
-    /// Entries told already, by a hash nobody can aim at.
+    /// State, and the sequence of the record that says so; of each entry by a hash of its id nobody can aim at.
+    dealt_with: HashMap<u64, (State, u64)>,
+    /// Entries told already, by the same.
     told: HashSet<u64>,
     hasher: RandomState,
 }
@@ -31,17 +31,18 @@ impl Standing {
             Kind::Resumed | Kind::Expired | Kind::Purged => return,
         };
         for id in &operation.ids {
-            self.dealt_with.insert(id.clone(), (state, at));
+            self.dealt_with.insert(self.hasher.hash_one(id), (state, at));
         }
     }
 
     /// The entry as it stands; `None` when it was told already.
     pub fn tell(&mut self, entry: Entry) -> Option<Entry> {
-        if !self.told.insert(self.hasher.hash_one(&entry.id)) {
+        let hash = self.hasher.hash_one(&entry.id);
+        if !self.told.insert(hash) {
             return None;
         }
         // A record in front of its letter speaks of an earlier one, which the stream has dropped.
-        let state = self.dealt_with.get(&entry.id).filter(|(_, at)| *at > entry.kept_at);
+        let state = self.dealt_with.get(&hash).filter(|(_, at)| *at > entry.kept_at);
         Some(Entry { state: state.map_or(entry.state, |(state, _)| *state), ..entry })
     }
 }

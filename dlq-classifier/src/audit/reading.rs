@@ -54,15 +54,17 @@ pub(super) async fn facts(queue: &Queue) -> Result<Facts, CliError> {
     facts.losses.retain(|(_, loss)| loss.at.micros() >= created);
     facts.handled = remembered::<Handled>(broker, handled::KEY).await.and_then(|book| book.of(created));
     letters(queue, &mut facts).await?;
-    for (operation, _) in queue.operations().await? {
-        if operation.at.micros() < created {
-            continue;
-        }
-        if operation.operation == Kind::Expired {
-            facts.notices.extend(operation.range);
-        }
-        operation.messages().for_each(|(seq, consumer)| facts.dealt_with(seq, consumer));
-    }
+    queue
+        .each_operation(|operation, _| {
+            if operation.at.micros() < created {
+                return;
+            }
+            if operation.operation == Kind::Expired {
+                facts.notices.extend(operation.range);
+            }
+            operation.messages().for_each(|(seq, consumer)| facts.dealt_with(seq, consumer));
+        })
+        .await?;
     facts.advisories = advisories(broker, advisories_through, &facts).await?;
     Ok(facts)
 }

@@ -8,6 +8,9 @@
 //! is as good as any other; and whether nobody could is not known: another build may have had the schema, another
 //! consumer may have left a letter of its own, and the replays of both are for one run. Whoever wants a run apart names
 //! it by `--edit`. On a subject that is not ours bytes go as they are: nobody there derives anything.
+//!
+//! What cannot be made to name its run without losing what it says, because it is of a schema of another build, is refused with
+//! the remedy, unless it died because nobody could read it: then nothing has begun that is known of, and its bytes stay.
 
 use std::collections::BTreeMap;
 
@@ -19,7 +22,7 @@ use schemas::dead_letter::Place;
 use schemas::dead_letter::Verdict;
 use schemas::event::RunRequested;
 use schemas::record::Version;
-use schemas::{Encoding, Event, Record, RunId};
+use schemas::{Encoding, Event, Record, RunId, Stage};
 use serde_json::value::{RawValue, to_raw_value};
 use service_kit::history::Kept;
 
@@ -51,6 +54,7 @@ pub(super) fn name_its_run(draft: &Draft, letter: &Kept) -> Result<Option<(Draft
     // Nothing else it says has changed, whatever it was written in.
     match named.filter(|named| named.decode().is_ok_and(|decoded| decoded.event == meant)) {
         Some(named) => Ok(Some((named, run))),
+        None if verdict.stage == Stage::Decode => Ok(None),
         None => Err(Unnameable(run)),
     }
 }

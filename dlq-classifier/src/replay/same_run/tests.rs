@@ -1,6 +1,6 @@
 use schemas::cloudevents::Headers;
 use schemas::dead_letter::Place;
-use schemas::{Failure, FailureClass, Stage, Timestamp};
+use schemas::{Failure, FailureClass, Timestamp};
 
 use super::*;
 
@@ -19,8 +19,12 @@ fn place() -> Place {
 
 /// A message on its way back, and the letter it comes from.
 fn died(headers: &[(&str, &str)], payload: &[u8]) -> (Draft, Kept) {
+    died_in(Stage::Execute, headers, payload)
+}
+
+fn died_in(stage: Stage, headers: &[(&str, &str)], payload: &[u8]) -> (Draft, Kept) {
     let headers = Headers(headers.iter().map(|(name, value)| ((*name).into(), (*value).into())).collect());
-    let failure = Failure::new(FailureClass::WorkerLost, Stage::Execute, "lost");
+    let failure = Failure::new(FailureClass::WorkerLost, stage, "lost");
     let verdict = Verdict::new(&place(), &failure, Timestamp::from_micros(2), &headers);
     let letter = Kept {
         sequence: 1,
@@ -91,11 +95,13 @@ fn what_names_a_run_and_what_is_no_request_of_ours_stays_as_it_is() {
 }
 
 #[test]
-fn one_that_leaves_no_room_for_it_is_refused_with_the_remedy() {
+fn one_that_leaves_no_room_for_it_is_refused_with_the_remedy_unless_nobody_could_read_it() {
     let room = codec::MAX_EVENT_BYTES - r#"{"dataset_id":"digits","mine":""}"#.len();
     let payload = format!(r#"{{"dataset_id":"digits","mine":"{}"}}"#, "x".repeat(room));
     let (draft, letter) = died(&[], payload.as_bytes());
     draft.decode().unwrap();
     let refused = name_its_run(&draft, &letter).unwrap_err().to_string();
     assert!(refused.contains(place().derived_run().as_str()), "{refused}");
+    let (draft, letter) = died_in(Stage::Decode, &[], payload.as_bytes());
+    assert_eq!(name_its_run(&draft, &letter), Ok(None), "nothing has begun");
 }
