@@ -7,5 +7,8 @@ use std::process::ExitCode;
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
+    if let Some(code) = dlq_classifier::edit::jq::take_over() {
+        return code;
+    }
     service_kit::program::run("cerebros", cerebros::run)
 }

@@ -12,6 +12,9 @@ use serde::{Deserialize, Serialize};
 /// An alert is cleared at this part of its bound.
 const CLEARED_AT: f64 = 0.8;
 
+/// Least bound of an age in seconds: that of any entry is beyond it.
+const LEAST_AGE: f64 = 1e-6;
+
 /// What an alert is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -110,7 +113,8 @@ impl Bounds {
     pub fn of(&self, kind: Kind) -> f64 {
         match kind {
             Kind::Depth => f64::from(self.depth),
-            Kind::Age => self.age.as_secs_f64(),
+            // Without entries nothing has an age; with a bound of zero that would be crossed as well, and never cleared.
+            Kind::Age => self.age.as_secs_f64().max(LEAST_AGE),
             Kind::Rate => f64::from(self.rate),
             Kind::Room => 0.8,
             Kind::Expiring => 1.0,

@@ -12,6 +12,7 @@ use schemas::Timestamp;
 use schemas::failure::bounded_head;
 use serde::{Deserialize, Serialize};
 use service_kit::error::CliError;
+use service_kit::exit::Exit;
 
 pub use plan::{Batch, Counts, Plan};
 
@@ -19,6 +20,8 @@ pub use plan::{Batch, Counts, Plan};
 pub const MAX_OVER: usize = 100;
 /// Tasks that may wait at once, when another is put down for later.
 pub const MAX_WAITING: usize = 1000;
+/// Programs that may end in a row while they are at work on a task, before it is taken for the cause.
+const MAX_LEFT: u32 = 5;
 /// Bytes kept of why a task failed.
 const MAX_TROUBLE_BYTES: usize = 1024;
 
@@ -102,6 +105,9 @@ pub struct Task {
     pub counts: Counts,
     /// Who is at work on it, or was last.
     pub owner: Option<String>,
+    /// How often in a row it was left in the middle by a program that was killed, since the last batch that was settled.
+    #[serde(default)]
+    pub left: u32,
     /// When it was asked for.
     pub created: Timestamp,
     /// When it last changed.
@@ -128,6 +134,7 @@ impl Task {
             batch: None,
             counts: Counts::default(),
             owner: None,
+            left: 0,
             created: now,
             updated: now,
             trouble: None,
@@ -146,7 +153,25 @@ impl Task {
     /// Somebody begins, or goes on where another was killed.
     #[must_use]
     pub fn begin(self, owner: &str, now: Timestamp) -> Self {
-        Self { stage: Stage::Running, owner: Some(owner.to_owned()), updated: now, ..self }
+        let is_left = self.stage == Stage::Running && self.owner.as_deref().is_some_and(|was| was != owner);
+        let left = self.left + u32::from(is_left);
+        Self { stage: Stage::Running, owner: Some(owner.to_owned()), left, updated: now, ..self }
+    }
+
+    /// Whoever is at work on it stops in good order, before it is done.
+    #[must_use]
+    pub fn let_go(self, now: Timestamp) -> Self {
+        Self { owner: None, updated: now, ..self }
+    }
+
+    /// Why nobody should go on with it: whoever did was killed, too often to be chance.
+    pub fn is_deadly(&self) -> Option<CliError> {
+        (self.left >= MAX_LEFT).then(|| {
+            let what = format!("whoever worked on the replay was killed, {} times in a row", self.left);
+            CliError::new("task-deadly", Exit::InvalidInput, what)
+                .because("it has not come further meanwhile, so it is taken for the cause")
+                .help("replay its entries one by one; `dlq-classifier tasks show` tells how far it has come")
+        })
     }
 
     /// A batch is about to be published.
@@ -158,7 +183,7 @@ impl Task {
     /// Every entry up to `cursor` was dealt with, and what was published is on record.
     #[must_use]
     pub fn settle(self, cursor: u64, counts: Counts, now: Timestamp) -> Self {
-        Self { batch: None, cursor, counts: self.counts.and(counts), updated: now, ..self }
+        Self { batch: None, cursor, counts: self.counts.and(counts), left: 0, updated: now, ..self }
     }
 
     /// What had been published of the batch is on record; who goes on begins with its first entry.

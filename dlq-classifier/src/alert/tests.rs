@@ -46,3 +46,13 @@ fn every_alert_says_what_to_do_and_is_read_as_it_was_written() {
         assert_eq!(kind.subject(), format!("cerebros.dlq.alert.{}", kind.as_str()));
     }
 }
+
+#[test]
+fn a_bound_of_no_time_at_all_is_crossed_by_any_entry_and_cleared_by_none() {
+    let bounds = Bounds { age: Duration::ZERO, ..Bounds::default() };
+    let judged = |said, value| judge(Kind::Age, said, value, &bounds, Timestamp::default());
+    assert_eq!(judged(State::Cleared, 0.0), None);
+    assert_eq!(judged(State::Cleared, 0.5).unwrap().state, State::Crossed);
+    assert_eq!(judged(State::Crossed, 0.5), None);
+    assert_eq!(judged(State::Crossed, 0.0).unwrap().state, State::Cleared);
+}

@@ -1,23 +1,32 @@
-//! jq expressions, bounded: two seconds, one result, no deeper than our own decoder reads, no environment.
+//! jq expressions, bounded: two seconds, 128 MiB, one result, no deeper than our own decoder reads, no environment.
 //!
 //! Definitions (`def`) are refused: a definition that calls itself can outgrow any stack, and an outgrown stack ends the
 //! whole program. What is left cannot recurse deeper than the values it is given, except by nesting a value millions
 //! deep on purpose.
 //!
-//! The interpreter runs on a thread of its own, because an expression may loop for ever and a thread can at least be
-//! left behind. It is left behind once: a bulk action ends at the first expression that takes too long.
+//! The interpreter runs in a process of its own ([`child`]), because an expression may loop or build for ever, and neither
+//! a thread nor what it has allocated can be taken away. In there it runs on a thread that is watched. A bulk action ends
+//! at the first expression that passes a bound.
+
+mod child;
 
 use std::sync::mpsc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+pub use child::take_over;
 use jaq_core::load::{Arena, File, Loader};
 use jaq_core::{Compiler, Ctx, Vars, data};
 use jaq_json::{Num, Val};
 use schemas::failure::bounded_head;
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Number, Value};
 
 /// How long an expression may take. Edits of half a megabyte take milliseconds.
 const DEADLINE: Duration = Duration::from_secs(2);
+/// How much memory it may take. Edits of half a megabyte take a few.
+const MAX_MEMORY_BYTES: u64 = 128 << 20;
+/// How often both are looked at.
+const LOOK_EVERY: Duration = Duration::from_millis(1);
 /// Stack of the interpreter, which recurses; its own default of 2 MiB ends in a crash at a recursion of a few thousand.
 const STACK_BYTES: usize = 256 << 20;
 /// Deepest result; what our decoder reads, too.
@@ -28,7 +37,7 @@ const MAX_VALUES: usize = schemas::codec::MAX_EVENT_BYTES;
 const FOREIGN: [&str; 2] = ["env", "now"];
 
 /// Why an expression gave no result.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 pub enum JqError {
     /// It is not jq, or uses what is not there.
     #[error("{0}")]
@@ -45,6 +54,19 @@ pub enum JqError {
     /// It took too long.
     #[error("the expression took longer than {} s", DEADLINE.as_secs())]
     TooSlow,
+    /// It took too much memory.
+    #[error("the expression took more than {} MiB of memory", MAX_MEMORY_BYTES >> 20)]
+    TooLarge,
+}
+
+impl JqError {
+    /// True when the same is to be expected of the next payload, too.
+    pub fn is_of_the_expression(&self) -> bool {
+        match self {
+            Self::TooSlow | Self::TooLarge | Self::Syntax(_) => true,
+            Self::Failed(_) | Self::Nothing | Self::Several => false,
+        }
+    }
 }
 
 /// Checks that an expression can be run at all.
@@ -53,8 +75,13 @@ pub fn check(expression: &str) -> Result<(), JqError> {
     on_a_thread(move || with_program(&expression, |_| Ok(())))
 }
 
-/// Runs an expression on a value.
+/// Runs an expression on a value, in a process of its own. Tests of this module have no program to start, and run it here.
 pub fn run(expression: &str, input: Value) -> Result<Value, JqError> {
+    if cfg!(test) { evaluate(expression, input) } else { child::run(expression, &input) }
+}
+
+/// Runs an expression here.
+fn evaluate(expression: &str, input: Value) -> Result<Value, JqError> {
     let expression = expression.to_owned();
     on_a_thread(move || {
         with_program(&expression, |filter| {
@@ -85,13 +112,30 @@ fn on_a_thread<T: Send + 'static>(
     let body = move || drop(result.send(work()));
     let spawned = std::thread::Builder::new().name("jq".to_owned()).stack_size(STACK_BYTES).spawn(body);
     spawned.map_err(|error| JqError::Failed(format!("no thread to run it on: {error}")))?;
-    match results.recv_timeout(DEADLINE) {
-        Ok(result) => result,
-        Err(mpsc::RecvTimeoutError::Timeout) => Err(JqError::TooSlow),
-        Err(mpsc::RecvTimeoutError::Disconnected) => {
-            Err(JqError::Failed("the interpreter broke down".to_owned()))
+    let (began, before) = (Instant::now(), memory());
+    loop {
+        match results.recv_timeout(LOOK_EVERY) {
+            Ok(result) => return result,
+            Err(mpsc::RecvTimeoutError::Disconnected) => {
+                return Err(JqError::Failed("the interpreter broke down".to_owned()));
+            }
+            Err(mpsc::RecvTimeoutError::Timeout) => {}
+        }
+        if began.elapsed() >= DEADLINE {
+            return Err(JqError::TooSlow);
+        }
+        if memory().saturating_sub(before) > MAX_MEMORY_BYTES {
+            return Err(JqError::TooLarge);
         }
     }
+}
+
+/// Memory this process has, where the system tells.
+fn memory() -> u64 {
+    let pages = std::fs::read_to_string("/proc/self/statm").ok();
+    let pages = pages.and_then(|text| text.split(' ').nth(1).and_then(|pages| pages.parse::<u64>().ok()));
+    // Where pages are larger than 4 KiB, as on some ARM machines, the bound is as many times higher.
+    pages.unwrap_or(0) * 4096
 }
 
 /// True for `def` as a word before another, wherever it stands: an expression that only quotes one is refused as well.

@@ -66,6 +66,10 @@ impl Engine<'_> {
         let owner = lease.owner.clone();
         let begin = |task: Task| (!task.stage.is_over()).then(|| task.begin(&owner, clock::now()));
         let Some(held) = self.desk.change(held, begin).await? else { return Ok(Ended::Overtaken) };
+        if let Some(error) = held.task.is_deadly() {
+            self.desk.change(held, |task| Some(task.fail(&error, clock::now()))).await?;
+            return Err(error);
+        }
         let plan = &held.task.plan;
         let letters = Letters::of(&self.queue.broker, &plan.wanted, held.task.cursor, clock::now());
         let pace = Pace::new(plan.rate);

@@ -9,7 +9,7 @@ use service_kit::history::Kept;
 use super::same_run::{Unnameable, name_its_run};
 use super::upcast::upcast;
 use super::{Outcome, ReplayResult, check, draft};
-use crate::edit::{Draft, EditError, jq::JqError};
+use crate::edit::{Draft, EditError};
 use crate::entry::{Entry, State};
 use crate::task::Plan;
 
@@ -51,8 +51,8 @@ pub(super) fn prepare(
     };
     let edited = match edited {
         Ok(edited) => edited,
-        Err(EditError::Jq(JqError::TooSlow)) if is_bulk => {
-            return Err(CliError::new("edit-too-slow", Exit::InvalidInput, JqError::TooSlow)
+        Err(EditError::Jq(error)) if is_bulk && error.is_of_the_expression() => {
+            return Err(CliError::new("edit-unbounded", Exit::InvalidInput, error)
                 .because(format!("it was running on {}", entry.id)));
         }
         Err(error) => return invalid(error.to_string()),

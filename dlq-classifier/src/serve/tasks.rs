@@ -13,7 +13,7 @@ use service_kit::shutdown::Shutdown;
 use crate::queue::Queue;
 use crate::replay::{Desk, Ended, Engine, owner};
 use crate::selection::actor;
-use crate::task::{Counts, Task};
+use crate::task::{Counts, Stage, Task};
 use resting::Resting;
 
 /// How often it is looked for a task.
@@ -86,6 +86,14 @@ impl Helper {
                 && let Some(held) = desk.get(&id).await?
             {
                 desk.change(held, |task| Some(task.fail(error, clock::now()))).await?;
+            }
+        }
+        if !matches!(ended, Ok(Ended::Rests(_) | Ended::Overtaken)) && self.queue.broker.is_connected() {
+            // Not left in the middle: it was the broker, or the drain.
+            let is_ours =
+                |task: &Task| task.stage == Stage::Running && task.owner.as_ref() == Some(&self.owner);
+            if let Some(held) = desk.get(&id).await? {
+                desk.change(held, |task| is_ours(&task).then(|| task.let_go(clock::now()))).await?;
             }
         }
         lease.give_up().await;

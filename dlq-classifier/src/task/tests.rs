@@ -134,3 +134,17 @@ impl World {
         Ok(())
     }
 }
+
+#[test]
+fn a_task_whose_workers_are_killed_in_a_row_is_deadly_and_one_that_comes_further_is_not() {
+    let mut task = task();
+    for round in 0..=MAX_LEFT {
+        assert!(task.is_deadly().is_none(), "{round}");
+        task = task.begin(&format!("worker {round}"), at(1));
+    }
+    assert!(task.is_deadly().unwrap().what.contains("5 times in a row"));
+    assert!(task.clone().settle(3, Counts::default(), at(2)).is_deadly().is_none());
+    // The same one once more, and one that has stopped in good order, are no losses.
+    let (again, next) = (task.clone().begin("worker 5", at(2)), task.let_go(at(2)).begin("another", at(3)));
+    assert_eq!((again.left, next.left), (MAX_LEFT, MAX_LEFT));
+}

@@ -4,6 +4,7 @@ use dlq_classifier::serve::Measures;
 use schemas::subject::DLQ_STREAM;
 use serde_json::Value;
 use service_kit::metrics::Metrics;
+use service_kit::topology;
 use testkit::wait_until;
 
 use crate::room::{PATIENCE, Room, text};
@@ -17,7 +18,8 @@ impl Room {
         let last = stream.cached_info().state.last_sequence;
         let mut alerts = Vec::new();
         for sequence in 1..=last {
-            let message = stream.get_raw_message(sequence).await.unwrap();
+            // Some were purged.
+            let Ok(message) = stream.get_raw_message(sequence).await else { continue };
             if message.subject.as_str() == format!("cerebros.dlq.alert.{kind}") {
                 alerts.push(serde_json::from_slice(&message.payload).unwrap());
             }
@@ -96,4 +98,56 @@ async fn the_numbers_of_the_queue_are_on_the_page() {
         serving.page("/metrics").await.contains("\ncerebros_dlq_open 1\n").then_some(())
     })
     .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn entries_that_somebody_purged_out_of_the_middle_are_open_no_more_whoever_counts() {
+    let room = Room::new().await;
+    let flags = ["--alert-depth", "3"];
+    let serving = room.serve_with(&flags);
+    room.publish(REQUESTED, &[], b"{}").await;
+    room.entries(1).await;
+    for _ in 0..4 {
+        room.publish(REQUESTED, &[], b"{").await;
+    }
+    room.wait_for_alerts("depth", &["crossed"]).await;
+    let stream = room.broker.jetstream.get_stream(DLQ_STREAM).await.unwrap();
+    stream.purge().filter("cerebros.dlq.decode.>").await.unwrap();
+    wait_until("one entry is open", PATIENCE, async || {
+        serving.page("/metrics").await.contains("\ncerebros_dlq_open 1\n").then_some(())
+    })
+    .await;
+    room.wait_for_alerts("depth", &["crossed", "cleared"]).await;
+    // A second one agrees with the first, and so there is nothing more to say.
+    let later = room.serve_with(&flags);
+    wait_until("it counts the same", PATIENCE, async || {
+        later.page("/metrics").await.contains("\ncerebros_dlq_open 1\n").then_some(())
+    })
+    .await;
+    stream.delete_message(1).await.unwrap();
+    for classifier in [&serving, &later] {
+        wait_until("no entry is open", PATIENCE, async || {
+            classifier.page("/metrics").await.contains("\ncerebros_dlq_open 0\n").then_some(())
+        })
+        .await;
+    }
+    room.wait_for_alerts("depth", &["crossed", "cleared"]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_queue_that_was_deleted_and_made_anew_is_counted_anew() {
+    let room = Room::new().await;
+    let serving = room.serve_with(&["--alert-depth", "3"]);
+    for _ in 0..4 {
+        room.publish(REQUESTED, &[], b"{").await;
+    }
+    room.wait_for_alerts("depth", &["crossed"]).await;
+    room.broker.jetstream.delete_stream(DLQ_STREAM).await.unwrap();
+    topology::ensure(&room.broker).await.unwrap();
+    room.wait_for_alerts("depth", &["cleared"]).await;
+    for _ in 0..4 {
+        room.publish(REQUESTED, &[], b"{").await;
+    }
+    room.wait_for_alerts("depth", &["cleared", "crossed"]).await;
+    assert!(serving.page("/metrics").await.contains("\ncerebros_dlq_open 4\n"));
 }

@@ -8,6 +8,7 @@ mod capture;
 mod chaos;
 mod cluster;
 mod corpus;
+mod endless;
 mod evidence;
 mod expiry;
 mod foresight;

@@ -57,9 +57,9 @@ fn a_definition_is_refused_because_it_may_call_itself() {
 
 #[test]
 fn an_expression_that_builds_without_end_is_left_behind_or_refused() {
-    for expression in ["[repeat(1)]", "reduce range(3000000) as $i ([]; [.])"] {
-        assert!(run(expression, json!(null)).is_err(), "{expression}");
-    }
+    // The one that only grows is in the tests of the program: here it would grow beside all the others.
+    let expression = "reduce range(3000000) as $i ([]; [.])";
+    assert!(run(expression, json!(null)).is_err(), "{expression}");
 }
 
 #[test]
