@@ -51,7 +51,7 @@ pub fn compare(expected: &Image, has_firm_curve: bool, names: &Names, found: &Wh
 
 /// True when MLflow refused a part of what was said about it: as the dead letters tell, or its own tag.
 pub fn is_torn(expected: &Image, found: &WholeRun) -> bool {
-    expected.is_torn || found.tags.contains_key(REFUSED_TAG)
+    expected.is_partial() || found.tags.contains_key(REFUSED_TAG)
 }
 
 fn status(expected: &Image, found: &WholeRun, wrong: &mut Vec<Wrong>) {
