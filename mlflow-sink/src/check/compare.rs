@@ -11,7 +11,7 @@ use crate::client::whole::WholeRun;
 use crate::projection::RunStatus;
 use crate::projection::expected::{Facts, Image, Names, Tally};
 use crate::projection::logged_model::LOGGED_MODEL_TAG;
-use crate::projection::model::{MODEL_PREFIX, NOT_UPLOADED_TAG};
+use crate::projection::model::{MODEL_PREFIX, NOT_UPLOADED_PREFIX};
 use crate::projection::originals::ORIGINALS_TAG;
 use crate::projection::parent::{BEST_PREFIX, FAILED_METRIC, FINISHED_METRIC, PRUNED_METRIC, REFUSED_TAG};
 use crate::projection::trial::{BEFORE_TAG, PARENT_TAG};
@@ -51,7 +51,7 @@ pub fn compare(expected: &Image, has_firm_curve: bool, names: &Names, found: &Wh
 
 /// True when MLflow refused a part of what was said about it: as the dead letters tell, or its own tag.
 pub fn is_torn(expected: &Image, found: &WholeRun) -> bool {
-    expected.is_torn || found.tags.contains_key(REFUSED_TAG)
+    expected.is_partial() || found.tags.contains_key(REFUSED_TAG)
 }
 
 fn status(expected: &Image, found: &WholeRun, wrong: &mut Vec<Wrong>) {
@@ -110,8 +110,9 @@ fn tags(expected: &Image, names: &Names, found: &WholeRun, wrong: &mut Vec<Wrong
 
 /// A tag that only we write, and that follows from the events.
 fn is_ours(name: &str) -> bool {
-    let is_free = [BIRTH_TAG, BEFORE_TAG, NOT_UPLOADED_TAG, LOGGED_MODEL_TAG, ORIGINALS_TAG].contains(&name)
-        || name.starts_with(MODEL_PREFIX);
+    let is_free = [BIRTH_TAG, BEFORE_TAG, LOGGED_MODEL_TAG, ORIGINALS_TAG].contains(&name)
+        || name.starts_with(MODEL_PREFIX)
+        || name.starts_with(NOT_UPLOADED_PREFIX.trim_end_matches('.'));
     name.starts_with("cerebros.") && !is_free && name != PARENT_TAG
 }
 

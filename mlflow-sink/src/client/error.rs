@@ -174,6 +174,11 @@ impl ClientError {
         }
     }
 
+    /// True when MLflow itself does not let this user do it.
+    pub(super) fn is_denied(&self) -> bool {
+        matches!(self, Self::Misconfigured { reason, .. } if reason.starts_with(DENIED))
+    }
+
     /// An outage for everybody.
     pub(super) fn outage(call: &str, reason: impl std::fmt::Display) -> Self {
         Self::Outage {
@@ -281,6 +286,8 @@ const HOST_NAME: &str = "the server does not know itself by this name: start it 
                          address it allows";
 const WORKSPACE: &str = "correct MLFLOW_WORKSPACE, or unset it when the server has no workspaces";
 const PERMISSION: &str = "give this user the right to write there, or use another one's credentials";
+/// How MLflow's own guard begins, with its status; what stands in between has other words.
+const DENIED: &str = "HTTP 403: Permission denied";
 const NO_INTERFACE: &str = "there is no MLflow interface at this address; check MLFLOW_TRACKING_URI";
 const STRANGER: &str = "this is not MLflow's answer but of something in between (a gateway, a proxy); let it pass \
                         MLflow's interface, or correct MLFLOW_TRACKING_URI";

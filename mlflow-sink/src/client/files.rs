@@ -36,6 +36,18 @@ pub enum Upload {
     Done,
     /// The server, or what stands behind it, does not take it: why.
     NotTaken(String),
+    /// The way was cut in its middle: how. Perhaps by its own source.
+    Torn(String),
+}
+
+impl Upload {
+    /// Whether it is there, else why not.
+    pub fn done(self) -> Result<(), String> {
+        match self {
+            Self::Done => Ok(()),
+            Self::NotTaken(reason) | Self::Torn(reason) => Err(reason),
+        }
+    }
 }
 
 impl Store {
@@ -93,8 +105,23 @@ impl Client {
         }
     }
 
+    /// The same of a file that is in memory, which is sent once more when the way is cut.
+    pub async fn send_bytes(
+        &self,
+        run: &str,
+        store: &Store,
+        path: &str,
+        file: Vec<u8>,
+    ) -> Result<Upload, ClientError> {
+        let bytes = file.len() as u64;
+        match self.send_file(run, store, path, bytes, file.clone().into()).await? {
+            Upload::Torn(_) => self.send_file(run, store, path, bytes, file.into()).await,
+            sent @ (Upload::Done | Upload::NotTaken(_)) => Ok(sent),
+        }
+    }
+
     /// Sends a file of so many bytes to a place of the server's own artefact store.
-    pub async fn upload(&self, place: &str, bytes: u64, body: Body) -> Result<Upload, ClientError> {
+    async fn upload(&self, place: &str, bytes: u64, body: Body) -> Result<Upload, ClientError> {
         let request = self.wire.request(Method::PUT, &format!("../mlflow-artifacts/artifacts/{place}"));
         send("mlflow-artifacts", request, bytes, body).await
     }
@@ -138,7 +165,7 @@ async fn send(call: &str, request: RequestBuilder, bytes: u64, body: Body) -> Re
         Ok(response) => response,
         Err(error) if error.is_connect() => return Err(ClientError::unreachable(call, &error)),
         // The source failed, or it took too long; when it was the server after all, the next call meets that.
-        Err(error) => return Ok(Upload::NotTaken(ClientError::unreachable(call, &error).to_string())),
+        Err(error) => return Ok(Upload::Torn(ClientError::unreachable(call, &error).to_string())),
     };
     let status = response.status();
     if status.is_success() {

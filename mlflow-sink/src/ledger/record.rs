@@ -57,6 +57,9 @@ pub struct Parent {
     /// True when it was announced before it was made, so that no trial of it is unknown to the broker.
     #[serde(default)]
     pub is_from_birth: bool,
+    /// MLflow refused what its start says, and has not taken it since.
+    #[serde(default)]
+    pub is_refused: bool,
     /// What the run registry was told of it.
     #[serde(default)]
     pub linked: Option<Link>,
@@ -91,6 +94,7 @@ impl Parent {
             taken_back: None,
             opened_at: None,
             is_from_birth: false,
+            is_refused: false,
             linked: None,
             is_open: false,
         }
@@ -109,6 +113,7 @@ impl Parent {
             ended_attempt: attempt.filter(|_| tag(parent::STATE_TAG).is_some()),
             taken_back: attempt.filter(|_| tag(parent::STATE_TAG) == Some(RunState::Running.as_str())),
             opened_at: tag(parent::OPENED_TAG).and_then(|time| time.parse().ok()).or(run.end_time),
+            is_refused: tag(parent::REFUSED_TAG).is_some(),
             ..Self::created(run.run_id.clone(), run.experiment_id.clone())
         }
     }
@@ -199,7 +204,7 @@ impl Child {
         if again_in.is_some() {
             steps.begin_again();
         }
-        let old_tags = [UNREPORTED_TAG, trial::BEFORE_TAG];
+        let old_tags = [UNREPORTED_TAG, trial::BEFORE_TAG, parent::REFUSED_TAG];
         Self {
             mlflow_id: run.run_id.clone(),
             steps,

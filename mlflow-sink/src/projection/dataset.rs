@@ -5,7 +5,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 
-use super::writes::cut;
+use super::writes::fitting;
 
 /// Longest name of a data set.
 const NAME_CHARS: usize = 500;
@@ -37,7 +37,7 @@ pub fn dataset(event: &MlRunStarted) -> Option<Dataset> {
         None => hex(&Sha256::digest(format!("cerebros:{id}"))[..DIGEST_BYTES]),
     };
     Some(Dataset {
-        name: cut(id.clone(), NAME_CHARS),
+        name: fitting(id, NAME_CHARS),
         digest,
         source_type: "cerebros".to_owned(),
         source: json!({"dataset_id": id, "sha256": sha256(event)}).to_string(),
@@ -75,6 +75,9 @@ mod tests {
         let unknown = dataset(&start(json!({"dataset_sha256": "no hash at all"}))).unwrap();
         assert_eq!(unknown.digest.len(), 32);
         assert_eq!(dataset(&start(json!({}))).unwrap().digest, unknown.digest);
+        let mut odd = start(json!({}));
+        odd.dataset_id = Some("digits\0 of hands".into());
+        assert_eq!(dataset(&odd).unwrap().name, "digits\u{2400} of hands", "no database refuses it");
         let mut silent = start(json!({}));
         silent.dataset_id = None;
         assert_eq!(dataset(&silent), None);

@@ -181,7 +181,7 @@ pub const ROWS: &[Row] = &[
     ),
     run(Tag, "cerebros.logged_model", "id of that logged model"),
     run(Tag, "cerebros.model.sha256.*", "of each of these files"),
-    run(Tag, "cerebros.model.not_uploaded", "why one of them is not there"),
+    run(Tag, "cerebros.model.not_uploaded.*", "why one of these files is not there"),
     run(Tag, "cerebros.returncode", "exit code of the user's script"),
     run(Tag, "cerebros.warnings", "of ml.run.finalize, one a line"),
     run(
@@ -275,7 +275,7 @@ pub const ROWS: &[Row] = &[
     trial(Model, "<run id>", "that of the run, when this trial trained it"),
     trial(Tag, "cerebros.logged_model", "id of that logged model"),
     trial(Tag, "cerebros.model.sha256.*", "of each of these files"),
-    trial(Tag, "cerebros.model.not_uploaded", "why one of them is not there"),
+    trial(Tag, "cerebros.model.not_uploaded.*", "why one of these files is not there"),
     trial(Tag, "cerebros.warnings", "of ml.run.trial, one a line"),
     trial(Tag, "cerebros.failure.*", "`failure` of ml.run.trial; class `worker_lost` for a lost one"),
     trial(

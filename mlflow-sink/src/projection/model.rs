@@ -12,8 +12,10 @@ use super::names::legal;
 pub const FOLDER: &str = "model";
 /// Tags with the SHA-256 of each file that is there, before the name of the file.
 pub const MODEL_PREFIX: &str = "cerebros.model.sha256.";
-/// Tag with why a file is not there.
-pub const NOT_UPLOADED_TAG: &str = "cerebros.model.not_uploaded";
+/// Tags with why a file is not there, before the name of the file.
+pub const NOT_UPLOADED_PREFIX: &str = "cerebros.model.not_uploaded.";
+/// The one tag versions before this one had for all files.
+const NOT_UPLOADED_ONCE: &str = "cerebros.model.not_uploaded";
 
 /// A file and where it goes.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -40,14 +42,33 @@ pub fn model(artifact: &ArtifactRef) -> Result<Model, String> {
     })?;
     let sha256 = artifact.checksum.as_deref().and_then(|text| text.strip_prefix("sha256:"));
     let sha256 = sha256.ok_or_else(|| format!("{uri}: it has no SHA-256 to be checked against"))?;
-    let name = object.rsplit('/').next().filter(|name| !name.is_empty()).unwrap_or("file");
-    let name = legal(name).into_owned();
+    let name = name_in(object);
     Ok(Model {
         object: object.to_owned(),
         path: format!("{FOLDER}/{name}"),
         sha256: sha256.to_ascii_lowercase(),
         name,
     })
+}
+
+/// Its own name, of the last part of where it lies.
+fn name_in(place: &str) -> String {
+    let name = place.rsplit('/').next().filter(|name| !name.is_empty()).unwrap_or("file");
+    legal(name).into_owned()
+}
+
+/// The tag with why a file is not there.
+pub fn not_uploaded_tag(artifact: &ArtifactRef) -> String {
+    legal(&format!("{NOT_UPLOADED_PREFIX}{}", name_in(&artifact.uri))).into_owned()
+}
+
+/// Those tags of a run that say that a file is not there.
+pub fn excuses<'a>(
+    artifact: &ArtifactRef,
+    tags: &'a BTreeMap<String, String>,
+) -> impl Iterator<Item = &'a str> + use<'a> {
+    let own = not_uploaded_tag(artifact);
+    tags.keys().map(String::as_str).filter(move |tag| *tag == own || *tag == NOT_UPLOADED_ONCE)
 }
 
 impl Model {
@@ -84,6 +105,17 @@ mod tests {
         assert!(!found.is_there(&writes.tags));
         found.tell(&mut writes);
         assert!(found.is_there(&writes.tags));
+    }
+
+    #[test]
+    fn each_file_has_an_excuse_of_its_own() {
+        let (one, other) =
+            (reference("nats://cerebros_artifacts/r/a.bin", None), reference("s3://b/c.bin", None));
+        assert_eq!(not_uploaded_tag(&one), "cerebros.model.not_uploaded.a.bin");
+        let tags = [not_uploaded_tag(&one), not_uploaded_tag(&other), NOT_UPLOADED_ONCE.to_owned()];
+        let tags = tags.map(|tag| (tag, String::new())).into_iter().collect();
+        let of_one: Vec<&str> = excuses(&one, &tags).collect();
+        assert_eq!(of_one, [NOT_UPLOADED_ONCE, "cerebros.model.not_uploaded.a.bin"]);
     }
 
     #[test]

@@ -11,7 +11,7 @@ use sha2::{Digest as _, Sha256};
 use super::dataset::{self, DIGEST_OF_TAG, hex};
 use super::flatten::flatten;
 use super::note::{NOTE_TAG, note};
-use super::writes::cut;
+use super::writes::fitting;
 use super::{Birth, Closing, RunStatus, Seen, Writes, millis};
 
 /// Tag that says whether an MLflow run of ours is a run or a trial.
@@ -67,7 +67,7 @@ pub fn experiment<'a>(started: Option<&'a MlRunStarted>, spec: Option<&'a Value>
     let asked =
         |value: &'a Value| value.get("experiment").and_then(Value::as_str).filter(|name| !name.is_empty());
     let name = started.and_then(|event| asked(&event.extra.0)).or_else(|| spec.and_then(asked))?;
-    Some(cut(name.to_owned(), EXPERIMENT_CHARS))
+    Some(fitting(name, EXPERIMENT_CHARS))
 }
 
 /// How the parent is created at the first sight of the run.

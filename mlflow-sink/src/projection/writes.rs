@@ -189,7 +189,7 @@ pub fn nonfinite_tag(key: &str) -> String {
 }
 
 /// The text as every server takes it: some databases take no NUL character.
-fn fitting(text: &str, limit: usize) -> String {
+pub fn fitting(text: &str, limit: usize) -> String {
     let text =
         if text.contains('\0') { Cow::Owned(text.replace('\0', "\u{2400}")) } else { Cow::Borrowed(text) };
     cut(text.into_owned(), limit)

@@ -16,7 +16,7 @@ use service_kit::births::{Announcement, BIRTH_TAG, Birth, model_key};
 use super::birth::MAX_STEPS;
 use super::{Stopped, Trouble, Writer};
 use crate::client::error::{ClientError, Scope};
-use crate::client::files::{Store, Upload};
+use crate::client::files::Store;
 use crate::client::models::FoundModel;
 use crate::ledger::record::Parent;
 use crate::projection::logged_model::{DESCRIPTION, LOGGED_MODEL_TAG, LoggedModel, logged_model};
@@ -66,20 +66,16 @@ impl Writer {
         files: &[Model],
     ) -> Result<Result<(), String>, Trouble> {
         // A server brings only the files of runs elsewhere.
-        let Store::Kept(root) = &found.store else {
+        if !matches!(found.store, Store::Kept(_)) {
             return Ok(Err("its files lie outside the server".to_owned()));
-        };
+        }
         for file in files {
             if let Err(reason) = self.send_model(source, &found.store, file).await? {
                 return Ok(Err(reason));
             }
         }
         let description = model.description(&found.id, source);
-        let (place, bytes) = (format!("{root}/{DESCRIPTION}"), description.len() as u64);
-        Ok(match self.client.upload(&place, bytes, description.into()).await? {
-            Upload::Done => Ok(()),
-            Upload::NotTaken(reason) => Err(reason),
-        })
+        Ok(self.client.send_bytes(source, &found.store, DESCRIPTION, description.into()).await?.done())
     }
 
     async fn born_model(

@@ -4,7 +4,7 @@
 //! - a file goes through in pieces, whatever its size, and arrives whole and as it was announced, or not at all;
 //! - what cannot be brought over is said in a tag and holds nothing up: the run has ended. Only a server that cannot be
 //!   reached is waited for;
-//! - a file MLflow has already is not sent again.
+//! - a file MLflow has already is not sent again, and one whose way was cut in the middle is sent once more.
 
 use async_nats::jetstream::object_store::Object;
 use futures_util::stream::{self, Stream};
@@ -20,7 +20,7 @@ use crate::client::files::{Store, Upload};
 use crate::client::pages::Page;
 use crate::ledger::record::Parent;
 use crate::projection::dataset::hex;
-use crate::projection::model::{Model, NOT_UPLOADED_TAG, model};
+use crate::projection::model::{Model, excuses, model, not_uploaded_tag};
 use crate::projection::{Seen, Writes, parent, trial};
 
 /// Bytes of one piece.
@@ -50,6 +50,11 @@ impl Writer {
             for artifact in &ended.artifact_refs {
                 let (writes, there) = self.keep_model(mlflow_id, &standing, artifact).await?;
                 self.client.write(mlflow_id, writes).await?;
+                if there.is_some() {
+                    for excuse in excuses(artifact, &standing.tags) {
+                        self.client.delete_tag(mlflow_id, excuse).await?;
+                    }
+                }
                 is_whole &= there.is_some();
                 kept.extend(there);
             }
@@ -91,7 +96,7 @@ impl Writer {
             Ok(model) if model.is_there(&standing.tags) => return Ok((writes, Some(model))),
             Ok(model) => model,
             Err(reason) => {
-                writes.tag(NOT_UPLOADED_TAG, reason);
+                writes.tag(&not_uploaded_tag(artifact), reason);
                 return Ok((writes, None));
             }
         };
@@ -107,20 +112,32 @@ impl Writer {
                     reason,
                     "a model is not brought into MLflow"
                 );
-                writes.tag(NOT_UPLOADED_TAG, format!("{}: {reason}", artifact.uri));
+                writes.tag(&not_uploaded_tag(artifact), format!("{}: {reason}", artifact.uri));
                 (writes, None)
             }
         })
     }
 
-    /// Sends a file to its place among those of a run, or of a logged model of it.
+    /// Sends a file to its place among those of a run, or of a logged model of it; once more when the connection is cut in
+    /// its middle, which a good deal stands behind that is over in a moment.
     pub(super) async fn send_model(
         &self,
         mlflow_id: &str,
         store: &Store,
         model: &Model,
     ) -> Result<Result<(), String>, Trouble> {
-        let Some(broker) = &self.models else { return Ok(Err("no object store is at hand".to_owned())) };
+        let mut sent = self.try_to_send(mlflow_id, store, model).await?;
+        if let Upload::Torn(reason) = &sent {
+            tracing::info!(mlflow_run = mlflow_id, object = model.object, reason, "a file is sent once more");
+            sent = self.try_to_send(mlflow_id, store, model).await?;
+        }
+        Ok(sent.done())
+    }
+
+    async fn try_to_send(&self, mlflow_id: &str, store: &Store, model: &Model) -> Result<Upload, Trouble> {
+        let Some(broker) = &self.models else {
+            return Ok(Upload::NotTaken("no object store is at hand".to_owned()));
+        };
         let opened = async {
             let store = broker
                 .jetstream
@@ -131,15 +148,13 @@ impl Writer {
         };
         let object = match opened.await {
             Ok(object) => object,
-            Err(error) => return Ok(Err(format!("the object store does not give it: {error}"))),
+            Err(error) => {
+                return Ok(Upload::NotTaken(format!("the object store does not give it: {error}")));
+            }
         };
         let bytes = object.info().size as u64;
-        let pieces = checked(object, model.sha256.clone());
-        let body = reqwest::Body::wrap_stream(pieces);
-        Ok(match self.client.send_file(mlflow_id, store, &model.path, bytes, body).await? {
-            Upload::Done => Ok(()),
-            Upload::NotTaken(reason) => Err(reason),
-        })
+        let body = reqwest::Body::wrap_stream(checked(object, model.sha256.clone()));
+        Ok(self.client.send_file(mlflow_id, store, &model.path, bytes, body).await?)
     }
 }
 

@@ -5,7 +5,6 @@
 
 use super::{Trouble, Writer};
 use crate::client::error::ClientError;
-use crate::client::files::Upload;
 use crate::projection::Writes;
 use crate::projection::originals::{FOLDER, MAX_BYTES, ORIGINALS_TAG, Originals, PATH, Told};
 
@@ -62,10 +61,6 @@ impl Writer {
             }
             Err(error) => return Ok(Err(error.to_string())),
         };
-        let bytes = file.len() as u64;
-        Ok(match self.client.send_file(mlflow_id, &standing.store, PATH, bytes, file.into()).await? {
-            Upload::Done => Ok(()),
-            Upload::NotTaken(reason) => Err(reason),
-        })
+        Ok(self.client.send_bytes(mlflow_id, &standing.store, PATH, file.into()).await?.done())
     }
 }

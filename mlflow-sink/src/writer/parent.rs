@@ -78,6 +78,10 @@ impl Writer {
             let kept = refused.iter().map(|_| parent::REFUSED_TAG.to_owned()).collect();
             self.reopen(known, &kept).await?;
         }
+        if known.is_refused && refused.is_none() {
+            self.client.delete_tag(&known.mlflow_id, parent::REFUSED_TAG).await?;
+        }
+        known.is_refused = refused.is_some();
         self.write_dataset(&known.mlflow_id, started).await?;
         known.open(started);
         // What MLflow refused is the event's fault and its dead letter; the run goes on all the same.

@@ -136,7 +136,8 @@ impl Writer {
             }
             closed => closed?,
         }
-        child.has_old_tags = false;
+        // Should MLflow take it once it is told again, it says so no longer.
+        child.has_old_tags = true;
         child.report = Some(ReportMark { fingerprint: String::new(), attempt: report.attempt });
         child.ended_at = Some(closing.end_time);
         Ok(())

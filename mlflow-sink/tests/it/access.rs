@@ -4,7 +4,7 @@ use testkit::{Clients, Mlflow, TlsFront, experiment_name, wait_until};
 
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
-use testkit::HttpProxy;
+use testkit::{HttpFault, HttpProxy, Rule};
 
 use crate::events::{run, search};
 use crate::own::Own;
@@ -154,6 +154,21 @@ async fn runs_that_name_no_experiment_go_to_the_one_with_the_given_id() {
     pipeline.caught_up().await;
     sink.stop().await;
     assert_eq!(server.runs(&experiment).await.len(), 2);
+    assert_eq!(pipeline.dead_letters().await, Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn a_user_who_may_not_see_the_server_s_first_experiment_writes_all_the_same() {
+    let (pipeline, mlflow) = (Pipeline::start().await, Mlflow::shared().await);
+    let (proxy, experiment) = (HttpProxy::start(&mlflow.url()).await, experiment_name("least"));
+    let denied = HttpFault::says(403, "Permission denied");
+    proxy.set([Rule::on("experiments/get?experiment_id=0", denied)]);
+    pipeline.publish(&run("least"), &search(&run("least"), &experiment, 1)).await;
+    let sink = pipeline.sink(&proxy.url(), "unused");
+    pipeline.caught_up().await;
+    sink.stop().await;
+    assert!(proxy.seen().iter().any(|seen| seen.is_faulty));
+    assert_eq!(Server::at(&mlflow.url()).runs(&experiment).await.len(), 2);
     assert_eq!(pipeline.dead_letters().await, Vec::<String>::new());
 }
 

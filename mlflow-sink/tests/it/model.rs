@@ -6,12 +6,12 @@ use schemas::{Event, RunId};
 use serde_json::{Value, json};
 use service_kit::topology::ARTIFACTS_BUCKET;
 use sha2::{Digest as _, Sha256};
-use testkit::{HttpFault, HttpProxy, Mlflow, Rule, experiment_name};
+use testkit::{HttpFault, HttpProxy, Mlflow, Rule, experiment_name, wait_until};
 
 use crate::commands::assert_clean;
 use crate::events::{run, search};
 use crate::own::Own;
-use crate::pipeline::Pipeline;
+use crate::pipeline::{CAUGHT_UP, Pipeline};
 use crate::server::Server;
 
 /// Puts a file into the object store and gives the reference to it.
@@ -88,10 +88,64 @@ async fn a_file_that_is_not_what_was_announced_or_not_there_is_said_and_the_run_
         let runs = server.runs(experiment).await;
         let parent = &runs[experiment.as_str()];
         assert_eq!(parent.status, "FINISHED");
-        assert!(parent.tags["cerebros.model.not_uploaded"].contains(reason), "{:?}", parent.tags);
+        assert!(parent.tags["cerebros.model.not_uploaded.weights.bin"].contains(reason), "{:?}", parent.tags);
         assert_eq!(server.artifact(&parent.id, experiment, "model/weights.bin").await, None);
     }
     assert_eq!(pipeline.dead_letters().await, Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn each_file_that_is_not_there_has_a_reason_of_its_own_until_it_comes() {
+    let (pipeline, mlflow) = (Pipeline::start().await, Mlflow::shared().await);
+    let (experiment, run) = (experiment_name("later"), run("later"));
+    let there = kept(&pipeline, "later/x/weights.bin", b"weights").await;
+    let elsewhere = ArtifactRef { uri: "s3://bucket/other.bin".to_owned(), ..there.clone() };
+    let store = pipeline.broker.jetstream.get_object_store(ARTIFACTS_BUCKET).await.unwrap();
+    store.delete("later/x/weights.bin").await.unwrap();
+    pipeline.publish(&run, &with_files(&run, &experiment, vec![there, elsewhere])).await;
+    let sink = pipeline.sink(&mlflow.url(), "unused");
+    pipeline.caught_up().await;
+    sink.stop().await;
+    let server = Server::at(&mlflow.url());
+    let reasons = async || {
+        let tags = server.runs(&experiment).await["later"].tags.clone();
+        let reasons = tags.into_keys().filter(|tag| tag.starts_with("cerebros.model."));
+        reasons.map(|tag| tag.replace("cerebros.model.", "")).collect::<Vec<_>>()
+    };
+    assert_eq!(reasons().await, ["not_uploaded.other.bin", "not_uploaded.weights.bin"]);
+
+    kept(&pipeline, "later/x/weights.bin", b"weights").await;
+    pipeline.forget_the_position().await;
+    pipeline.delete_the_ledger();
+    let sink = pipeline.sink(&mlflow.url(), "unused");
+    pipeline.caught_up().await;
+    sink.stop().await;
+    assert_eq!(reasons().await, ["not_uploaded.other.bin", "sha256.weights.bin"]);
+    assert_clean(&pipeline, &mlflow.url()).await;
+}
+
+#[tokio::test]
+async fn a_file_whose_way_is_cut_in_the_middle_is_sent_once_more() {
+    let (pipeline, mlflow) = (Pipeline::start().await, Mlflow::shared().await);
+    let (experiment, run) = (experiment_name("torn"), run("torn-file"));
+    let file = kept(&pipeline, "torn/x/weights.bin", b"weights").await;
+    pipeline.publish(&run, &with_files(&run, &experiment, vec![file])).await;
+    let proxy = HttpProxy::start(&mlflow.url()).await;
+    proxy.set([Rule::on("/artifacts/model/weights.bin", HttpFault::Hangs).times(1)]);
+    let sink = pipeline.sink(&proxy.url(), "unused");
+    wait_until("the file is on its way", CAUGHT_UP, async || {
+        proxy.seen().iter().any(|seen| seen.is_faulty).then_some(())
+    })
+    .await;
+    // The connection ends without an answer.
+    proxy.set([]);
+    pipeline.caught_up().await;
+    sink.stop().await;
+    let server = Server::at(&mlflow.url());
+    let parent = &server.runs(&experiment).await["torn-file"];
+    let found = server.artifact(&parent.id, &experiment, "model/weights.bin").await;
+    assert_eq!(found.as_deref(), Some(&b"weights"[..]), "{:?}", parent.tags);
+    assert!(!parent.tags.keys().any(|tag| tag.contains("not_uploaded")), "{:?}", parent.tags);
 }
 
 /// The one logged model of an experiment, whole: its file, its description, and the runs that made it.
@@ -204,7 +258,7 @@ async fn a_file_whose_place_lies_outside_the_server_is_brought_there_by_it_unles
             let file = outside.join(&run.id).join("artifacts/model/small.bin");
             assert_eq!(std::fs::read(file).unwrap(), b"weights", "{name}");
             assert!(run.tags.contains_key("cerebros.model.sha256.small.bin"), "{:?}", run.tags);
-            let reason = &run.tags["cerebros.model.not_uploaded"];
+            let reason = &run.tags["cerebros.model.not_uploaded.large.bin"];
             assert!(reason.contains("large.bin") && reason.contains("10485760 bytes"), "{reason}");
         }
         assert_eq!(pipeline.dead_letters().await, Vec::<String>::new());
@@ -224,6 +278,6 @@ async fn a_server_that_takes_no_files_is_no_outage() {
     let runs = Server::at(&mlflow.url).runs(&experiment).await;
     let parent = &runs["no-files"];
     assert_eq!(parent.status, "FINISHED");
-    assert!(parent.tags["cerebros.model.not_uploaded"].contains("503"), "{:?}", parent.tags);
+    assert!(parent.tags["cerebros.model.not_uploaded.weights.bin"].contains("503"), "{:?}", parent.tags);
     assert_eq!(pipeline.dead_letters().await, Vec::<String>::new());
 }

@@ -1,13 +1,13 @@
 //! What MLflow will never take becomes a dead letter with its words, and holds up nobody.
 
-use schemas::event::TrialReported;
+use schemas::event::{MlRunStarted, TrialReported, TrialStatus};
 use schemas::subject::DLQ_STREAM;
 use schemas::{Event, Json};
 use serde_json::json;
 use testkit::{Mlflow, experiment_name};
 
-use crate::commands::assert_clean;
-use crate::events::{ended, reported, run, search, started};
+use crate::commands::{assert_clean, command};
+use crate::events::{at, ended, reported, run, search, started};
 use crate::pipeline::Pipeline;
 use crate::server::Server;
 
@@ -38,6 +38,44 @@ async fn a_refused_report_is_one_dead_letter_and_its_own_run_and_the_others_go_o
     let runs = Server::at(&mlflow.url()).run_set(&experiment).await;
     assert_eq!(runs.len(), 2 + 2 + 3);
     assert!(runs.iter().all(|run| run.status == "FINISHED"));
+}
+
+#[tokio::test]
+async fn what_is_taken_when_it_is_told_again_is_whole_and_is_compared_again() {
+    let (pipeline, mlflow) = (Pipeline::start().await, Mlflow::shared().await);
+    let (experiment, run) = (experiment_name("again"), run("again"));
+    let second = |budget: u32| {
+        let Event::MlRunStarted(first) = started(&run, &experiment) else { panic!("a start") };
+        let (timestamp, budget) = (at(1_000_000), Json(json!({"max_trials": budget})));
+        Event::from(MlRunStarted { timestamp, budget, ..first })
+    };
+    let mut wrong = TrialReported { attempt: Some(2), status: TrialStatus::Failed, ..reported(&run, 0) };
+    (wrong.parameters, wrong.warnings) = (Json(json!({"layers": "changed"})), vec!["odd".to_owned()]);
+    let taken = TrialReported { attempt: Some(2), ..reported(&run, 0) };
+    pipeline.publish(&run, &[started(&run, &experiment), reported(&run, 0).into()]).await;
+    let sink = pipeline.sink(&mlflow.url(), "unused");
+    pipeline.caught_up().await;
+    pipeline.publish_in(2, 2, &run, &[second(99), wrong.into()]).await;
+    pipeline.caught_up().await;
+    let server = Server::at(&mlflow.url());
+    let runs = server.runs(&experiment).await;
+    assert!(["again", "trial-00000"].iter().all(|name| runs[*name].tags.contains_key("cerebros.refused")));
+
+    pipeline.publish_in(2, 3, &run, &[second(10), taken.into()]).await;
+    pipeline.caught_up().await;
+    sink.stop().await;
+    assert_eq!(pipeline.dead_letters().await.len(), 2);
+    assert_clean(&pipeline, &mlflow.url()).await;
+    let runs = server.runs(&experiment).await;
+    let trial = &runs["trial-00000"];
+    assert_eq!((trial.status.as_str(), trial.tags.get("cerebros.warnings")), ("FINISHED", None));
+    for name in ["again", "trial-00000"] {
+        assert!(!runs[name].tags.contains_key("cerebros.refused"), "{:?}", runs[name].tags);
+        let tag = if name == "again" { "cerebros.objective" } else { "cerebros.worker_id" };
+        server.set_tag(&runs[name].id, tag, "somebody").await;
+    }
+    let told = command(&pipeline, &mlflow.url(), &["check"]).await;
+    assert_eq!(told.kinds(), ["wrong_tag again/-", "wrong_tag again/again-t00000"]);
 }
 
 #[tokio::test]

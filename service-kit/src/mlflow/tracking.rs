@@ -1,5 +1,6 @@
 //! Which tracking server, and who we are to it: the variables MLflow's own clients read.
 
+use percent_encoding::percent_decode_str;
 use reqwest::RequestBuilder;
 use reqwest::header::HeaderValue;
 
@@ -64,10 +65,14 @@ impl Tracking {
         }
         let authorization = match (url.username(), url.password(), authorization) {
             ("", None, given) => given,
-            (user, password, Authorization::None) => Authorization::Basic {
-                user: user.to_owned(),
-                password: password.unwrap_or_default().to_owned(),
-            },
+            (user, password, Authorization::None) => {
+                let plain = |part: &str| percent_decode_str(part).decode_utf8().map(|text| text.into_owned());
+                let (user, password) = (plain(user), plain(password.unwrap_or_default()));
+                let (Ok(user), Ok(password)) = (user, password) else {
+                    return Err(wrong("its credentials cannot be read"));
+                };
+                Authorization::Basic { user, password }
+            }
             (_, _, given) => given,
         };
         let is_bare = url.set_username("").and_then(|()| url.set_password(None)).is_ok();
@@ -186,6 +191,14 @@ mod tests {
         assert!(!format!("{tracking:?}").contains("secret") && !tracking.is_https());
         let secure = Tracking::new("https://me:secret@mlflow/", Authorization::None).unwrap();
         assert!(secure.url() == "https://mlflow" && secure.is_https());
+    }
+
+    #[test]
+    fn credentials_in_an_address_are_read_as_they_were_before_they_were_put_there() {
+        let of = |uri| tracking(uri).map(|tracking| tracking.authorization().clone());
+        let basic = Authorization::Basic { user: "me@home".into(), password: "s:c/r%t é".into() };
+        assert!(of("http://me%40home:s%3Ac%2Fr%25t%20%C3%A9@mlflow").unwrap() == basic);
+        assert_eq!(of("http://me:%FF@mlflow").err().map(|error| error.exit), Some(Exit::Usage));
     }
 
     #[test]

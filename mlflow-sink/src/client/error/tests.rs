@@ -89,6 +89,14 @@ fn a_wrong_address_or_credential_is_nobody_s_event_s_fault() {
 }
 
 #[test]
+fn what_mlflow_s_own_guard_forbids_is_told_apart_from_a_page_in_between() {
+    assert!(answered(403, "Permission denied").is_denied());
+    for (status, body) in [(403, HTML), (403, "Invalid Host header"), (401, "Permission denied")] {
+        assert!(!answered(status, body).is_denied(), "{status} {body}");
+    }
+}
+
+#[test]
 fn what_vanished_is_looked_up_again() {
     let error = answered(404, &json("RESOURCE_DOES_NOT_EXIST", "because"));
     assert_eq!(error.disposition(), Disposition::LookUp);

@@ -130,6 +130,10 @@ pub struct Image {
     pub metrics: Vec<(Name, Tally)>,
     /// MLflow refused a part of it: what it took of that is not known.
     pub is_torn: bool,
+    /// The same of its start or its report, until MLflow takes it.
+    pub lacks_word: bool,
+    /// The same of its end.
+    pub lacks_end: bool,
 }
 
 impl Image {
@@ -142,7 +146,14 @@ impl Image {
             tags: Facts::default(),
             metrics: Vec::new(),
             is_torn: false,
+            lacks_word: false,
+            lacks_end: false,
         }
+    }
+
+    /// True when it is not known what it should have: MLflow refused a part of it.
+    pub fn is_partial(&self) -> bool {
+        self.is_torn || self.lacks_word || self.lacks_end
     }
 
     /// What is written to it.

@@ -43,7 +43,7 @@ impl Run {
             return;
         }
         let told = parent::started(started, seen.schema.as_deref()).traced(seen.sequence);
-        self.image.is_torn |= is_refused;
+        self.image.lacks_word = is_refused;
         self.image
             .write(names, &if is_refused { Writes { tags: told.tags, ..Writes::default() } } else { told });
         if self.known.is_reopened_by(started) {
@@ -64,8 +64,8 @@ impl Run {
         if self.known.is_past_end(&ending) || self.known.has(&seen.event) {
             return;
         }
+        self.image.lacks_end = is_refused;
         if is_refused {
-            self.image.is_torn = true;
             return;
         }
         if let Some((objective, direction)) = self.known.aim() {
@@ -145,7 +145,7 @@ impl Run {
         let known = &self.known;
         let kin = trial::kin(known.objective.as_deref(), known.direction, known.experiment.as_deref());
         let trial = self.trial(names, run, &report.trial_id, seen);
-        trial.image.is_torn |= is_refused;
+        trial.image.lacks_word |= is_refused;
         trial.is_refused &= is_refused;
         trial.begin_again(names, report.attempt.unwrap_or(0));
         let mark = ReportMark::of(&seen.event);

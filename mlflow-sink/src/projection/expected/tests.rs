@@ -163,7 +163,7 @@ fn a_run_that_was_asked_for_again_is_as_its_last_attempt_left_it() {
     let events: Vec<_> = course().into_iter().enumerate().collect();
     let expected = fold(&events, &[]);
     let run = &expected.runs[&run()];
-    assert_eq!((run.image.status, run.begins, run.image.is_torn), (RunStatus::Finished, true, false));
+    assert_eq!((run.image.status, run.begins, run.image.is_partial()), (RunStatus::Finished, true, false));
     assert_eq!(tag(&expected, &run.image, "cerebros.failure.class"), None);
     let trials: Vec<&Trial> = run.trials.values().collect();
     assert_eq!((trials[0].image.status, trials[1].image.status), (RunStatus::Finished, RunStatus::Killed));
@@ -201,12 +201,27 @@ fn of_what_mlflow_refused_only_the_end_is_expected() {
     let run = &expected.runs[&run()];
     let trial = run.trials.values().next().unwrap();
     assert_eq!(
-        (trial.image.status, trial.image.is_torn, trial.is_refused),
+        (trial.image.status, trial.image.is_partial(), trial.is_refused),
         (RunStatus::Finished, true, true)
     );
-    assert!(!run.image.is_torn && trial.image.metrics.is_empty());
+    assert!(!run.image.is_partial() && trial.image.metrics.is_empty());
     let best = expected.names.find("best/accuracy").and_then(|best| run.image.metric(best));
     assert_eq!(best, None, "what MLflow does not have is not the best");
+}
+
+#[test]
+fn what_mlflow_took_when_it_was_told_again_is_expected_whole() {
+    let report = report(0, 1, TrialStatus::Succeeded, 0.1);
+    let events = [started(10_000), report.clone(), completed(1), started(10_000), report, completed(1)];
+    let whole = |refused: &[usize]| {
+        let expected = fold(&events.iter().cloned().enumerate().collect::<Vec<_>>(), refused);
+        let run = &expected.runs[&run()];
+        (run.image.is_partial(), run.trials.values().next().unwrap().image.is_partial())
+    };
+    assert_eq!(whole(&[0, 1, 2]), (false, false));
+    assert_eq!(whole(&[0, 1, 2, 3]), (true, false));
+    assert_eq!(whole(&[0, 1, 2, 5]), (true, false));
+    assert_eq!(whole(&[0, 1, 2, 4]), (false, true));
 }
 
 #[test]

@@ -67,9 +67,14 @@ impl Trial {
         let mut writes = projected.writes.traced(seen.sequence);
         if self.known.has_old_tags {
             self.take_end_back(names);
+            let mut kept = Writes::default();
+            self.known.strange.iter().for_each(|(key, values)| kept.nonfinite(key, values));
+            self.image.write(names, &kept);
         }
+        self.image.lacks_word = is_refused;
         if is_refused {
             // It is over nevertheless.
+            self.known.has_old_tags = true;
             self.image.write(names, &Writes { tags: writes.tags, ..Writes::default() });
             self.image.close(&projected.closing);
             self.known.report = Some(ReportMark { fingerprint: String::new(), attempt: report.attempt });

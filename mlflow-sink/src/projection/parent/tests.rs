@@ -55,6 +55,9 @@ fn the_experiment_is_the_one_that_was_asked_for() {
     assert_eq!(experiment(None, Some(&spec)).as_deref(), Some("of the request"));
     assert_eq!(experiment(Some(&silent), None), None);
     assert_eq!(experiment(None, Some(&json!({"experiment": ""}))), None);
+    let odd = json!({"experiment": format!("a\0{}", "b".repeat(600))});
+    let name = experiment(None, Some(&odd)).unwrap();
+    assert!(name.starts_with("a\u{2400}b") && name.chars().count() == EXPERIMENT_CHARS, "{name}");
 }
 
 #[test]
