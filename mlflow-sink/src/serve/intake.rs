@@ -7,7 +7,7 @@ use service_kit::delivery::Delivery;
 use crate::lanes::Load;
 use crate::projection::Seen;
 
-/// Room for what an event has besides its payload: subject, headers, our own bookkeeping.
+/// Room for what an event has besides its payload: subject, the usual headers, our own bookkeeping.
 const OVERHEAD_BYTES: usize = 1024;
 /// What a trial's report costs MLflow, in values: calls of its own. With it a batch of reports takes some seconds.
 const REPORT_WEIGHT: usize = 4;
@@ -16,6 +16,7 @@ const REPORT_WEIGHT: usize = 4;
 #[derive(Debug)]
 pub(crate) struct Held {
     pub(crate) delivery: Delivery,
+    bytes: usize,
 }
 
 /// A delivery, sorted.
@@ -29,7 +30,9 @@ pub(super) enum Taken {
 }
 
 pub(super) fn sort(delivery: Delivery) -> Taken {
-    let held = Held { delivery };
+    // Anybody may publish, with as many headers as fit into a message.
+    let bytes = delivery.payload().len() + delivery.headers_bytes().max(OVERHEAD_BYTES);
+    let held = Held { delivery, bytes };
     match held.seen().map(|seen| seen.run().cloned()) {
         Ok(Some(run)) => Taken::Event(run, Box::new(held)),
         Ok(None) => Taken::NotOurs(Box::new(held.delivery)),
@@ -54,7 +57,7 @@ impl Held {
 
 impl Load for Held {
     fn bytes(&self) -> usize {
-        self.delivery.payload().len() + OVERHEAD_BYTES
+        self.bytes
     }
 
     fn sequence(&self) -> u64 {
