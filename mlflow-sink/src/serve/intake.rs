@@ -1,5 +1,6 @@
 //! What a delivery is to the sink.
 
+use schemas::cloudevents::header;
 use schemas::codec::DecodeError;
 use schemas::{Record, RunId, Timestamp};
 use service_kit::delivery::Delivery;
@@ -50,6 +51,7 @@ impl Held {
             event: self.delivery.decode()?.event,
             at: time_of(&self.delivery),
             schema: self.delivery.headers().get("ce-dataschema").map(str::to_owned),
+            attempt: self.delivery.headers().get(header::ATTEMPT).and_then(|attempt| attempt.parse().ok()),
             sequence: self.delivery.sequence(),
         })
     }
