@@ -3,7 +3,7 @@
 //!
 //! While it is shut nothing is pulled and nothing is written, so an outage costs one probe now and then instead of a
 //! storm of failing writes, and no event is blamed for it. A good probe lets one batch through; the sink is ready again
-//! when that is written.
+//! when that is written, or when there is none to write.
 
 use std::hash::{BuildHasher as _, RandomState};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -82,6 +82,13 @@ impl Gate {
         self.breaker.send_modify(|breaker| {
             breaker.batch_failed(&stopped.reason, stopped.scope, is_known, Instant::now(), luck());
         });
+    }
+
+    /// There is nothing to write: a server that answers is all that can be asked for, until there is.
+    pub fn has_nothing_to_write(&self) {
+        if self.phase() == Phase::HalfOpen {
+            self.health.ready();
+        }
     }
 
     /// Begins to probe, whenever there is a reason to.

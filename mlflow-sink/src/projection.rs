@@ -48,6 +48,8 @@ pub struct Seen {
     pub at: Timestamp,
     /// Schema it was written with, as its headers name it.
     pub schema: Option<String>,
+    /// Attempt it speaks for, as its headers say.
+    pub attempt: Option<u32>,
     /// Where it stands in the stream.
     pub sequence: u64,
 }

@@ -11,6 +11,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use schemas::cloudevents::header;
 use schemas::subject::STREAM;
 use schemas::{RunId, Timestamp};
 use serde::Serialize;
@@ -50,6 +51,7 @@ pub(crate) fn seen(kept: &Kept) -> Option<Seen> {
         event: decoded.event,
         at: said.unwrap_or(kept.time),
         schema: kept.headers.get("ce-dataschema").map(str::to_owned),
+        attempt: kept.headers.get(header::ATTEMPT).and_then(|attempt| attempt.parse().ok()),
         sequence: kept.sequence,
     })
 }

@@ -334,6 +334,9 @@ impl Loop {
         }
         self.sink.numbers.is_leader.set(i64::from(self.leader.holds()));
         self.tell_unsettled();
+        if self.has_nothing_to_write() {
+            self.sink.gate.has_nothing_to_write();
+        }
         if self.sweeping.is_empty()
             && self.may_write()
             && let Some(fence) = self.leader.fence()
@@ -345,6 +348,12 @@ impl Loop {
                 }
             });
         }
+    }
+
+    /// True when the broker has nothing for this sink either: it asks, and nothing comes.
+    fn has_nothing_to_write(&self) -> bool {
+        let is_asking = self.intake.is_in_order() && self.intake.is_asking();
+        !self.leader.holds() || (is_asking && self.lanes.is_empty() && self.running.is_empty())
     }
 
     /// Tells how far it has come, for those who ask about a run while others wait.

@@ -74,6 +74,13 @@ impl Unsettled {
     }
 }
 
+impl Unsettled {
+    /// True when there is nothing new in it. How far a sink has come says only something while some run waits.
+    fn is_told_by(&self, known: Option<&Self>) -> bool {
+        known.is_some_and(|known| self == known || (self.runs.is_empty() && known.runs.is_empty()))
+    }
+}
+
 /// How far the sink has come.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Reach {
@@ -139,10 +146,11 @@ pub(crate) async fn tell(broker: Broker, mut said: watch::Receiver<Option<Unsett
     let mut known = None;
     loop {
         let now = said.borrow_and_update().clone();
-        let is_told = now.is_none() || now == known;
+        let is_told = now.as_ref().is_none_or(|now| now.is_told_by(known.as_ref()));
         if let Some(now) = now.filter(|_| !is_told) {
             match write(&broker, &now).await {
-                Ok(()) => known = Some(now),
+                Ok(true) => known = Some(now),
+                Ok(false) => {}
                 Err(reason) => tracing::debug!(reason, "it cannot be told how far the sink has come"),
             }
         }
@@ -153,25 +161,26 @@ pub(crate) async fn tell(broker: Broker, mut said: watch::Receiver<Option<Unsett
     }
 }
 
-async fn write(broker: &Broker, told: &Unsettled) -> Result<(), String> {
+/// True when that is what the key says now.
+async fn write(broker: &Broker, told: &Unsettled) -> Result<bool, String> {
     let bucket = broker.jetstream.get_key_value(MLFLOW_BUCKET).await.map_err(|error| error.to_string())?;
     let stream = broker.jetstream.get_stream(STREAM).await.map_err(|error| error.to_string())?;
     let stream = stream.cached_info().created.to_string();
     let before = told_before(&bucket, &stream).await?;
     // Whoever had the lease before had come further: that holds until we have come as far.
     if before.as_ref().is_some_and(|before| told.front < before.front) {
-        return Ok(());
+        return Ok(false);
     }
     if told.runs.is_empty() {
         if before.is_some() {
             bucket.delete(KEY).await.map_err(|error| error.to_string())?;
         }
-        return Ok(());
+        return Ok(true);
     }
     let value =
         serde_json::to_vec(&Unsettled { stream, ..told.clone() }).map_err(|error| error.to_string())?;
     bucket.put(KEY, value.into()).await.map_err(|error| error.to_string())?;
-    Ok(())
+    Ok(true)
 }
 
 /// What was told of this stream.
@@ -221,6 +230,16 @@ mod tests {
             reach.stuck().map(|(run, waiting)| (run, waiting.first)).collect::<Vec<_>>(),
             [(&stuck, 7)]
         );
+    }
+
+    #[test]
+    fn while_no_run_waits_nothing_is_told() {
+        let (stuck, none) = (run("stuck"), Unsettled::of(7, std::iter::empty()));
+        let later = Unsettled::of(8, std::iter::empty());
+        let waits = Unsettled::of(9, [(&stuck, 7, Some(waiting(7)))].into_iter());
+        assert!(!none.is_told_by(None), "somebody may have left something");
+        assert!(later.is_told_by(Some(&none)) && !waits.is_told_by(Some(&later)));
+        assert!(!none.is_told_by(Some(&waits)));
     }
 
     #[test]

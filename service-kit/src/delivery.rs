@@ -100,6 +100,11 @@ impl Delivery {
         &self.headers
     }
 
+    /// Memory its headers take up, about.
+    pub fn headers_bytes(&self) -> usize {
+        self.headers.bytes()
+    }
+
     /// Its payload.
     pub fn payload(&self) -> &Bytes {
         &self.message.payload

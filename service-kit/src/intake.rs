@@ -3,6 +3,7 @@
 //! The stream of the client can end, stall or repeat an error for ever when the consumer vanishes; any error but a
 //! missed heartbeat therefore drops it, makes sure of the topology and opens a new one, with growing pauses.
 
+mod floor;
 pub mod ordered;
 
 use std::time::Duration;

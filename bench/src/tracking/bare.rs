@@ -42,8 +42,13 @@ impl Bare {
         let birth = Birth { name: run.to_owned(), start_time: 0, tags: BTreeMap::new() };
         let parent = self.client.create_run(&self.experiment, &birth).await.map_err(CliError::internal)?;
         let at = Timestamp::from_micros(1_769_860_800_000_000);
-        let mut events =
-            specimens(&voice, count).into_iter().map(|event| Seen { event, at, schema: None, sequence: 0 });
+        let mut events = specimens(&voice, count).into_iter().map(|event| Seen {
+            event,
+            at,
+            schema: None,
+            sequence: 0,
+            attempt: None,
+        });
         let began = Instant::now();
         let mut written = 0;
         loop {

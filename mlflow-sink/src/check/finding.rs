@@ -12,6 +12,10 @@ pub enum Kind {
     MissingRun,
     /// Somebody deleted it; it can be restored.
     DeletedRun,
+    /// Its whole experiment was deleted; told once for all runs in it, with the first of them.
+    DeletedExperiment,
+    /// Somebody has copied it into another experiment.
+    Copy,
     /// MLflow has more than one run for it.
     Duplicate,
     /// It ended in another way.
@@ -37,7 +41,7 @@ pub enum Kind {
 impl Kind {
     /// True for what `--repair` is for; the rest is left to people.
     pub fn is_mended(self) -> bool {
-        !matches!(self, Self::Orphan | Self::Stuck)
+        !matches!(self, Self::Orphan | Self::Stuck | Self::DeletedExperiment | Self::Copy)
     }
 
     /// The name on the outside.
@@ -45,6 +49,8 @@ impl Kind {
         match self {
             Self::MissingRun => "missing_run",
             Self::DeletedRun => "deleted_run",
+            Self::DeletedExperiment => "deleted_experiment",
+            Self::Copy => "copy",
             Self::Duplicate => "duplicate",
             Self::WrongStatus => "wrong_status",
             Self::WrongEnd => "wrong_end",

@@ -10,7 +10,26 @@ use schemas::RunId;
 use super::finding::{Finding, Kind};
 use super::survey::{Key, Scope, Sighting, Stuck, Survey, image_of};
 use crate::projection::expected::Expected;
+use crate::projection::parent::RUN_TAG;
 use crate::projection::trial::PARENT_TAG;
+
+/// Runs of an experiment that was deleted as a whole.
+struct Deleted<'a> {
+    name: &'a str,
+    first: &'a RunId,
+    runs: usize,
+}
+
+impl Deleted<'_> {
+    fn told(self, id: &str) -> Finding {
+        let Self { name, first, runs } = self;
+        let detail = format!(
+            "the experiment {name} was deleted in MLflow with {runs} runs; to have them back: `mlflow experiments restore \
+             --experiment-id {id}`"
+        );
+        Finding { run: first.clone(), trial: None, kind: Kind::DeletedExperiment, detail, repaired: false }
+    }
+}
 
 impl Survey {
     /// What all of it comes to. `births`: the MLflow run the broker knows for a key, of those that are ambiguous.
@@ -22,10 +41,15 @@ impl Survey {
         births: &BTreeMap<Key, String>,
         ours: &BTreeSet<RunId>,
     ) -> Vec<Finding> {
-        let mut findings = Vec::new();
+        let (mut findings, mut deleted) = (Vec::new(), BTreeMap::<&String, Deleted>::new());
         for (run, known) in expected.runs.iter().filter(|(run, _)| scope.takes(run)) {
-            let parent = self.kept(&(run.clone(), None), births).map(|kept| Arc::clone(&kept.id));
             let key = (run.clone(), None);
+            let kept = self.kept(&key, births);
+            if let Some((id, name)) = kept.and_then(|kept| self.deleted_experiment_of(kept)) {
+                deleted.entry(id).or_insert(Deleted { name, first: run, runs: 0 }).runs += 1;
+                continue;
+            }
+            let parent = kept.map(|kept| Arc::clone(&kept.id));
             if known.is_refused && !self.sightings.contains_key(&key) {
                 continue;
             }
@@ -38,6 +62,7 @@ impl Survey {
                 self.judge_key(&key, births, parent.as_deref(), &mut findings);
             }
         }
+        findings.extend(deleted.into_iter().map(|(id, deleted)| deleted.told(id)));
         self.judge_orphans(expected, scope, ours, &mut findings);
         findings.extend(scope.stuck.iter().map(|(run, stuck)| {
             let Stuck { sequence, since, reason } = stuck;
@@ -78,6 +103,20 @@ impl Survey {
         }
         for other in self.doubles(key, kept) {
             tell(Kind::Duplicate, format!("the MLflow run {} stands beside {}", other.id, kept.id));
+        }
+        for copy in self.copies(key, kept) {
+            // Those of the trials are told by that of their run.
+            let run = (key.0.clone(), None);
+            let of_run = self.sightings.get(&run).into_iter().flatten();
+            if key.1.is_some() && of_run.into_iter().any(|one| one.experiment == copy.experiment) {
+                continue;
+            }
+            let detail = format!(
+                "the MLflow run {} in experiment {} is a copy of {} somebody made, and is left alone; to be told of it no \
+                 more, take its tag {RUN_TAG} away",
+                copy.id, copy.experiment, kept.id
+            );
+            tell(Kind::Copy, detail);
         }
     }
 

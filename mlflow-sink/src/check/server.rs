@@ -14,6 +14,7 @@ use super::survey::{Key, Survey};
 use crate::client::error::ClientError;
 use crate::client::histories::BULK_RUNS;
 use crate::client::pages::Page;
+use crate::client::whole::NamedExperiment;
 use crate::client::{HistoryPoint, MAX_CONNECTIONS, PAGE_EXPERIMENTS};
 use crate::progress::Progress;
 use crate::projection::expected::{Expected, Name};
@@ -33,7 +34,10 @@ pub(crate) async fn survey(
         Some(run) => vec![(RUN_TAG, run.as_str())],
         None => vec![(KIND_TAG, parent::KIND), (KIND_TAG, trial::KIND)],
     };
-    let experiments = client.experiments().await?;
+    let all = client.all_experiments().await?;
+    let experiments: Vec<String> = all.iter().map(|experiment| experiment.id.clone()).collect();
+    let deleted = all.into_iter().filter(NamedExperiment::is_deleted);
+    survey.deleted_experiments = deleted.map(|experiment| (experiment.id, experiment.name)).collect();
     let mut count = 0;
     for some in experiments.chunks(PAGE_EXPERIMENTS as usize) {
         for tag in &tags {

@@ -41,6 +41,13 @@ pub struct Sighting {
     pub wrong: Vec<Wrong>,
 }
 
+impl Sighting {
+    /// True for what somebody copied into another experiment with all its tags: no create of ours has a birth twice.
+    fn is_copy_of(&self, kept: &Self) -> bool {
+        self.birth.is_some() && self.birth == kept.birth && self.experiment != kept.experiment
+    }
+}
+
 /// A run the sink cannot write.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Stuck {
@@ -89,6 +96,8 @@ impl Scope {
 pub struct Survey {
     /// By what they are of.
     pub sightings: BTreeMap<Key, Vec<Sighting>>,
+    /// Experiments somebody deleted, and their runs with them: names by id.
+    pub deleted_experiments: BTreeMap<String, String>,
     /// Histories to be read: the MLflow runs that have points of each metric.
     pub histories: BTreeMap<Name, Vec<(Key, Arc<str>)>>,
 }
@@ -208,9 +217,24 @@ impl Survey {
     }
 
     /// The others of a key that are not deleted.
-    pub fn doubles<'a>(&'a self, key: &Key, kept: &Sighting) -> impl Iterator<Item = &'a Sighting> {
-        let id = Arc::clone(&kept.id);
-        self.sightings.get(key).into_iter().flatten().filter(move |one| one.id != id && !one.is_deleted)
+    fn others<'a>(&'a self, key: &Key, kept: &'a Sighting) -> impl Iterator<Item = &'a Sighting> {
+        let all = self.sightings.get(key).into_iter().flatten();
+        all.filter(move |one| one.id != kept.id && !one.is_deleted)
+    }
+
+    /// Those of them that stand in the way of the one that is kept.
+    pub fn doubles<'a>(&'a self, key: &Key, kept: &'a Sighting) -> impl Iterator<Item = &'a Sighting> {
+        self.others(key, kept).filter(move |one| !one.is_copy_of(kept))
+    }
+
+    /// Those of them that people made.
+    pub fn copies<'a>(&'a self, key: &Key, kept: &'a Sighting) -> impl Iterator<Item = &'a Sighting> {
+        self.others(key, kept).filter(move |one| one.is_copy_of(kept))
+    }
+
+    /// The experiment of a run that was deleted as a whole: its id and name.
+    pub fn deleted_experiment_of(&self, kept: &Sighting) -> Option<(&String, &String)> {
+        self.deleted_experiments.get_key_value(&kept.experiment)
     }
 
     /// Runs that have been seen and are not expected.

@@ -5,10 +5,10 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 use serde_json::json;
 
-use super::Client;
 use super::error::ClientError;
 use super::pages::Page;
 use super::wire::{self, HistoryPoint};
+use super::{Client, PAGE_EXPERIMENTS};
 
 /// A run as the server has it.
 #[derive(Debug, Clone, PartialEq)]
@@ -89,7 +89,51 @@ impl From<Run> for WholeRun {
     }
 }
 
+/// An experiment, with its name.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub struct NamedExperiment {
+    /// Its id.
+    #[serde(rename = "experiment_id")]
+    pub id: String,
+    /// Its name.
+    #[serde(default)]
+    pub name: String,
+    /// `active` or `deleted`.
+    #[serde(default)]
+    lifecycle_stage: String,
+}
+
+impl NamedExperiment {
+    /// True when somebody deleted it, and its runs with it.
+    pub fn is_deleted(&self) -> bool {
+        self.lifecycle_stage == "deleted"
+    }
+}
+
+#[derive(Deserialize)]
+struct ExperimentsAnswer {
+    #[serde(default)]
+    experiments: Vec<NamedExperiment>,
+    #[serde(default)]
+    next_page_token: Option<String>,
+}
+
 impl Client {
+    /// Every experiment, deleted ones included.
+    pub async fn all_experiments(&self) -> Result<Vec<NamedExperiment>, ClientError> {
+        let (mut all, mut page) = (Vec::new(), None::<String>);
+        loop {
+            let body = json!({"max_results": PAGE_EXPERIMENTS, "view_type": "ALL", "page_token": page});
+            let answer: ExperimentsAnswer = self.post("experiments/search", &body).await?;
+            let is_last = answer.experiments.is_empty();
+            all.extend(answer.experiments);
+            match answer.next_page_token.filter(|token| !token.is_empty()) {
+                Some(next) if !is_last && page.as_ref() != Some(&next) => page = Some(next),
+                Some(_) | None => return Ok(all),
+            }
+        }
+    }
+
     /// A page of the runs that carry this tag, deleted ones included, oldest first, and where it goes on.
     pub async fn search_whole(
         &self,

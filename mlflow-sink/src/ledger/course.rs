@@ -2,6 +2,8 @@
 //!
 //! Pure. The writer asks here before it writes, and whoever wants to know what MLflow should have asks the same.
 
+use std::cmp::Ordering;
+
 use schemas::Event;
 use schemas::event::{Direction, MlRunStarted};
 
@@ -11,16 +13,30 @@ use crate::projection::parent::Ending;
 use crate::projection::{millis, parent};
 
 impl Parent {
-    /// True when this start of the run is still to be told: it is not the one that was, and not overtaken by a later
-    /// one. An overtaken one still tells what is searched, when nobody has.
-    pub fn takes_start(&self, started: &MlRunStarted) -> bool {
-        let is_old = self.opened_at.is_some_and(|opened| millis(started.timestamp) < opened);
+    /// True when this start of the run, of this attempt, is still to be told: it is not the one that was, and not overtaken
+    /// by a later one. An overtaken one still tells what is searched, when nobody has.
+    pub fn takes_start(&self, started: &MlRunStarted, attempt: Option<u32>) -> bool {
+        let is_old = self.place_of(started, attempt) == Some(Ordering::Less);
         !(self.has(&Event::from(started.clone())) || (is_old && self.objective.is_some()))
     }
 
     /// True when this start opens the run again, whatever its last end said.
-    pub fn is_reopened_by(&self, started: &MlRunStarted) -> bool {
-        self.opened_at.is_some_and(|opened| millis(started.timestamp) > opened)
+    pub fn is_reopened_by(&self, started: &MlRunStarted, attempt: Option<u32>) -> bool {
+        self.place_of(started, attempt) == Some(Ordering::Greater)
+    }
+
+    /// Where a start stands to what opened the run last; none when nothing has. Attempts come one after the other; times
+    /// are those of the machines they ran on, and count only where attempts do not tell.
+    fn place_of(&self, started: &MlRunStarted, attempt: Option<u32>) -> Option<Ordering> {
+        let by_time = millis(started.timestamp).cmp(&self.opened_at?);
+        let Some(attempt) = attempt.filter(|attempt| *attempt > 0) else { return Some(by_time) };
+        let by_attempt = match (self.opened_in, self.taken_back, self.ended_attempt) {
+            (Some(opened_in), _, _) => attempt.cmp(&opened_in),
+            (None, Some(taken_back), _) if attempt <= taken_back => Ordering::Less,
+            (None, None, Some(ended)) if attempt > ended => Ordering::Greater,
+            (None, _, _) => Ordering::Equal,
+        };
+        Some(by_attempt.then(by_time))
     }
 
     /// The last end of the run was taken back.
@@ -29,8 +45,11 @@ impl Parent {
     }
 
     /// The run has begun, or begun again.
-    pub fn open(&mut self, started: &MlRunStarted) {
-        self.opened_at = self.opened_at.max(Some(millis(started.timestamp)));
+    pub fn open(&mut self, started: &MlRunStarted, attempt: Option<u32>) {
+        if self.place_of(started, attempt) != Some(Ordering::Less) {
+            self.opened_at = Some(millis(started.timestamp));
+            self.opened_in = attempt.filter(|attempt| *attempt > 0).or(self.opened_in);
+        }
         let direction = parent::direction_of(started);
         if (self.objective.as_ref(), self.direction) != (Some(&started.objective), direction) {
             // What was drawn before it was known what is searched is drawn again.
@@ -113,5 +132,51 @@ impl Child {
         self.report = Some(ReportMark { fingerprint: String::new(), attempt });
         self.has_old_tags = true;
         self.ended_at = Some(end_time);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use schemas::Timestamp;
+    use serde_json::json;
+
+    use super::*;
+
+    fn start(second: i64) -> MlRunStarted {
+        let timestamp = Timestamp::from_micros(second * 1_000_000);
+        serde_json::from_value(json!({"run_id": "r", "timestamp": timestamp, "objective": "loss"})).unwrap()
+    }
+
+    fn opened(second: i64, attempt: Option<u32>) -> Parent {
+        let mut run = Parent::created("p".into(), "1".into());
+        run.open(&start(second), attempt);
+        run
+    }
+
+    #[test]
+    fn a_later_attempt_opens_a_run_again_whatever_the_clocks_say() {
+        let run = opened(100, Some(1));
+        assert!(run.takes_start(&start(95), Some(2)) && run.is_reopened_by(&start(95), Some(2)));
+        let run = opened(95, Some(2));
+        assert!(!run.takes_start(&start(100), Some(1)), "and an earlier one does not");
+    }
+
+    #[test]
+    fn where_attempts_do_not_tell_times_do() {
+        for attempt in [None, Some(0)] {
+            let run = opened(100, attempt);
+            assert!(!run.takes_start(&start(95), attempt));
+            assert!(run.is_reopened_by(&start(105), attempt));
+        }
+    }
+
+    #[test]
+    fn a_run_found_at_the_server_is_opened_again_by_an_attempt_behind_its_end_only() {
+        let found = Parent { opened_in: None, ended_attempt: Some(1), ..opened(100, Some(1)) };
+        assert!(found.is_reopened_by(&start(95), Some(2)));
+        assert!(!found.is_reopened_by(&start(100), Some(1)));
+        let taken_back = Parent { taken_back: Some(1), ..found };
+        assert!(!taken_back.takes_start(&start(105), Some(1)));
+        assert!(!taken_back.is_reopened_by(&start(100), Some(2)), "the very one that has opened it");
     }
 }

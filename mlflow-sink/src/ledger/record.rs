@@ -54,6 +54,9 @@ pub struct Parent {
     /// When the run was opened last, in milliseconds since 1970: by its latest start, else by an end without any.
     #[serde(default)]
     pub opened_at: Option<i64>,
+    /// Attempt whose start opened it last, when that is known.
+    #[serde(default)]
+    pub opened_in: Option<u32>,
     /// True when it was announced before it was made, so that no trial of it is unknown to the broker.
     #[serde(default)]
     pub is_from_birth: bool,
@@ -93,6 +96,7 @@ impl Parent {
             ended_attempt: None,
             taken_back: None,
             opened_at: None,
+            opened_in: None,
             is_from_birth: false,
             is_refused: false,
             linked: None,

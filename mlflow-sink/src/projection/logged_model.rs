@@ -120,7 +120,7 @@ mod tests {
     fn of(run: &str, checksum: &str) -> LoggedModel {
         let ended = ended(run);
         let event = Event::from(ended.clone());
-        let seen = Seen { event, at: Timestamp::from_micros(0), schema: None, sequence: 1 };
+        let seen = Seen { event, at: Timestamp::from_micros(0), schema: None, attempt: None, sequence: 1 };
         logged_model(&ended, &seen, &[file(checksum)])
     }
 

@@ -1,5 +1,6 @@
 //! What a delivery is to the sink.
 
+use schemas::cloudevents::header;
 use schemas::codec::DecodeError;
 use schemas::{Record, RunId, Timestamp};
 use service_kit::delivery::Delivery;
@@ -7,7 +8,7 @@ use service_kit::delivery::Delivery;
 use crate::lanes::Load;
 use crate::projection::Seen;
 
-/// Room for what an event has besides its payload: subject, headers, our own bookkeeping.
+/// Room for what an event has besides its payload: subject, the usual headers, our own bookkeeping.
 const OVERHEAD_BYTES: usize = 1024;
 /// What a trial's report costs MLflow, in values: calls of its own. With it a batch of reports takes some seconds.
 const REPORT_WEIGHT: usize = 4;
@@ -16,6 +17,7 @@ const REPORT_WEIGHT: usize = 4;
 #[derive(Debug)]
 pub(crate) struct Held {
     pub(crate) delivery: Delivery,
+    bytes: usize,
 }
 
 /// A delivery, sorted.
@@ -29,7 +31,9 @@ pub(super) enum Taken {
 }
 
 pub(super) fn sort(delivery: Delivery) -> Taken {
-    let held = Held { delivery };
+    // Anybody may publish, with as many headers as fit into a message.
+    let bytes = delivery.payload().len() + delivery.headers_bytes().max(OVERHEAD_BYTES);
+    let held = Held { delivery, bytes };
     match held.seen().map(|seen| seen.run().cloned()) {
         Ok(Some(run)) => Taken::Event(run, Box::new(held)),
         Ok(None) => Taken::NotOurs(Box::new(held.delivery)),
@@ -47,6 +51,7 @@ impl Held {
             event: self.delivery.decode()?.event,
             at: time_of(&self.delivery),
             schema: self.delivery.headers().get("ce-dataschema").map(str::to_owned),
+            attempt: self.delivery.headers().get(header::ATTEMPT).and_then(|attempt| attempt.parse().ok()),
             sequence: self.delivery.sequence(),
         })
     }
@@ -54,7 +59,7 @@ impl Held {
 
 impl Load for Held {
     fn bytes(&self) -> usize {
-        self.delivery.payload().len() + OVERHEAD_BYTES
+        self.bytes
     }
 
     fn sequence(&self) -> u64 {

@@ -64,7 +64,7 @@ impl Writer {
         seen: &Seen,
     ) -> Result<(), Trouble> {
         let told = || parent::started(started, seen.schema.as_deref()).traced(seen.sequence);
-        if !known.takes_start(started) {
+        if !known.takes_start(started, seen.attempt) {
             return Ok(());
         }
         let refused = match self.put(&known.mlflow_id, &mut known.originals, told()).await {
@@ -74,7 +74,7 @@ impl Writer {
         if let Some(words) = &refused {
             self.write_without_values(&known.mlflow_id, &mut known.originals, told(), words).await?;
         }
-        if known.is_reopened_by(started) {
+        if known.is_reopened_by(started, seen.attempt) {
             let kept = refused.iter().map(|_| parent::REFUSED_TAG.to_owned()).collect();
             self.reopen(known, &kept).await?;
         }
@@ -83,7 +83,7 @@ impl Writer {
         }
         known.is_refused = refused.is_some();
         self.write_dataset(&known.mlflow_id, started).await?;
-        known.open(started);
+        known.open(started, seen.attempt);
         // What MLflow refused is the event's fault and its dead letter; the run goes on all the same.
         if let Some(words) = refused {
             return Err(Trouble::Refused(words));

@@ -234,6 +234,51 @@ async fn what_is_on_its_way_and_what_is_older_than_the_stream_is_no_finding() {
 }
 
 #[tokio::test]
+async fn an_experiment_somebody_deleted_is_told_once_and_left_alone() {
+    let (pipeline, mlflow) = (Pipeline::start().await, Mlflow::shared().await);
+    let (experiment, server) = (experiment_name("deleted-whole"), Server::at(&mlflow.url()));
+    let runs = ["a", "b"].map(|name| of(&experiment, name));
+    for run in &runs {
+        pipeline.publish(run, &search(run, &experiment, 2)).await;
+    }
+    let sink = pipeline.sink(&mlflow.url(), "unused");
+    pipeline.caught_up().await;
+    sink.stop().await;
+    server.delete_experiment(&experiment).await;
+    let expected = [format!("deleted_experiment {}/-", runs[0])];
+    for command_line in [&["check"][..], &["check", "--repair"], &["check"]] {
+        let told = command(&pipeline, &mlflow.url(), command_line).await;
+        assert_eq!((told.kinds().as_slice(), told.exit), (&expected[..], 9), "{told:?}");
+        assert!(!told.is_repaired() && told.rows[0]["detail"].to_string().contains("2 runs"), "{told:?}");
+    }
+    assert_eq!(server.count(&experiment).await, 0, "nothing was restored");
+}
+
+#[tokio::test]
+async fn a_copy_people_made_is_told_and_left_alone() {
+    let (pipeline, mlflow) = (Pipeline::start().await, Mlflow::shared().await);
+    let (experiment, other) = (experiment_name("original"), experiment_name("copied"));
+    let (run, server) = (of(&experiment, "run"), Server::at(&mlflow.url()));
+    pipeline.publish(&run, &search(&run, &experiment, 1)).await;
+    let sink = pipeline.sink(&mlflow.url(), "unused");
+    pipeline.caught_up().await;
+    sink.stop().await;
+    server.create_experiment(&other).await;
+    // With all its tags, as tools for exports do.
+    for run in server.run_set(&experiment).await {
+        let tags: Vec<(&str, String)> =
+            run.tags.iter().map(|(name, value)| (name.as_str(), value.clone())).collect();
+        server.create_run(&other, &tags).await;
+    }
+    let expected = [format!("copy {run}/-")];
+    for command_line in [&["check"][..], &["check", "--repair"]] {
+        let told = command(&pipeline, &mlflow.url(), command_line).await;
+        assert_eq!((told.kinds().as_slice(), told.exit), (&expected[..], 9), "{told:?}");
+    }
+    assert_eq!(server.count(&other).await, 2, "nothing was deleted");
+}
+
+#[tokio::test]
 async fn an_mlflow_that_does_not_answer_is_said_with_its_exit_code() {
     let pipeline = Pipeline::start().await;
     let told = command(&pipeline, "http://127.0.0.1:9", &["check"]).await;

@@ -246,6 +246,18 @@ async fn a_server_that_reads_but_does_not_write_is_not_ready_and_is_not_stormed(
 }
 
 #[tokio::test]
+async fn a_sink_with_nothing_to_write_is_ready_again_after_an_outage() {
+    let (pipeline, mlflow) = (Pipeline::start().await, Mlflow::shared().await);
+    let proxy = HttpProxy::start(&mlflow.url()).await;
+    // Met by the sweep at the start.
+    proxy.set([Rule::on("experiments/get?", HttpFault::says(503, "busy")).times(1)]);
+    let (sink, pages) = pipeline.sink_with_pages(&proxy.url(), &[]);
+    wait_until("the sink has met it", CAUGHT_UP, async || proxy.idle_rules().is_empty().then_some(())).await;
+    wait_until("the sink is ready", CAUGHT_UP / 4, async || pages.is_ready().await.then_some(())).await;
+    sink.stop().await;
+}
+
+#[tokio::test]
 async fn the_health_page_says_how_many_events_mlflow_does_not_have() {
     let search = Disturbed::start("lag", [Rule::on("/", HttpFault::says(503, "busy"))]).await;
     let (sink, pages) = search.pipeline.sink_with_pages(&search.proxy.url(), &[]);

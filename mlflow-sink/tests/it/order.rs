@@ -2,10 +2,12 @@
 
 use std::time::Duration;
 
+use schemas::event::{MlRunStarted, RunFailed};
+use schemas::{Event, Failure, FailureClass, Stage};
 use testkit::{Fault, Mlflow, Proxy, experiment_name, wait_until};
 
 use crate::commands::assert_clean;
-use crate::events::{run, search};
+use crate::events::{BEGAN, at, run, search, started};
 use crate::pipeline::{CAUGHT_UP, Pipeline};
 use crate::process::{Place, assert_same, undisturbed};
 use crate::server::Server;
@@ -68,4 +70,36 @@ async fn an_outage_longer_than_the_broker_waits_for_a_word_changes_no_order() {
     let found = Server::at(&mlflow.url()).runs(&experiment).await;
     assert_same(found, expected);
     assert_eq!(pipeline.dead_letters().await, Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn a_second_attempt_on_a_machine_whose_clock_is_behind_begins_the_run_again() {
+    let (pipeline, mlflow) = (Pipeline::start().await, Mlflow::shared().await);
+    let (experiment, run) = (experiment_name("behind"), run("behind"));
+    let failure = Failure::new(FailureClass::Oom, Stage::Execute, "no memory left");
+    let (run_id, completed_trials) = (run.clone(), 0);
+    let failed = RunFailed { run_id, attempt: 1, failure, completed_trials, duration_ms: 2000 };
+    let Event::MlRunStarted(started) = started(&run, &experiment) else { unreachable!("it is a start") };
+    let again = MlRunStarted { timestamp: at(-3000), ..started.clone() };
+    let (first, second) = (vec![started.into(), failed.into()], vec![again.into()]);
+    pipeline.publish_in(1, 0, &run, &first).await;
+    let server = Server::at(&mlflow.url());
+    for is_ledger_lost in [false, true] {
+        let sink = pipeline.sink(&mlflow.url(), "unused");
+        pipeline.caught_up().await;
+        if !is_ledger_lost {
+            assert_eq!(server.runs(&experiment).await["behind"].status, "FAILED");
+            pipeline.publish_in(2, 2, &run, &second).await;
+            pipeline.caught_up().await;
+        }
+        sink.stop().await;
+        assert_clean(&pipeline, &mlflow.url()).await;
+        let parent = &server.runs(&experiment).await["behind"];
+        assert_eq!(parent.status, "RUNNING");
+        assert!(!parent.tags.contains_key("cerebros.failure.class"), "{:?}", parent.tags);
+        assert_eq!(parent.tags["cerebros.opened_at"], (BEGAN - 3000).to_string());
+        // Everything once more, by a sink that remembers nothing.
+        pipeline.delete_the_ledger();
+        pipeline.forget_the_position().await;
+    }
 }

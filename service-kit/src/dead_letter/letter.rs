@@ -52,7 +52,10 @@ pub(super) async fn send(
     original: &Original<'_>,
     patience: Duration,
 ) -> Result<Published, PublishFailure> {
-    room::for_letter(broker, &verdict.kept_on(), original.weight()).await?;
+    // What no client can receive stops everybody who is handed it: its letter may take the last of the room.
+    if original.block.is_none() {
+        room::for_letter(broker, &verdict.kept_on(), original.weight()).await?;
+    }
     let max_payload = broker.client.server_info().max_payload;
     let (last, others): (Form, &[Form]) = match original.block {
         Some(_) => (Form::InFront, &[Form::Beside]),

@@ -13,6 +13,9 @@ use schemas::dead_letter::Place;
 use crate::history::pairs;
 use crate::publish::from_header_map;
 
+/// What a header takes up besides its name and its value.
+const HEADER_BYTES: usize = 64;
+
 /// Headers as the client holds them; dereferenced they are ours, in the order every reader gives them.
 #[derive(Debug)]
 pub(super) struct Unsorted {
@@ -23,6 +26,11 @@ pub(super) struct Unsorted {
 impl Unsorted {
     pub(super) fn new(map: Option<HeaderMap>) -> Self {
         Self { map, sorted: OnceLock::new() }
+    }
+
+    /// Memory they take up, about.
+    pub(super) fn bytes(&self) -> usize {
+        self.pairs().map(|(name, value)| name.len() + value.len() + HEADER_BYTES).sum()
     }
 }
 
@@ -116,6 +124,15 @@ mod tests {
         let short = "$JS.ACK.CEREBROS.sink.1.2.3.1700000000000000000.4";
         let long = "$JS.ACK.hub.ACC.CEREBROS.sink.1.2.3.1700000000000000000.4.token";
         assert_eq!([names(short), names(long)], [Some(("CEREBROS", "sink")); 2]);
+    }
+
+    #[test]
+    fn headers_count_with_all_that_is_in_them() {
+        let mut map = HeaderMap::new();
+        map.insert("x-junk", "j".repeat(600_000));
+        (0..1000).for_each(|number| map.insert(format!("x-{number}"), ""));
+        assert!(Unsorted::new(Some(map)).bytes() > 600_000 + 1000 * HEADER_BYTES);
+        assert_eq!(Unsorted::new(None).bytes(), 0);
     }
 
     #[test]

@@ -17,6 +17,7 @@ use schemas::subject::STREAM;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
+use super::floor::Floor;
 use crate::broker::Broker;
 use crate::delivery::Delivery;
 use crate::topology;
@@ -40,7 +41,7 @@ pub struct Room {
 pub enum Rewind {
     /// The broker does it (nats-server 2.14 and later).
     Reset,
-    /// The consumer is deleted and made anew behind what is settled.
+    /// The consumer is deleted and made anew behind what is settled; where that is survives a kill between the two.
     Recreate,
 }
 
@@ -126,18 +127,42 @@ impl OrderedIntake {
         Ok(())
     }
 
+    /// The first half of a [`Rewind::Recreate`], as a process leaves it that is killed in its middle. For tests.
+    ///
+    /// # Errors
+    /// What the broker said.
+    #[doc(hidden)]
+    pub async fn rewind_up_to_the_middle(&mut self) -> Result<(), String> {
+        self.lose_order();
+        let found = self.broker.jetstream.get_consumer_from_stream(self.consumer, STREAM).await;
+        let consumer: PullConsumer = found.map_err(|error| error.to_string())?;
+        self.take_away(&consumer).await.map(drop)
+    }
+
     async fn recreate(&self, consumer: &PullConsumer) -> Result<PullConsumer, String> {
+        let (config, floor) = self.take_away(consumer).await?;
+        let stream =
+            self.broker.jetstream.get_stream_no_info(STREAM).await.map_err(|error| error.to_string())?;
+        let made = stream.create_consumer(config).await.map_err(|error| error.to_string())?;
+        floor.drop().await?;
+        Ok(made)
+    }
+
+    /// Deletes the consumer, and says how it is made anew. Where it goes on is written down first.
+    async fn take_away(&self, consumer: &PullConsumer) -> Result<(pull::Config, Floor), String> {
         let info = consumer.cached_info();
         let mut config =
             pull::Config::try_from_consumer_config(info.config.clone()).map_err(|error| error.to_string())?;
-        let floor = info.ack_floor.stream_sequence;
+        let stream = self.broker.jetstream.get_stream(STREAM).await.map_err(|error| error.to_string())?;
+        let kept = Floor::of(&self.broker, self.consumer).await?;
+        let left = kept.left(stream.cached_info().state.last_sequence).await?;
+        let floor = info.ack_floor.stream_sequence.max(left.unwrap_or(0));
         if floor > 0 {
             config.deliver_policy = DeliverPolicy::ByStartSequence { start_sequence: floor + 1 };
+            kept.keep(floor).await?;
         }
-        let stream =
-            self.broker.jetstream.get_stream_no_info(STREAM).await.map_err(|error| error.to_string())?;
         stream.delete_consumer(self.consumer).await.map_err(|error| error.to_string())?;
-        stream.create_consumer(config).await.map_err(|error| error.to_string())
+        Ok((config, kept))
     }
 
     /// True while a request is under way; all it brings has to be taken with [`OrderedIntake::next`].

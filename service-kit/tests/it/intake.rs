@@ -90,6 +90,42 @@ async fn everything_behind_the_first_unsettled_message_comes_again_in_order_at_o
 }
 
 #[tokio::test]
+async fn a_consumer_lost_between_its_end_and_its_new_beginning_goes_on_where_it_was() {
+    let nats = Nats::start().await;
+    let target = BrokerTarget::at(&nats.url()).unwrap();
+    let broker = Broker::connect(&target, "test", SOON).await.unwrap();
+    topology::ensure(&broker).await.unwrap();
+    for _ in 0..6 {
+        broker.jetstream.publish("cerebros.nas.run.requested", "{}".into()).await.unwrap().await.unwrap();
+    }
+    let room = |messages| Room { messages, bytes: 1 << 20 };
+    let mut first = OrderedIntake::new(&broker, topology::WORKER_CONSUMER).rewound_by(Rewind::Recreate);
+    first.rewind().await.unwrap();
+    for delivery in brought(&mut first, room(4)).await {
+        delivery.ack().await.unwrap();
+    }
+    // As a kill in the middle leaves it: the consumer is gone, and somebody else makes all that is missing.
+    first.rewind_up_to_the_middle().await.unwrap();
+    topology::ensure(&broker).await.unwrap();
+    let sequences = async |intake: &mut OrderedIntake| {
+        let brought = brought(intake, room(6)).await;
+        let sequences: Vec<u64> = brought.iter().map(service_kit::delivery::Delivery::sequence).collect();
+        brought.into_iter().for_each(service_kit::delivery::Delivery::leave);
+        sequences
+    };
+    let mut second = OrderedIntake::new(&broker, topology::WORKER_CONSUMER).rewound_by(Rewind::Recreate);
+    second.rewind().await.unwrap();
+    assert_eq!(sequences(&mut second).await, [5, 6]);
+
+    // Who deletes the consumer to have everything again gets that.
+    let stream = broker.jetstream.get_stream("CEREBROS").await.unwrap();
+    stream.delete_consumer(topology::WORKER_CONSUMER).await.unwrap();
+    topology::ensure(&broker).await.unwrap();
+    second.rewind().await.unwrap();
+    assert_eq!(sequences(&mut second).await, [1, 2, 3, 4, 5, 6]);
+}
+
+#[tokio::test]
 async fn a_request_brings_no_more_bytes_than_there_is_room_for() {
     let nats = Nats::start().await;
     let target = BrokerTarget::at(&nats.url()).unwrap();

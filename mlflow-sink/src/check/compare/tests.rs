@@ -45,7 +45,7 @@ fn expected() -> Expected {
     };
     let mut expected = Expected::default();
     for (sequence, event) in [(1, Event::from(start())), (2, Event::from(end))] {
-        expected.see(&Seen { event, at: at(2000), schema: None, sequence }, false);
+        expected.see(&Seen { event, at: at(2000), schema: None, attempt: None, sequence }, false);
     }
     expected.finish();
     expected

@@ -24,7 +24,7 @@ fn expected(is_refused: bool) -> Expected {
     };
     let mut expected = Expected::default();
     for (sequence, event) in [(1, Event::from(start)), (2, Event::from(report))] {
-        let seen = Seen { event, at: Timestamp::from_micros(0), schema: None, sequence };
+        let seen = Seen { event, at: Timestamp::from_micros(0), schema: None, attempt: None, sequence };
         expected.see(&seen, is_refused && sequence == 2);
     }
     expected.finish();

@@ -39,21 +39,21 @@ impl Run {
     }
 
     pub(super) fn start(&mut self, names: &mut Names, started: &MlRunStarted, seen: &Seen, is_refused: bool) {
-        if !self.known.takes_start(started) {
+        if !self.known.takes_start(started, seen.attempt) {
             return;
         }
         let told = parent::started(started, seen.schema.as_deref()).traced(seen.sequence);
         self.image.lacks_word = is_refused;
         self.image
             .write(names, &if is_refused { Writes { tags: told.tags, ..Writes::default() } } else { told });
-        if self.known.is_reopened_by(started) {
+        if self.known.is_reopened_by(started, seen.attempt) {
             self.image.remove_tags(names, &parent::ENDING_TAGS);
             self.image.write(names, &parent::reopened());
             self.image.reopen();
             self.known.take_end_back();
             self.over = None;
         }
-        self.known.open(started);
+        self.known.open(started, seen.attempt);
         if !is_refused {
             self.known.mark(&seen.event);
         }

@@ -117,7 +117,8 @@ fn fold(events: &[(usize, Event)], refused: &[usize]) -> Expected {
     let mut expected = Expected::default();
     for (place, event) in events {
         let at = at(10_000 + i64::try_from(*place).unwrap() * 1000);
-        let seen = Seen { event: event.clone(), at, schema: None, sequence: 1 + *place as u64 };
+        let seen =
+            Seen { event: event.clone(), at, schema: None, attempt: None, sequence: 1 + *place as u64 };
         expected.see(&seen, refused.contains(place));
     }
     expected.finish();

@@ -9,7 +9,13 @@ fn run() -> RunId {
 }
 
 fn seen(event: impl Into<Event>) -> Seen {
-    Seen { event: event.into(), at: Timestamp::from_micros(9_000_000), schema: None, sequence: 1 }
+    Seen {
+        event: event.into(),
+        at: Timestamp::from_micros(9_000_000),
+        schema: None,
+        attempt: None,
+        sequence: 1,
+    }
 }
 
 fn start(extra: Value) -> MlRunStarted {

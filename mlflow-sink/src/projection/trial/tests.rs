@@ -12,7 +12,7 @@ fn at(millis: i64) -> Timestamp {
 }
 
 fn seen(event: impl Into<Event>) -> Seen {
-    Seen { event: event.into(), at: at(9_000), schema: None, sequence: 1 }
+    Seen { event: event.into(), at: at(9_000), schema: None, attempt: None, sequence: 1 }
 }
 
 fn report(status: TrialStatus) -> TrialReported {
