@@ -40,6 +40,7 @@ pub(crate) async fn run(args: ResumeArgs) -> Result<Exit, CliError> {
 
 async fn resume(queue: &Queue, reason: Option<String>) -> Result<Resumed, CliError> {
     let notes = Notes::open(&queue.broker, DLQ_BUCKET).await.map_err(unreachable)?;
+    let mut is_recorded = false;
     loop {
         let note = notes.read::<Standing>(NOTE).await.map_err(unreachable)?;
         let Some(Standing::Stopped { reason: why, value, threshold, .. }) = note.said.clone() else {
@@ -47,10 +48,15 @@ async fn resume(queue: &Queue, reason: Option<String>) -> Result<Resumed, CliErr
         };
         let through = last_sequence(&queue.broker).await.map_err(unreachable)?;
         let open = Standing::Open { through, at: clock::now() };
+        // On record first: who resumed, and why, is known whoever is killed on the way, and what cannot be recorded is not
+        // done. Once for this command, however often others are faster.
+        if !is_recorded {
+            let act = Act { actor: actor(), reason: reason.clone(), filter: None };
+            queue.record(&Operation::resumed(&act, clock::now(), through)).await?;
+            is_recorded = true;
+        }
         // Somebody else was faster: what holds now is looked at again.
         let Some(revision) = notes.write(NOTE, &note, &open).await.map_err(unreachable)? else { continue };
-        let act = Act { actor: actor(), reason, filter: None };
-        queue.record(&Operation::resumed(&act, clock::now(), through)).await?;
         alert(&queue.broker, (value, threshold), &why, "cleared", revision).await.map_err(unreachable)?;
         return Ok(Resumed { resumed: true, reason: Some(why), through: Some(through) });
     }
