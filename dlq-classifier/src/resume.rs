@@ -42,6 +42,7 @@ pub(crate) async fn run(args: ResumeArgs) -> Result<Exit, CliError> {
 
 async fn resume(queue: &Queue, reason: Option<String>) -> Result<Resumed, CliError> {
     let notes = Notes::open(&queue.broker, DLQ_BUCKET).await.map_err(unreachable)?;
+    let mut is_recorded = false;
     loop {
         let note = notes.read::<Standing>(NOTE).await.map_err(unreachable)?;
         let Some(stopped @ Standing::Stopped { .. }) = &note.said else {
@@ -49,6 +50,13 @@ async fn resume(queue: &Queue, reason: Option<String>) -> Result<Resumed, CliErr
         };
         let through = last_sequence(&queue.broker).await.map_err(unreachable)?;
         let open = Standing::Open { through, at: clock::now() };
+        // On record first: who resumed, and why, is known whoever is killed on the way, and what cannot be recorded is not
+        // done. Once for this command, however often others are faster.
+        if !is_recorded {
+            let act = Act { actor: actor(), reason: reason.clone(), filter: None };
+            queue.record(&Operation::resumed(&act, clock::now(), through)).await?;
+            is_recorded = true;
+        }
         tell(&queue.broker, Notice::Cleared, stopped, note.revision.unwrap_or_default())
             .await
             .map_err(unreachable)?;
@@ -57,13 +65,8 @@ async fn resume(queue: &Queue, reason: Option<String>) -> Result<Resumed, CliErr
         if notes.write(NOTE, &note, &open).await.map_err(unreachable)?.is_none() {
             continue;
         }
-        let act = Act { actor: actor(), reason, filter: None };
-        queue.record(&Operation::resumed(&act, clock::now(), through)).await?;
-        return Ok(Resumed {
-            resumed: true,
-            reason: stopped.reason().map(str::to_owned),
-            through: Some(through),
-        });
+        let why = stopped.reason().map(str::to_owned);
+        return Ok(Resumed { resumed: true, reason: why, through: Some(through) });
     }
 }
 

@@ -58,6 +58,16 @@ pub(super) enum Finding {
     UnknownRun,
     /// It cannot be.
     Fault(Failure),
+    /// Nothing is wrong with it, but by it with what was judged before, at a later place of the stream; what is to be
+    /// noted of its run.
+    Displaces {
+        /// Sequence of the other.
+        sequence: u64,
+        /// What is wrong with it.
+        failure: Failure,
+        /// What is to be noted.
+        note: RunNote,
+    },
 }
 
 impl Known {
@@ -120,17 +130,28 @@ fn ends(attempt: u32, run: &RunId, message: Message<'_>, known: &Known) -> Findi
     let Some(first) = &note.ended else {
         return Finding::Sound(Some(RunNote { ended: Some(ended), ..note }));
     };
-    if message.sequence <= first.sequence || message.repeats(first) {
+    if message.sequence == first.sequence || message.repeats(first) || message.is_repeated_by(first) {
         return Finding::Sound(None);
+    }
+    if message.sequence < first.sequence {
+        // The noted one came later, and was right to if the run had been begun again.
+        if first.attempt > attempt {
+            return Finding::Sound(None);
+        }
+        let (sequence, failure) = (first.sequence, second_end(run, message.sequence, attempt));
+        return Finding::Displaces { sequence, failure, note: RunNote { ended: Some(ended), ..note } };
     }
     if attempt > first.attempt {
         return Finding::Sound(Some(RunNote { ended: Some(ended), ..note }));
     }
-    Finding::Fault(fault(format!(
-        "second terminal event: run \"{run}\" had ended with message {} already, in attempt {}; expected none after it but of a \
-         later attempt",
-        first.sequence, first.attempt
-    )))
+    Finding::Fault(second_end(run, first.sequence, first.attempt))
+}
+
+fn second_end(run: &RunId, sequence: u64, attempt: u32) -> Failure {
+    fault(format!(
+        "second terminal event: run \"{run}\" had ended with message {sequence} already, in attempt {attempt}; expected none \
+         after it but of a later attempt"
+    ))
 }
 
 impl<'a> Message<'a> {
@@ -148,6 +169,15 @@ impl<'a> Message<'a> {
             sequence == Some(first.sequence) || original.is_some() && original == first.id.as_deref()
         });
         is_same || is_replay
+    }
+
+    /// Whether what was noted is our replay of it, as its message id says.
+    fn is_repeated_by(&self, noted: &Ended) -> bool {
+        let Some((original, _)) = noted.id.as_deref().and_then(|id| id.rsplit_once("/r")) else {
+            return false;
+        };
+        let entry = original.split_once('-').and_then(|(sequence, _)| sequence.parse().ok());
+        self.id == Some(original) || entry == Some(self.sequence)
     }
 }
 

@@ -3,6 +3,7 @@
 //! An event of a run that is known, of an attempt that is, costs one look-up in memory. Everything else is asked of the
 //! broker before it is held against anybody: memory says what was, not what is not.
 
+mod displaced;
 mod lookout;
 
 use std::collections::HashMap;
@@ -16,6 +17,7 @@ use service_kit::topology::DLQ_RUNS_BUCKET;
 
 use super::notes::{Note, Notes};
 use super::semantics::{self, Finding, Known, Message, RunNote};
+pub(super) use displaced::Displaced;
 use lookout::Lookout;
 pub(super) use lookout::Word;
 
@@ -32,6 +34,7 @@ const MAX_RACES: usize = 8;
 
 /// What is known of the runs.
 pub(super) struct World {
+    broker: Broker,
     registry: Registry,
     notes: Notes,
     /// The runs met last and those before them.
@@ -54,7 +57,7 @@ enum Attempts {
 }
 
 /// What became of an event.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone)]
 pub(super) enum Judged {
     /// It can be.
     Sound,
@@ -62,6 +65,8 @@ pub(super) enum Judged {
     UnknownRun,
     /// It cannot.
     Fault(Failure),
+    /// It can be, but not beside what was judged before it.
+    Displaces(Box<Displaced>),
 }
 
 impl World {
@@ -69,6 +74,7 @@ impl World {
         let registry = Registry::open(broker).await.map_err(|error| error.what)?;
         let notes = Notes::open(broker, DLQ_RUNS_BUCKET).await?;
         Ok(Self {
+            broker: broker.clone(),
             registry,
             notes,
             met: Default::default(),
@@ -128,6 +134,9 @@ impl World {
                 Finding::Sound(None) => {
                     self.meet(run, known.attempts());
                     return Ok(Judged::Sound);
+                }
+                Finding::Displaces { sequence, failure, note: next } => {
+                    return Ok(Judged::Displaces(Box::new(Displaced { sequence, failure, was: note, next })));
                 }
                 // Noted before the event is settled: a classifier that is killed notes it again.
                 Finding::Sound(Some(next)) => {
@@ -195,6 +204,7 @@ impl World {
         };
         let (is_sound, next) = match semantics::judge(event, run, message, &known) {
             Finding::Sound(next) => (true, next),
+            Finding::Displaces { note, .. } => (true, Some(note)),
             Finding::UnknownRun | Finding::Fault(_) => (false, None),
         };
         let note = next.or_else(|| known.note.clone());

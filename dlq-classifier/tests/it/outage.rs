@@ -9,7 +9,7 @@ use crate::room::{PATIENCE, Room, Serving, text};
 
 const REQUESTED: &str = "cerebros.nas.run.requested";
 
-async fn with_room_for(room: &Room, bytes: i64) {
+pub(crate) async fn with_room_for(room: &Room, bytes: i64) {
     let stream = room.broker.jetstream.get_stream(DLQ_STREAM).await.unwrap();
     let config = stream::Config { max_bytes: bytes, ..stream.cached_info().config.clone() };
     room.broker.jetstream.update_stream(config).await.unwrap();

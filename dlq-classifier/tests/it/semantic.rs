@@ -158,6 +158,33 @@ async fn in_a_backlog_the_announcement_counts_that_came_in_time_whoever_is_judge
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn of_two_ends_the_second_dies_also_when_it_was_judged_first() {
+    let room = Room::new().await;
+    claim(&room, "r", 1).await;
+    room.publish("cerebros.nas.run.completed", &[], completed("r", 1).as_bytes()).await;
+    let consumer: PullConsumer =
+        room.broker.jetstream.get_consumer_from_stream(CLASSIFIER_CONSUMER, STREAM).await.unwrap();
+    let mut in_hand = consumer.fetch().max_messages(1).messages().await.unwrap();
+    let first = in_hand.next().await.unwrap().unwrap();
+    room.publish("cerebros.nas.run.completed", &[], completed("r", 1).as_bytes()).await;
+    let _serving = room.serve_with(&SOON);
+    wait_until("the second was judged", PATIENCE, async || {
+        (room.waiting(CLASSIFIER_CONSUMER).await == (0, 1)).then_some(())
+    })
+    .await;
+    first.ack_with(AckKind::Nak(None)).await.unwrap();
+    let entries = room.entries(1).await;
+    assert_eq!(entries[0]["seq"].as_u64(), Some(2), "{}", entries[0]);
+    assert!(text(&entries[0], "reason").contains("had ended with message 1 already"), "{}", entries[0]);
+    room.settled().await;
+    assert_eq!(room.explained().await["dead"].as_u64(), Some(1));
+    // From now on the first counts.
+    room.publish("cerebros.nas.run.completed", &[], completed("r", 1).as_bytes()).await;
+    let entries = room.entries(2).await;
+    assert!(text(&entries[1], "reason").contains("had ended with message 1 already"), "{}", entries[1]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_is_in_hand_at_a_drain_is_handed_back_at_once() {
     const MALFORMED: usize = 300;
     let room = Room::new().await;

@@ -9,6 +9,7 @@ use service_kit::topology::{CLASSIFIER_CONSUMER, SCHEMAS_BUCKET};
 use testkit::wait_until;
 
 use crate::growth::tomorrow;
+use crate::outage::with_room_for;
 use crate::room::{PATIENCE, Room, Serving, text};
 use crate::semantic::claim;
 
@@ -155,7 +156,7 @@ async fn trials_of_attempts_that_never_existed_are_a_storm_that_does_not_end_by_
     room.stranger.flush().await.unwrap();
     let serving = serve(&room);
     // It has looked whether what comes is in order again.
-    serving.is_unready("0 of the last 100 messages it looked at are in order").await;
+    serving.is_unready("; 0 of the last ").await;
     assert!(letters(&room).await <= LIMIT);
     alerted(&room, &["crossed"]).await;
 
@@ -247,4 +248,22 @@ async fn a_classifier_that_is_started_anew_does_not_repeat_what_was_said() {
     room.json(&["resume"]).await;
     serving.is_ready().await;
     alerted(&room, &["crossed", "cleared"]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_resume_that_cannot_be_put_on_record_changes_nothing() {
+    let room = Room::new().await;
+    let serving = serve(&room);
+    storm(&room, 60).await;
+    serving.is_unready("stopped at the storm limit").await;
+    alerted(&room, &["crossed"]).await;
+    with_room_for(&room, i64::try_from(room.state(DLQ_STREAM).await.bytes).unwrap()).await;
+    let refused = room.dlq(&["resume"]).await;
+    assert_eq!(refused.status.code(), Some(10), "{}", String::from_utf8_lossy(&refused.stderr));
+
+    with_room_for(&room, 1 << 30).await;
+    assert_eq!(room.json(&["resume"]).await["resumed"], true, "nobody had resumed");
+    room.entries(60).await;
+    alerted(&room, &["crossed", "cleared"]).await;
+    assert_eq!(room.json(&["history"]).await.as_array().unwrap().len(), 1);
 }

@@ -16,7 +16,7 @@ use std::time::Duration;
 use schemas::codec::MAX_EVENT_BYTES;
 use serde_json::Value;
 
-use super::{DEADLINE, JqError, evaluate};
+use super::{DEADLINE, JqError, MAX_MEMORY_BYTES, evaluate};
 
 /// The word by which the program is called for this.
 const WORD: &str = "evaluate-an-edit";
@@ -69,7 +69,7 @@ fn answer(expression: &str, input: &str) -> Result<String, JqError> {
     let broken = |error: serde_json::Error| JqError::Failed(error.to_string());
     let expression: String = serde_json::from_str(expression).map_err(broken)?;
     let input: Value = serde_json::from_str(input).map_err(broken)?;
-    let text = evaluate(&expression, input)?.to_string();
+    let text = evaluate(&expression, input, Some(MAX_MEMORY_BYTES))?.to_string();
     if text.len() > MAX_EVENT_BYTES {
         return Err(JqError::Failed(format!("the result has {} bytes, more than any event", text.len())));
     }

@@ -10,7 +10,7 @@ use service_kit::delivery::Delivery;
 use super::letters::Letters;
 use super::{STOPPED_LOOK, put_off};
 use crate::serve::storm::{Storm, Why};
-use crate::serve::world::{Judged, Word, World};
+use crate::serve::world::{Displaced, Judged, Word, World};
 use crate::serve::{Measures, semantics};
 
 /// Pause before an event comes again of whose run nothing could be found out.
@@ -60,11 +60,32 @@ impl Desk {
                 None => self.condemn(delivery, failure).await,
                 Some(left) => put_off(delivery, left).await,
             },
+            Ok(Judged::Displaces(other)) => match patience(&delivery, FAULT_PATIENCE) {
+                None => self.displace(delivery, decoded, &run, &other).await,
+                Some(left) => put_off(delivery, left).await,
+            },
             Ok(Judged::UnknownRun) => match patience(&delivery, self.unknown_run_after) {
                 None => self.doubt(delivery, event, &run).await,
                 Some(left) => put_off(delivery, left).await,
             },
             Err(error) => hold(delivery, &run, error).await,
+        }
+    }
+
+    /// Takes an event beside which another one cannot be that was judged before: the letter is the other's.
+    async fn displace(&mut self, delivery: Delivery, decoded: &Decoded, run: &RunId, other: &Displaced) {
+        match self.world.displace(run, other).await {
+            Ok(true) => {
+                let sequence = other.sequence;
+                tracing::info!(sequence, %run, "message {sequence} dead-lettered: what came before it was judged late");
+                self.measures.given_up(other.failure.class);
+                self.pass(delivery, decoded).await;
+                if let Some(why) = self.storm.seen_late(sequence, true) {
+                    self.stopped = Some((why, sequence));
+                }
+            }
+            Ok(false) => put_off(delivery, FAULT_PATIENCE).await,
+            Err(error) => hold(delivery, run, error).await,
         }
     }
 

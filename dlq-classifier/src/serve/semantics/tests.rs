@@ -42,7 +42,7 @@ fn words(finding: Finding) -> String {
             assert_eq!((failure.class, failure.stage), (FailureClass::Validation, Stage::Validate));
             failure.message
         }
-        Finding::Sound(_) | Finding::UnknownRun => panic!("{finding:?}"),
+        Finding::Sound(_) | Finding::UnknownRun | Finding::Displaces { .. } => panic!("{finding:?}"),
     }
 }
 
@@ -86,8 +86,8 @@ fn a_run_ends_once() {
     let reason = words(judge(&completed(1), &run(), at(9, None), &known));
     assert!(reason.contains("second terminal event") && reason.contains("message 5"), "{reason}");
     words(judge(&completed(1), &run(), at(9, Some("another")), &known));
-    // The same message, a copy of it, an earlier one that was judged late.
-    for message in [at(5, None), at(9, Some("r:1")), at(4, None)] {
+    // The same message, and copies of it.
+    for message in [at(5, None), at(9, Some("r:1")), at(4, Some("r:1"))] {
         assert_eq!(judge(&completed(1), &run(), message, &known), Finding::Sound(None));
     }
     // Our replay of it, under either kind of id.
@@ -95,6 +95,31 @@ fn a_run_ends_once() {
     assert_eq!(judge(&completed(1), &run(), replay(Some("5-abcdef01/r1")), &known), Finding::Sound(None));
     let other = Message { sequence: 9, id: Some("r:1/r2"), replay_of: Some("7-abcdef01") };
     assert_eq!(judge(&completed(1), &run(), other, &known), Finding::Sound(None));
+}
+
+#[test]
+fn an_end_that_came_first_and_is_judged_late_is_the_first_all_the_same() {
+    let ended = |attempt, id: Option<&str>| Known {
+        note: Some(RunNote {
+            started: 0,
+            ended: Some(Ended { sequence: 20, id: id.map(str::to_owned), attempt }),
+        }),
+        ..registered(2)
+    };
+    let Finding::Displaces { sequence, failure, note } =
+        judge(&completed(1), &run(), at(10, Some("first")), &ended(1, Some("second")))
+    else {
+        panic!()
+    };
+    assert!(failure.message.contains("had ended with message 10 already, in attempt 1"), "{failure:?}");
+    assert_eq!((sequence, note.ended.map(|first| first.sequence)), (20, Some(10)));
+    // The run was begun again between the two.
+    assert_eq!(judge(&completed(1), &run(), at(10, None), &ended(2, None)), Finding::Sound(None));
+    // The other is our replay of it.
+    for (id, replay) in [(Some("first"), "first/r1"), (None, "10-abcdef01/r1")] {
+        let known = ended(1, Some(replay));
+        assert_eq!(judge(&completed(1), &run(), at(10, id), &known), Finding::Sound(None), "{replay}");
+    }
 }
 
 #[test]
