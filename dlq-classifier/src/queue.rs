@@ -58,8 +58,8 @@ impl Queue {
         mut take: impl FnMut(Entry) -> Result<(), CliError>,
     ) -> Result<(), CliError> {
         let mut standing = Standing::default();
-        for (operation, at) in self.operations().await? {
-            standing.apply(&operation, at);
+        for (operation, _) in self.operations().await? {
+            standing.apply(&operation);
         }
         self.letters(|entry| standing.tell(entry).map_or(Ok(()), &mut take)).await
     }

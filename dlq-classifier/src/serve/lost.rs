@@ -13,6 +13,7 @@ use service_kit::topology::CLASSIFIER_CONSUMER;
 use service_kit::{dead_letter, history};
 
 use super::Measures;
+use super::told::Told;
 
 /// Subject of a message that is gone, where nothing tells on which it came.
 const UNKNOWN_SUBJECT: &str = "unknown";
@@ -95,8 +96,13 @@ fn dead_letter_words(reason: &str) -> String {
     schemas::dead_letter::one_line(reason, MAX_WORDS)
 }
 
-/// Writes the letter of a lost message, unless it is there.
-pub(super) async fn bury(broker: &Broker, measures: &Measures, lost: &Lost) -> Result<(), String> {
+/// Writes the letter of a lost message, unless it is there; `told` says so where the broker may not know any more.
+pub(super) async fn bury(
+    broker: &Broker,
+    measures: &Measures,
+    lost: &Lost,
+    told: Option<&mut Told>,
+) -> Result<(), String> {
     let (sequence, consumer) = (lost.sequence, lost.consumer.as_str());
     let kept = history::at(broker, STREAM, sequence).await.map_err(|error| error.to_string())?;
     let is_gone = kept.is_none();
@@ -108,16 +114,21 @@ pub(super) async fn bury(broker: &Broker, measures: &Measures, lost: &Lost) -> R
         deliveries: lost.deliveries,
         first_seen,
     };
-    let published = match kept {
-        Some(kept) => {
-            let place = place(kept.subject.clone(), kept.time);
-            dead_letter::publish(broker, &place, &lost.failure, &kept.headers, kept.payload).await
-        }
+    let place = match &kept {
+        Some(kept) => place(kept.subject.clone(), kept.time),
         None => {
             let place = place(subject_of(broker, consumer).await, lost.noticed);
-            let place = if lost.is_terminated() { of_nobody(place) } else { place };
-            dead_letter::publish_gone(broker, &place, &lost.failure).await
+            if lost.is_terminated() { of_nobody(place) } else { place }
         }
+    };
+    if let Some(told) = told
+        && told.has(broker, &place, is_gone).await?
+    {
+        return Ok(());
+    }
+    let published = match kept {
+        Some(kept) => dead_letter::publish(broker, &place, &lost.failure, &kept.headers, kept.payload).await,
+        None => dead_letter::publish_gone(broker, &place, &lost.failure).await,
     };
     if published.map_err(|error| error.to_string())?.is_duplicate {
         return Ok(());

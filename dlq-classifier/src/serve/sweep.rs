@@ -25,6 +25,7 @@ use tokio::time::MissedTickBehavior;
 use super::Measures;
 use super::lost::{self, Lost};
 use super::notes::{self, Notes};
+use super::told::Told;
 use standing::{Call, Memory, Reading};
 use stranded::Stranded;
 
@@ -116,13 +117,15 @@ async fn bury(
     now: Timestamp,
 ) -> Result<(), String> {
     let deliveries = deliveries(info);
+    // What it finds may have been found long ago, before the numbers changed.
+    let mut told = Told::default();
     for sequence in &found.ran_out {
         let lost = Lost::exhausted(&info.name, *sequence, deliveries, now);
-        lost::bury(broker, measures, &lost).await?;
+        lost::bury(broker, measures, &lost, Some(&mut told)).await?;
     }
     for sequence in &found.doubtful {
         let lost = Lost::doubtful(&info.name, *sequence, deliveries, found.doubt, now);
-        lost::bury(broker, measures, &lost).await?;
+        lost::bury(broker, measures, &lost, Some(&mut told)).await?;
     }
     Ok(())
 }
