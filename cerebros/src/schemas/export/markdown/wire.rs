@@ -56,8 +56,8 @@ schemas check` holds the schemas against these rules, and with `--against REV` a
 ## Dead letters
 
 A message that cannot be handled is kept in the stream `CEREBROS_DLQ` on `cerebros.dlq.<class>.<original subject>`: the
-original payload, byte for byte, the original headers, and the verdict beside them. Headers with a meaning for the broker
-are kept as `Cerebros-Original-<name>`. A replayed message carries `Cerebros-Dlq-Replays` and `Cerebros-Replay-Of`, and the
+original payload, byte for byte, the original headers, and the verdict beside them. Headers with a meaning for the broker,
+and those that begin like the letter's own, are kept as `Cerebros-Original-<name>`. A replayed message carries `Cerebros-Dlq-Replays` and `Cerebros-Replay-Of`, and the
 message id `<original id>/r<n>`; or `<entry id>/r<n>`, where there was none or a message of somebody else has that one. An
 event of an older version of its schema is written in the latest when it is replayed. What was replayed is on record on
 `cerebros.dlq.operation.replayed`, where the stream keeps it beside the letters; replays under way are tasks in the bucket
