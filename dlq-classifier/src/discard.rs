@@ -9,45 +9,76 @@ use crate::cli::DiscardArgs;
 use crate::entry::{Entry, State};
 use crate::operation::{Act, MAX_IDS, Operation};
 use crate::queue::Queue;
-use crate::replay::{Outcome, ReplayResult};
-use crate::selection::actor;
+use crate::replay::{Answer, Outcome, ReplayResult};
+use crate::selection::{Named, actor};
 
 pub(crate) async fn run(args: DiscardArgs) -> Result<Exit, CliError> {
     args.selection.check("discard")?;
     let queue = Queue::open(&args.common.broker).await?;
-    let book = queue.read().await?;
     let now = clock::now();
-    let chosen = args.selection.resolve(&book, now)?;
-    let is_bulk = args.selection.is_bulk();
-    let (discarded, skipped): (Vec<&Entry>, Vec<&Entry>) =
-        chosen.into_iter().partition(|entry| refusal(entry.state, is_bulk).is_none());
-    let act = Act { actor: actor(), reason: args.reason, filter: args.selection.describe() };
-    let mut results: Vec<ReplayResult> = Vec::new();
-    for entry in skipped {
-        results.push(ReplayResult::new(entry, Outcome::Skipped, refusal(entry.state, is_bulk)));
+    let act = Act { actor: actor(), reason: args.reason.clone(), filter: args.selection.describe() };
+    let mut answer = Answer::to(args.common.output.printer());
+    let mut discarded = 0;
+    let chosen = chosen(&args, &queue, now).await?;
+    for part in chosen.chunks(MAX_IDS) {
+        let ids: Vec<String> = part.iter().filter(|one| one.refusal.is_none()).map(Chosen::id).collect();
+        discarded += ids.len();
+        if !args.dry_run
+            && !ids.is_empty()
+            && let Err(error) = queue.record(&Operation::discarded(&act, now, ids)).await
+        {
+            answer.cut_off();
+            return Err(error);
+        }
+        for one in part {
+            let (outcome, reason) = match one.refusal {
+                Some(why) => (Outcome::Skipped, Some(why)),
+                None if args.dry_run => (Outcome::WouldDiscard, act.reason.as_deref()),
+                None => (Outcome::Discarded, act.reason.as_deref()),
+            };
+            answer.push(ReplayResult::named(&one.named.id, one.named.kept_at, outcome, reason));
+        }
     }
-    for entries in discarded.chunks(MAX_IDS) {
-        let outcome = if args.dry_run {
-            Outcome::WouldDiscard
-        } else {
-            mark(&queue, &act, now, entries).await?;
-            Outcome::Discarded
-        };
-        results.extend(entries.iter().map(|entry| ReplayResult::new(entry, outcome, act.reason.as_deref())));
-    }
-    results.sort_by_key(|result| result.kept_at);
-    args.common.output.printer().rows(&results)?;
+    answer.end()?;
     output::note(format_args!(
-        "{} {}",
-        discarded.len(),
+        "{discarded} {}",
         if args.dry_run { "would be discarded" } else { "discarded" }
     ));
     Ok(Exit::Done)
 }
 
-async fn mark(queue: &Queue, act: &Act, now: Timestamp, entries: &[&Entry]) -> Result<(), CliError> {
-    let ids = entries.iter().map(|entry| entry.id.clone()).collect();
-    queue.record(&Operation::discarded(act, now, ids)).await.map(drop)
+/// An entry that was picked or named, and why it is left alone all the same.
+struct Chosen {
+    named: Named,
+    refusal: Option<&'static str>,
+}
+
+impl Chosen {
+    fn of(entry: &Entry, is_bulk: bool) -> Self {
+        let named = Named { id: entry.id.clone(), kept_at: entry.kept_at };
+        Self { named, refusal: refusal(entry.state, is_bulk) }
+    }
+
+    fn id(&self) -> String {
+        self.named.id.clone()
+    }
+}
+
+/// What is meant, oldest first.
+async fn chosen(args: &DiscardArgs, queue: &Queue, now: Timestamp) -> Result<Vec<Chosen>, CliError> {
+    if !args.selection.is_bulk() {
+        let named = args.selection.named(queue).await?;
+        return Ok(named.iter().map(|entry| Chosen::of(entry, false)).collect());
+    }
+    let mut chosen = Vec::new();
+    let take = |entry: Entry| {
+        if args.selection.filter.takes(&entry, now) {
+            chosen.push(Chosen::of(&entry, true));
+        }
+        Ok(())
+    };
+    queue.each(take).await?;
+    Ok(chosen)
 }
 
 /// Why an entry is left alone.

@@ -159,9 +159,14 @@ fn restate(draft: &mut Draft, edited: &Value) {
     if let Some(run) =
         edited.get("run_id").and_then(Value::as_str).filter(|run| schemas::RunId::parse(run).is_ok())
     {
-        set(&mut draft.headers, header::RUN_ID, run);
-        set(&mut draft.headers, "ce-subject", run);
+        name_run(&mut draft.headers, run);
     }
+}
+
+/// The headers that name the run follow the payload.
+pub(crate) fn name_run(headers: &mut Headers, run: &str) {
+    set(headers, header::RUN_ID, run);
+    set(headers, "ce-subject", run);
 }
 
 /// Changes a header that is there.

@@ -46,9 +46,10 @@ struct Action {
 
 pub(crate) async fn run(wanted: &Wanted, common: &Common) -> Result<Exit, CliError> {
     let queue = Queue::open(&common.broker).await?;
-    let records = queue.operations().await?.into_iter().map(|(record, _)| record);
+    let mut actions = Actions::default();
+    queue.each_operation(|record, _| actions.take(record)).await?;
     let now = clock::now();
-    let told: Vec<Action> = actions(records).into_iter().filter(|action| wanted.takes(action, now)).collect();
+    let told: Vec<Action> = actions.begun.into_iter().filter(|action| wanted.takes(action, now)).collect();
     common.output.printer().rows(&told)?;
     Ok(Exit::Done)
 }
@@ -62,22 +63,26 @@ impl Wanted {
 }
 
 /// The actions, in the order in which they were begun.
-fn actions(records: impl Iterator<Item = Operation>) -> Vec<Action> {
-    let mut actions: Vec<Action> = Vec::new();
-    let mut by_task: HashMap<(String, Kind), usize> = HashMap::new();
-    for record in records {
+#[derive(Default)]
+struct Actions {
+    begun: Vec<Action>,
+    by_task: HashMap<(String, Kind), usize>,
+}
+
+impl Actions {
+    /// Takes the next record.
+    fn take(&mut self, record: Operation) {
         let task = record.task.clone().map(|task| (task, record.operation));
-        let known = task.as_ref().and_then(|task| by_task.get(task)).copied();
+        let known = task.as_ref().and_then(|task| self.by_task.get(task)).copied();
         let part = Action::of(record);
-        match known.and_then(|index| actions.get_mut(index)) {
+        match known.and_then(|index| self.begun.get_mut(index)) {
             Some(action) => action.take(part),
             None => {
-                by_task.extend(task.map(|task| (task, actions.len())));
-                actions.push(part);
+                self.by_task.extend(task.map(|task| (task, self.begun.len())));
+                self.begun.push(part);
             }
         }
     }
-    actions
 }
 
 impl Action {
@@ -162,7 +167,9 @@ mod tests {
             part(Some("t1"), "ann@host", 3, false),
             part(None, "bob@host", 4, false),
         ];
-        let found = actions(records.into_iter());
+        let mut actions = Actions::default();
+        records.into_iter().for_each(|record| actions.take(record));
+        let found = actions.begun;
         let told: Vec<_> =
             found.iter().map(|one| (one.actor.as_str(), one.at.micros(), one.count, one.edited)).collect();
         assert_eq!(told, [("ann@host", 3, 2, 1), ("bob@host", 2, 1, 0), ("bob@host", 4, 1, 0)]);

@@ -24,6 +24,7 @@ mod cli;
 mod discard;
 pub mod edit;
 pub mod entry;
+mod fault;
 pub mod figures;
 pub mod filter;
 pub mod handled;

@@ -5,12 +5,12 @@
 //! covers at most [`MAX_IDS`] entries; a larger action writes several.
 
 use schemas::subject::DLQ_OPERATION_PREFIX;
-use schemas::{Timestamp, failure::bounded_head};
+use schemas::{RunId, Timestamp, failure::bounded_head};
 use serde::{Deserialize, Serialize};
 
 use crate::replay::{Outcome, ReplayResult};
 
-/// Entries in one record. At most 400 bytes each (an id, a subject, a message id), so that a record stays well below
+/// Entries in one record. At most 500 bytes each (an id, a subject, a message id, a run), so that a record stays well below
 /// the broker's default limit of 1 MiB.
 pub const MAX_IDS: usize = 1000;
 /// Bytes kept of the reason somebody gave.
@@ -63,6 +63,9 @@ pub struct Replay {
     /// True if it was of an older schema and is written in today's.
     #[serde(default, skip_serializing_if = "is_false")]
     pub upcast: bool,
+    /// The run it was made to name: the one readers had derived for it while it named none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub named_run: Option<RunId>,
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands over a reference")]
@@ -223,6 +226,7 @@ mod tests {
             message_id: "m".repeat(200),
             edited: true,
             upcast: false,
+            named_run: Some(RunId::derive("CEREBROS", u64::MAX, 1)),
         };
         let at = Timestamp::from_micros(1_700_000_000_000_000);
         let record = Operation::replayed(&act(), at, (0..MAX_IDS).map(replay).collect());

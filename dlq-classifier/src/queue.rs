@@ -38,17 +38,18 @@ impl Queue {
         Self { broker: broker.clone() }
     }
 
-    /// Everything there is. Letters are read by their headers alone.
-    pub(crate) async fn read(&self) -> Result<Book, CliError> {
+    /// The entries whose ids begin with one of `ids`, and what was done with them. Letters are read by their headers alone.
+    pub(crate) async fn read(&self, ids: &[String]) -> Result<Book, CliError> {
         let mut book = Book::default();
-        // In this order: a record that is taken speaks of letters that were.
-        let operations = self.operations().await?;
+        let is_meant = |entry: &Entry| ids.iter().any(|id| entry.id.starts_with(id.as_str()));
         self.letters(|entry| {
-            book.letter(entry);
+            if is_meant(&entry) {
+                book.letter(entry);
+            }
             Ok(())
         })
         .await?;
-        operations.iter().for_each(|(operation, _)| book.apply(operation));
+        self.each_operation(|operation, _| book.apply(&operation)).await?;
         Ok(book)
     }
 
@@ -58,22 +59,20 @@ impl Queue {
         mut take: impl FnMut(Entry) -> Result<(), CliError>,
     ) -> Result<(), CliError> {
         let mut standing = Standing::default();
-        for (operation, _) in self.operations().await? {
-            standing.apply(&operation);
-        }
+        self.each_operation(|operation, _| standing.apply(&operation)).await?;
         self.letters(|entry| standing.tell(entry).map_or(Ok(()), &mut take)).await
     }
 
-    /// The records of operations, oldest first, with their sequences.
-    pub(crate) async fn operations(&self) -> Result<Vec<(Operation, u64)>, CliError> {
-        let mut operations = Vec::new();
+    /// Hands the record of every operation to `take`, oldest first, with its sequence.
+    pub(crate) async fn each_operation(&self, mut take: impl FnMut(Operation, u64)) -> Result<(), CliError> {
         let filters = [format!("{DLQ_OPERATION_PREFIX}>")];
         let mut scan = self.scan(&filters, Depth::Whole).await?;
         while let Some(record) = next(&mut scan).await? {
-            let operation = Operation::read(record.subject(), record.payload());
-            operations.extend(operation.map(|operation| (operation, record.sequence)));
+            if let Some(operation) = Operation::read(record.subject(), record.payload()) {
+                take(operation, record.sequence);
+            }
         }
-        Ok(operations)
+        Ok(())
     }
 
     /// Hands every letter to `take`, as its headers tell it.

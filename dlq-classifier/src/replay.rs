@@ -6,13 +6,14 @@
 //! publish every message once and to record all of them ([`recover`]). Behind that stand the message ids and the gates of
 //! live traffic (the run registry, the ids of trials).
 
+mod answer;
 mod attend;
 mod deliver;
 mod desk;
 mod draft;
 mod effect;
 mod engine;
-mod fault;
+mod in_order;
 mod letters;
 mod marks;
 mod outlook;
@@ -21,6 +22,7 @@ mod predict;
 mod prepare;
 mod recover;
 mod result;
+mod same_run;
 mod upcast;
 
 use schemas::subject::DLQ_STREAM;
@@ -34,6 +36,7 @@ pub use effect::{Effect, World, effect};
 pub use pace::Rate;
 pub use result::{Outcome, ReplayResult};
 
+pub(crate) use answer::{Answer, Sum};
 pub(crate) use attend::{Attendance, owner};
 pub(crate) use desk::{Desk, Held};
 pub(crate) use engine::{Ended, Engine};
@@ -43,7 +46,7 @@ use crate::edit::Edit;
 use crate::operation::MAX_IDS;
 use crate::queue::Queue;
 use crate::selection::{Named, Wanted, Where, actor};
-use crate::task::Plan;
+use crate::task::{Plan, Stage, Task};
 
 pub(crate) async fn run(args: ReplayArgs, shutdown: Shutdown) -> Result<Exit, CliError> {
     args.selection.check("replay")?;
@@ -65,11 +68,37 @@ pub(crate) async fn run(args: ReplayArgs, shutdown: Shutdown) -> Result<Exit, Cl
         rate: args.rate,
         takes_unsafe: args.takes_unsafe,
     });
-    let mut results = Vec::new();
-    let mut stopped = None;
+    let mut answer = Answer::to(args.common.output.printer());
+    let stopped = match carry_out(&args, &queue, &shutdown, plans, &mut answer).await {
+        Ok(stopped) => stopped,
+        Err(error) => {
+            answer.cut_off();
+            return Err(error);
+        }
+    };
+    if args.detach && !args.dry_run {
+        return Ok(Exit::Done);
+    }
+    let sum = answer.end()?;
+    if let Some(task) = stopped {
+        output::note(sum.summary());
+        output::note(format_args!("the task {} is {}", task.id, task.stage.as_str()));
+        return Ok(shutdown.interrupted().unwrap_or(Exit::Done));
+    }
+    conclude(&sum, is_several, args.dry_run)
+}
+
+/// One plan after the other; the task that rests before it is done, if one does.
+async fn carry_out(
+    args: &ReplayArgs,
+    queue: &Queue,
+    shutdown: &Shutdown,
+    plans: impl Iterator<Item = Plan>,
+    answer: &mut Answer,
+) -> Result<Option<Task>, CliError> {
     for plan in plans {
         if args.dry_run {
-            results.extend(predict::predict(&queue, &plan).await?);
+            predict::predict(queue, &plan, answer).await?;
             continue;
         }
         let desk = Desk::open(&queue.broker).await?;
@@ -82,27 +111,16 @@ pub(crate) async fn run(args: ReplayArgs, shutdown: Shutdown) -> Result<Exit, Cl
         // Before the task is there, so that no classifier is faster than the one who asked.
         let lease = desk.take_lease(&owner(&plan.actor)).await?;
         let held = desk.put_down(plan).await?;
-        let mut attendance = Attendance::new(&queue, &desk, &shutdown);
-        let (task, rows) = attendance.see(&held.task, lease).await?;
+        let mut attendance = Attendance::new(queue, &desk, shutdown, answer);
+        let task = attendance.see(&held.task, lease).await?;
         if let Some(error) = attend::failure(&task) {
             return Err(error);
         }
-        results.extend(rows);
-        if task.stage != crate::task::Stage::Done {
-            stopped = Some(task);
-            break;
+        if task.stage != Stage::Done {
+            return Ok(Some(task));
         }
     }
-    if args.detach && !args.dry_run {
-        return Ok(Exit::Done);
-    }
-    args.common.output.printer().rows(&results)?;
-    if let Some(task) = stopped {
-        output::note(result::summary(&results));
-        output::note(format_args!("the task {} is {}", task.id, task.stage.as_str()));
-        return Ok(shutdown.interrupted().unwrap_or(Exit::Done));
-    }
-    conclude(&results, is_several, args.dry_run)
+    Ok(None)
 }
 
 /// What is asked for, in parts a task can hold.
@@ -112,26 +130,32 @@ async fn wanted(args: &ReplayArgs, queue: &Queue) -> Result<Vec<Wanted>, CliErro
         let through = queue.last_sequence(DLQ_STREAM).await?;
         return Ok(vec![Wanted::Where(Where::new(&args.selection.filter, through, now))]);
     }
-    let book = queue.read().await?;
-    let chosen = args.selection.resolve(&book, now)?;
-    let named = |entry: &&crate::entry::Entry| Named { id: entry.id.clone(), kept_at: entry.kept_at };
+    let chosen = args.selection.named(queue).await?;
+    let named = |entry: &crate::entry::Entry| Named { id: entry.id.clone(), kept_at: entry.kept_at };
     Ok(chosen.chunks(MAX_IDS).map(|part| Wanted::These(part.iter().map(named).collect())).collect())
 }
 
 /// The last word: counts for people, and an error when the one entry that was named could not be replayed. A dry run
 /// has done what it was asked for, whatever it found.
-fn conclude(results: &[ReplayResult], is_several: bool, is_dry_run: bool) -> Result<Exit, CliError> {
+fn conclude(sum: &Sum, is_several: bool, is_dry_run: bool) -> Result<Exit, CliError> {
     if is_several || is_dry_run {
-        output::note(result::summary(results));
+        output::note(sum.summary());
         return Ok(Exit::Done);
     }
-    let Some(only) = results.first() else { return Ok(Exit::Done) };
+    let Some(only) = &sum.first else { return Ok(Exit::Done) };
     let reason = only.reason.clone().unwrap_or_default();
     match only.outcome {
         Outcome::Invalid => {
-            Err(CliError::new("replay-invalid", Exit::InvalidInput, format!("{} was not published", only.id))
-                .because(reason)
-                .help("repair it with --edit or --patch; `dlq-classifier show` prints what it holds"))
+            let is_gone = reason == prepare::PAYLOAD_GONE;
+            let error =
+                CliError::new("replay-invalid", Exit::InvalidInput, format!("{} was not published", only.id))
+                    .because(reason);
+            // What is gone says its remedy itself.
+            Err(if is_gone {
+                error
+            } else {
+                error.help("repair it with --edit or --patch; `dlq-classifier show` prints what it holds")
+            })
         }
         Outcome::Skipped => Err(CliError::new(
             "replay-refused",

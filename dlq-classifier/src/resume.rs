@@ -8,11 +8,13 @@ use service_kit::exit::Exit;
 use service_kit::topology::DLQ_BUCKET;
 
 use crate::cli::ResumeArgs;
+use crate::fault;
 use crate::operation::{Act, Operation};
 use crate::queue::Queue;
 use crate::selection::actor;
 use crate::serve::notes::Notes;
-use crate::serve::storm::guard::{alert, last_sequence};
+use crate::serve::storm::guard::last_sequence;
+use crate::serve::storm::notice::{Notice, tell};
 use crate::serve::storm::{NOTE, Standing};
 
 /// What came of it.
@@ -42,17 +44,26 @@ async fn resume(queue: &Queue, reason: Option<String>) -> Result<Resumed, CliErr
     let notes = Notes::open(&queue.broker, DLQ_BUCKET).await.map_err(unreachable)?;
     loop {
         let note = notes.read::<Standing>(NOTE).await.map_err(unreachable)?;
-        let Some(Standing::Stopped { reason: why, value, threshold, .. }) = note.said.clone() else {
+        let Some(stopped @ Standing::Stopped { .. }) = &note.said else {
             return Ok(Resumed { resumed: false, reason: None, through: None });
         };
         let through = last_sequence(&queue.broker).await.map_err(unreachable)?;
         let open = Standing::Open { through, at: clock::now() };
+        tell(&queue.broker, Notice::Cleared, stopped, note.revision.unwrap_or_default())
+            .await
+            .map_err(unreachable)?;
+        fault::at("storm-cleared");
         // Somebody else was faster: what holds now is looked at again.
-        let Some(revision) = notes.write(NOTE, &note, &open).await.map_err(unreachable)? else { continue };
+        if notes.write(NOTE, &note, &open).await.map_err(unreachable)?.is_none() {
+            continue;
+        }
         let act = Act { actor: actor(), reason, filter: None };
         queue.record(&Operation::resumed(&act, clock::now(), through)).await?;
-        alert(&queue.broker, (value, threshold), &why, "cleared", revision).await.map_err(unreachable)?;
-        return Ok(Resumed { resumed: true, reason: Some(why), through: Some(through) });
+        return Ok(Resumed {
+            resumed: true,
+            reason: stopped.reason().map(str::to_owned),
+            through: Some(through),
+        });
     }
 }
 

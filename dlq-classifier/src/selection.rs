@@ -2,13 +2,13 @@
 
 mod wanted;
 
-use schemas::Timestamp;
 use service_kit::error::CliError;
 use service_kit::exit::Exit;
 
 use crate::book::{Book, NotOne};
 use crate::entry::Entry;
 use crate::filter::Filter;
+use crate::queue::Queue;
 
 pub use wanted::{Named, Wanted, Where};
 
@@ -40,15 +40,13 @@ impl Selection {
         self.ids.is_empty()
     }
 
-    /// The entries, oldest first; every id must name one.
-    pub(crate) fn resolve<'a>(&self, book: &'a Book, now: Timestamp) -> Result<Vec<&'a Entry>, CliError> {
-        if self.is_bulk() {
-            return Ok(book.entries().iter().filter(|entry| self.filter.takes(entry, now)).collect());
-        }
-        let mut found = self.ids.iter().map(|id| find(book, id)).collect::<Result<Vec<_>, _>>()?;
+    /// The entries that were named, oldest first; every id must name one.
+    pub(crate) async fn named(&self, queue: &Queue) -> Result<Vec<Entry>, CliError> {
+        let book = queue.read(&self.ids).await?;
+        let mut found = self.ids.iter().map(|id| find(&book, id)).collect::<Result<Vec<_>, _>>()?;
         found.sort_by_key(|entry| entry.kept_at);
         found.dedup_by_key(|entry| entry.kept_at);
-        Ok(found)
+        Ok(found.into_iter().cloned().collect())
     }
 
     /// What the record of the operation says about how the entries were picked.

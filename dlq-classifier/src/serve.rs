@@ -31,7 +31,6 @@ mod unreadable;
 mod watch;
 mod world;
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use service_kit::broker::Broker;
@@ -170,7 +169,7 @@ pub async fn classify(
     running.spawn(tasks::run(broker.clone(), loops.clone()));
     running.spawn(sweep::run(broker.clone(), measures.clone(), settings.sweep_every, loops.clone()));
     let health = conditions.storm.clone();
-    let guard = Guard { broker: broker.clone(), health, measures: measures.clone(), alerted: Arc::default() };
+    let guard = Guard { broker: broker.clone(), health, measures: measures.clone() };
     running.spawn(events::run(guard, settings.clone(), conditions.letters.clone(), loops.clone()));
     running.spawn(watch::run(broker.clone(), measures.clone(), settings.alerts.bounds(), loops.clone()));
     let ended = tokio::select! {

@@ -33,7 +33,7 @@ struct Letter<'a> {
 
 pub(crate) async fn run(id: &str, is_raw: bool, common: &Common) -> Result<Exit, CliError> {
     let queue = Queue::open(&common.broker).await?;
-    let book = queue.read().await?;
+    let book = queue.read(&[id.to_owned()]).await?;
     let entry = find(&book, id)?;
     let kept = queue.letter(entry).await?;
     let entry = &entry.clone().with_run_of(&kept);
@@ -74,7 +74,11 @@ impl Letter<'_> {
         for mark in self.operations {
             let place = mark.replay.as_ref().map_or_else(String::new, |replay| {
                 let edited = if replay.edited { ", edited" } else { "" };
-                format!(" to {} as sequence {}{edited}", replay.subject, replay.sequence)
+                let run = replay
+                    .named_run
+                    .as_ref()
+                    .map_or_else(String::new, |run| format!(", naming its run {run}"));
+                format!(" to {} as sequence {}{edited}{run}", replay.subject, replay.sequence)
             });
             let reason = mark.reason.as_ref().map_or_else(String::new, |reason| format!(": {reason}"));
             line(mark.operation.as_str(), &format!("{} by {}{place}{reason}", mark.at, mark.actor))?;

@@ -15,8 +15,9 @@ use crate::operation::{Kind, Operation};
 /// The state of each entry that somebody has dealt with.
 #[derive(Debug, Default)]
 pub struct Standing {
-    dealt_with: HashMap<String, State>,
-    /// Entries told already, by a hash nobody can aim at.
+    /// By a hash of its id nobody can aim at.
+    dealt_with: HashMap<u64, State>,
+    /// Entries told already, by the same.
     told: HashSet<u64>,
     hasher: RandomState,
 }
@@ -31,16 +32,17 @@ impl Standing {
             Kind::Resumed | Kind::Expired => return,
         };
         for id in &operation.ids {
-            self.dealt_with.insert(id.clone(), state);
+            self.dealt_with.insert(self.hasher.hash_one(id), state);
         }
     }
 
     /// The entry as it stands; `None` when it was told already.
     pub fn tell(&mut self, entry: Entry) -> Option<Entry> {
-        if !self.told.insert(self.hasher.hash_one(&entry.id)) {
+        let hash = self.hasher.hash_one(&entry.id);
+        if !self.told.insert(hash) {
             return None;
         }
-        let state = self.dealt_with.get(&entry.id).copied();
+        let state = self.dealt_with.get(&hash).copied();
         Some(Entry { state: state.unwrap_or(entry.state), ..entry })
     }
 }

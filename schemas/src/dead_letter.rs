@@ -12,14 +12,14 @@ pub use form::{Form, beside, block, block_bytes, fits};
 
 use crate::failure::bounded_head;
 use crate::headers::{Headers, header, starts_with_ignoring_case};
-use crate::{FailureClass, Stage, Timestamp, subject};
+use crate::{FailureClass, RunId, Stage, Timestamp, subject};
 
 /// Prefix of the verdict's headers.
 const PREFIX: &str = "Cerebros-Dlq-";
 /// Prefix under which the broker's own headers are kept.
 const ORIGINAL_PREFIX: &str = "Cerebros-Original-";
 /// The verdict's headers, without their prefix.
-const NAMES: [&str; 15] = [
+const NAMES: [&str; 16] = [
     "Id",
     "Class",
     "Stage",
@@ -35,6 +35,7 @@ const NAMES: [&str; 15] = [
     "Replays",
     "Cause",
     "Run",
+    "Payload",
 ];
 /// Longest reason kept in a header.
 const MAX_REASON_BYTES: usize = 1024;
@@ -117,6 +118,11 @@ impl Place {
             .finalize();
         let digits: String = digest.iter().take(4).map(|byte| format!("{byte:02x}")).collect();
         format!("{}-{digits}", self.sequence)
+    }
+
+    /// The run that a request at this place is for when it names none: the same for every reader.
+    pub fn derived_run(&self) -> RunId {
+        RunId::derive(&self.stream, self.sequence, u64::try_from(self.first_seen.millis()).unwrap_or(0))
     }
 
     /// The message id that makes a second dead letter of one cause a duplicate.
@@ -341,6 +347,16 @@ mod tests {
         let kept: Vec<_> =
             kept.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
         assert_eq!(original_headers(&headers).0, kept);
+    }
+
+    #[test]
+    fn that_a_message_was_gone_is_read_back() {
+        let failure = Failure::new(FailureClass::WorkerLost, Stage::Execute, "lost");
+        let headers = Headers::default();
+        let verdict = Verdict::new(&place(), &failure, Timestamp::from_micros(2), &headers);
+        for verdict in [verdict.clone(), verdict.without_payload()] {
+            assert_eq!(Verdict::read(&verdict.headers(&headers, "m")), Some(verdict));
+        }
     }
 
     #[test]

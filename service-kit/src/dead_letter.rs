@@ -104,9 +104,7 @@ pub async fn publish_gone(
 /// A valid request that names no run belongs to the run every reader derives from its place.
 pub fn run_of(place: &Place, headers: &Headers, payload: &[u8], schema: Option<&Foreign>) -> Option<String> {
     if let Ok(decoded) = codec::decode_with(&place.subject, headers, payload, schema) {
-        let millis = u64::try_from(place.first_seen.millis()).unwrap_or(0);
-        let derived = || RunId::derive(&place.stream, place.sequence, millis);
-        return Some(decoded.event.run_id().cloned().unwrap_or_else(derived).to_string());
+        return Some(decoded.event.run_id().cloned().unwrap_or_else(|| place.derived_run()).to_string());
     }
     let legal = |text: &str| RunId::parse(text).ok().map(|run| run.to_string());
     from_headers(headers).and_then(legal).or_else(|| from_json(payload).as_deref().and_then(legal))

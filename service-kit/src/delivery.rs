@@ -124,8 +124,7 @@ impl Delivery {
 
     /// The run id a request without one gets: the same for every reader of this message.
     pub fn derived_run_id(&self) -> RunId {
-        let millis = u64::try_from(self.place.first_seen.millis()).unwrap_or(0);
-        RunId::derive(&self.place.stream, self.place.sequence, millis)
+        self.place.derived_run()
     }
 
     /// A handle that extends the lease of this delivery.

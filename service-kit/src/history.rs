@@ -1,5 +1,6 @@
 //! Reading a stream without consuming it: from a sequence on, to the present or for ever.
 
+mod bucket;
 mod letters;
 mod scan;
 
@@ -25,6 +26,7 @@ use crate::exit::Exit;
 use crate::publish::from_header_map;
 use crate::schema_registry;
 
+pub use bucket::last_values;
 pub(crate) use scan::pairs;
 pub use scan::{Depth, Glance, Scan};
 
@@ -74,6 +76,8 @@ pub struct History {
     /// is listed without a request for each of them.
     missing: Vec<Arc<Foreign>>,
     is_over: bool,
+    /// Nothing was left behind the message that was taken last.
+    is_caught_up: bool,
 }
 
 impl History {
@@ -84,8 +88,16 @@ impl History {
         until: Option<u64>,
         is_over: bool,
     ) -> Self {
-        let (broker, stream) = (broker.clone(), stream.to_owned());
-        Self { broker, stream, taken: None, messages, until, missing: Vec::new(), is_over }
+        Self {
+            broker: broker.clone(),
+            stream: stream.to_owned(),
+            taken: None,
+            messages,
+            until,
+            missing: Vec::new(),
+            is_over,
+            is_caught_up: false,
+        }
     }
 
     /// What stream `stream` holds on `filters` (all when empty) from sequence `from` to the present.
@@ -160,6 +172,11 @@ impl History {
         Ok(self.taken.take().map(|taken| Kept { schema, ..taken }))
     }
 
+    /// True if the broker had nothing behind the last message when it handed it over.
+    fn is_caught_up(&self) -> bool {
+        self.is_caught_up
+    }
+
     fn known_missing(&self, kept: &Kept) -> Option<Arc<Foreign>> {
         if self.missing.is_empty() {
             return None;
@@ -198,7 +215,8 @@ impl History {
             payload: message.payload.clone(),
             schema: None,
         };
-        self.is_over = self.until.is_some_and(|until| kept.sequence >= until || facts.pending == 0);
+        self.is_caught_up = facts.pending == 0;
+        self.is_over = self.until.is_some_and(|until| kept.sequence >= until || self.is_caught_up);
         Ok(Some(letters::opened(&self.stream, kept)))
     }
 }

@@ -17,7 +17,7 @@ pub use record::{Claim, RunRecord};
 use crate::broker::Broker;
 use crate::error::CliError;
 use crate::exit::Exit;
-use crate::history::History;
+use crate::history;
 use crate::topology::RUNS_BUCKET;
 
 /// Compare-and-set races lost in a row before a claim gives up; each loss means somebody else made progress.
@@ -68,17 +68,9 @@ impl Registry {
 
     /// Reads every run, in the order of their last change.
     pub async fn all(&self) -> Result<Vec<RunRecord>, RegistryError> {
-        // The bucket keeps one value a key, so its stream is the list; counting keys first would go by stale numbers.
-        let mut values = History::to_the_present(&self.broker, &format!("KV_{RUNS_BUCKET}"), &[], 1)
+        history::last_values(&self.broker, RUNS_BUCKET, "", |key, value| parse(key, &value.payload))
             .await
-            .map_err(|error| unavailable(&error))?;
-        let mut records = Vec::new();
-        while let Some(value) = values.next().await.map_err(|error| unavailable(&error))? {
-            if value.headers.get("KV-Operation").is_none() {
-                records.extend(parse(&value.subject, &value.payload));
-            }
-        }
-        Ok(records)
+            .map_err(|error| unavailable(&error))
     }
 
     /// Changes to one run, the present state first.

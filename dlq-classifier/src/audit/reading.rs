@@ -45,13 +45,15 @@ pub(super) async fn facts(queue: &Queue) -> Result<Facts, CliError> {
     let advisories_through = advisories_through(broker).await;
     facts.handled = remembered::<Handled>(broker, handled::KEY).await;
     facts.letters = letters(queue).await?;
-    for (operation, _) in queue.operations().await? {
-        if operation.operation == Kind::Expired {
-            facts.notices.extend(operation.range);
-        }
-        let sequences = operation.ids.iter().filter_map(|id| id.split('-').next()?.parse::<u64>().ok());
-        facts.dealt_with.extend(sequences);
-    }
+    queue
+        .each_operation(|operation, _| {
+            if operation.operation == Kind::Expired {
+                facts.notices.extend(operation.range);
+            }
+            let sequences = operation.ids.iter().filter_map(|id| id.split('-').next()?.parse::<u64>().ok());
+            facts.dealt_with.extend(sequences);
+        })
+        .await?;
     facts.advisories = advisories(broker, advisories_through, &facts.letters).await?;
     Ok(facts)
 }

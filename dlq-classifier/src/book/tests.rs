@@ -69,6 +69,7 @@ fn the_state_follows_from_the_stream_alone() {
         message_id: "m".into(),
         edited: true,
         upcast: false,
+        named_run: None,
     };
     let book = book(&[
         letter(7, 1, 0),

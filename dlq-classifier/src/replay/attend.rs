@@ -13,7 +13,7 @@ use service_kit::shutdown::Shutdown;
 
 use super::desk::{Desk, Held, Lease};
 use super::engine::{Ended, Engine};
-use super::{ReplayResult, marks};
+use super::{Answer, ReplayResult, marks};
 use crate::queue::Queue;
 use crate::task::{Stage, Task, Wish};
 
@@ -27,21 +27,24 @@ pub(crate) struct Attendance<'a> {
     pub(crate) queue: &'a Queue,
     pub(crate) desk: &'a Desk,
     pub(crate) shutdown: &'a Shutdown,
-    rows: Vec<ReplayResult>,
+    answer: &'a mut Answer,
+    /// Place in the queue up to which the answer has the rows of the task.
+    told: u64,
     bar: ProgressBar,
 }
 
 impl<'a> Attendance<'a> {
-    pub(crate) fn new(queue: &'a Queue, desk: &'a Desk, shutdown: &'a Shutdown) -> Self {
-        Self { queue, desk, shutdown, rows: Vec::new(), bar: ProgressBar::hidden() }
+    pub(crate) fn new(
+        queue: &'a Queue,
+        desk: &'a Desk,
+        shutdown: &'a Shutdown,
+        answer: &'a mut Answer,
+    ) -> Self {
+        Self { queue, desk, shutdown, answer, told: 0, bar: ProgressBar::hidden() }
     }
 
-    /// Stays with a task until it rests; what became of its entries, oldest first.
-    pub(crate) async fn see(
-        &mut self,
-        task: &Task,
-        lease: Option<Lease>,
-    ) -> Result<(Task, Vec<ReplayResult>), CliError> {
+    /// Stays with a task until it rests, and answers what becomes of its entries, oldest first.
+    pub(crate) async fn see(&mut self, task: &Task, lease: Option<Lease>) -> Result<Task, CliError> {
         self.bar = progress(task);
         let owner = owner(&task.plan.actor);
         let mut lease = lease;
@@ -80,19 +83,23 @@ impl<'a> Attendance<'a> {
             }
         };
         self.bar.finish_and_clear();
-        let rows = self.all_rows(&ended).await?;
-        Ok((ended, rows))
+        self.catch_up(&ended).await?;
+        Ok(ended)
     }
 
     /// Works on the task; `None` if somebody else does.
     async fn work(&mut self, mut lease: Lease, id: &str) -> Result<Option<Task>, CliError> {
         let _hold = self.shutdown.hold("the record of the replays");
+        if let Some(held) = self.desk.get(id).await? {
+            self.catch_up(&held.task).await?;
+        }
         let engine =
             Engine { queue: self.queue, desk: self.desk, shutdown: self.shutdown, is_followed: false };
-        let (rows, bar) = (&mut self.rows, &self.bar);
-        let mut taken = |task: &Task, mut more: Vec<ReplayResult>| {
+        let (answer, told, bar) = (&mut *self.answer, &mut self.told, &self.bar);
+        let mut taken = |task: &Task, rows: Vec<ReplayResult>| {
             bar.set_position(task.cursor);
-            rows.append(&mut more);
+            *told = task.cursor;
+            bar.suspend(|| rows.into_iter().for_each(|row| answer.push(row)));
         };
         let ended = engine.work(&mut lease, id, &mut taken).await;
         // Also where somebody else has it by now: then nothing comes of it.
@@ -115,18 +122,15 @@ impl<'a> Attendance<'a> {
         Ok(paused.task)
     }
 
-    /// Its own rows, and what others put on record.
-    async fn all_rows(&mut self, task: &Task) -> Result<Vec<ReplayResult>, CliError> {
-        let mut rows = std::mem::take(&mut self.rows);
-        let counts = task.counts;
-        let all = counts.replayed + counts.invalid + counts.skipped;
-        if u64::try_from(rows.len()).unwrap_or(u64::MAX) < all {
-            let known: std::collections::HashSet<String> = rows.iter().map(|row| row.id.clone()).collect();
-            let others = marks::rows_of(&self.queue.broker, &task.id).await?;
-            rows.extend(others.into_iter().filter(|row| !known.contains(&row.id)));
+    /// Answers what others put on record while they were at work on the task.
+    async fn catch_up(&mut self, task: &Task) -> Result<(), CliError> {
+        if self.told >= task.cursor {
+            return Ok(());
         }
-        rows.sort_by_key(|row| row.kept_at);
-        Ok(rows)
+        let answer = &mut *self.answer;
+        marks::each_row(&self.queue.broker, &task.id, self.told, |row| answer.push(row)).await?;
+        self.told = task.cursor;
+        Ok(())
     }
 }
 

@@ -3,7 +3,6 @@
 
 mod lease;
 
-use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
@@ -13,7 +12,7 @@ use service_kit::broker::Broker;
 use service_kit::clock;
 use service_kit::error::CliError;
 use service_kit::exit::Exit;
-use service_kit::history::History;
+use service_kit::history;
 use service_kit::topology::{self, DLQ_BUCKET};
 
 pub(crate) use lease::Lease;
@@ -94,29 +93,13 @@ impl Desk {
     }
 
     /// Every task, oldest first.
-    ///
-    /// A task that is written while we read moves to the end of the bucket's stream, behind where the reading was to end;
-    /// so it is read on until nothing has moved.
     pub(crate) async fn all(&self) -> Result<Vec<Held>, CliError> {
-        let (stream, filter) = (format!("KV_{DLQ_BUCKET}"), format!("$KV.{DLQ_BUCKET}.{TASK}>"));
-        let mut all = BTreeMap::new();
-        let mut from = 1;
-        for _ in 0..MAX_RACES {
-            let mut values = History::to_the_present(&self.broker, &stream, &[&filter], from).await?;
-            let begun_at = from;
-            while let Some(value) = values.next().await? {
-                from = from.max(value.sequence + 1);
-                if value.headers.get("KV-Operation").is_none() {
-                    let name = value.subject.rsplit('.').next().unwrap_or_default();
-                    let held = read(name, &value.payload, value.sequence);
-                    all.extend(held.map(|held| (held.task.id.clone(), held)));
-                }
-            }
-            if from == begun_at {
-                return Ok(all.into_values().collect());
-            }
-        }
-        Err(unavailable(&"the tasks change faster than they can be read"))
+        let mut all = history::last_values(&self.broker, DLQ_BUCKET, TASK, |key, value| {
+            read(key.trim_start_matches(TASK), &value.payload, value.sequence)
+        })
+        .await?;
+        all.sort_unstable_by(|one, other| one.task.id.cmp(&other.task.id));
+        Ok(all)
     }
 
     /// Changes a task in one step; `decide` is asked again when somebody else was faster, and may find that there is

@@ -6,6 +6,7 @@ mod carry;
 
 use std::time::Duration;
 
+pub(super) use batch::MOST_IN_A_BATCH;
 use service_kit::clock;
 use service_kit::error::CliError;
 use service_kit::exit::Exit;
@@ -34,7 +35,7 @@ pub(crate) enum Ended {
     Overtaken,
 }
 
-/// Where the rows of a task go as they come about, with the task as it stands.
+/// Where the rows of a task go as soon as it has moved behind them, with the task as it stands.
 pub(crate) type Rows<'a> = dyn FnMut(&Task, Vec<ReplayResult>) + Send + 'a;
 
 /// Someone at work.

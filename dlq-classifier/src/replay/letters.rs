@@ -7,7 +7,7 @@ use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::vec;
 
 use schemas::Timestamp;
-use schemas::subject::DLQ_STREAM;
+use schemas::subject::{DLQ_PREFIX, DLQ_STREAM};
 use service_kit::broker::Broker;
 use service_kit::error::CliError;
 use service_kit::history::{self, History, Kept};
@@ -26,6 +26,8 @@ pub(super) struct Letters {
     /// Entries that have passed, as hashes: a second letter of one is not a second entry.
     passed: HashSet<u64>,
     now: Timestamp,
+    /// Subjects of the letters; all where there are none.
+    kept_on: Vec<String>,
 }
 
 enum Rest {
@@ -55,7 +57,13 @@ impl Letters {
                 Rest::Where { filter: chosen.filter(), through: wanted.last(), history: None }
             }
         };
-        Self { broker: broker.clone(), cursor, rest, passed: HashSet::new(), now }
+        Self { broker: broker.clone(), cursor, rest, passed: HashSet::new(), now, kept_on: Vec::new() }
+    }
+
+    /// Of those a filter takes only the letters of messages that came on a subject.
+    #[must_use]
+    pub(super) fn that_came_on(self, subject: &str) -> Self {
+        Self { kept_on: vec![format!("{DLQ_PREFIX}*.{subject}")], ..self }
     }
 
     /// Closes what is open at the broker, before a long wait; the next letter opens it again.
@@ -84,7 +92,9 @@ impl Letters {
                     Some(open) => open,
                     None => {
                         let from = self.cursor + 1;
-                        let opened = History::to_the_present(&self.broker, DLQ_STREAM, &[], from).await?;
+                        let kept_on: Vec<&str> = self.kept_on.iter().map(String::as_str).collect();
+                        let opened =
+                            History::to_the_present(&self.broker, DLQ_STREAM, &kept_on, from).await?;
                         history.insert(Box::new(opened))
                     }
                 };

@@ -1,19 +1,27 @@
 //! What has been done with entries, by their ids: the records of operations in one pass, without the letters.
 
 use std::collections::HashMap;
+use std::hash::{BuildHasher as _, RandomState};
+use std::num::NonZeroU64;
 
 use schemas::subject::{DLQ_OPERATION_PREFIX, DLQ_STREAM};
 use service_kit::broker::Broker;
 use service_kit::error::CliError;
 use service_kit::history::History;
 
+use super::engine::MOST_IN_A_BATCH;
+use super::in_order::InOrder;
 use super::{Outcome, ReplayResult};
 use crate::entry::State;
 use crate::operation::{Kind, Operation};
 
 /// What was done with each entry last.
 #[derive(Debug, Default)]
-pub(crate) struct Marks(HashMap<Box<str>, Mark>);
+pub(crate) struct Marks {
+    /// By the hash of the entry's id, which nobody can aim at: there may be as many as letters.
+    marks: HashMap<u64, Mark>,
+    hasher: RandomState,
+}
 
 /// The last operation on one entry.
 #[derive(Debug, Clone, Copy)]
@@ -21,7 +29,7 @@ pub(crate) struct Mark {
     /// What the entry is now.
     pub(crate) state: State,
     /// Where it was replayed to, if this task did it.
-    pub(crate) by_us: Option<u64>,
+    pub(crate) by_us: Option<NonZeroU64>,
 }
 
 impl Marks {
@@ -43,38 +51,44 @@ impl Marks {
         let is_ours = operation.task.as_deref() == Some(ours);
         for (number, id) in operation.ids.iter().enumerate() {
             let sequence = operation.replays.get(number).map(|replay| replay.sequence);
-            let by_us = sequence.filter(|_| is_ours);
-            self.0.insert(id.as_str().into(), Mark { state, by_us });
+            let by_us = sequence.filter(|_| is_ours).and_then(NonZeroU64::new);
+            self.marks.insert(self.hasher.hash_one(id.as_str()), Mark { state, by_us });
         }
     }
 
     pub(crate) fn of(&self, id: &str) -> Option<Mark> {
-        self.0.get(id).copied()
+        self.marks.get(&self.hasher.hash_one(id)).copied()
     }
 }
 
-/// What became of the entries of a task, as far as it is on record.
-pub(super) async fn rows_of(broker: &Broker, task: &str) -> Result<Vec<ReplayResult>, CliError> {
-    let mut rows = Vec::new();
-    let taken = |operation: Operation| {
-        if operation.task.as_deref() != Some(task) {
-            return;
+/// What became of the entries of a task behind a place in the queue, as far as it is on record, oldest first.
+pub(super) async fn each_row(
+    broker: &Broker,
+    task: &str,
+    behind: u64,
+    mut take: impl FnMut(ReplayResult),
+) -> Result<(), CliError> {
+    let mut in_order = InOrder::new(2 * MOST_IN_A_BATCH);
+    each_record(broker, 1, |operation| {
+        if operation.task.as_deref() == Some(task) {
+            let rows = rows_in(operation).filter(|row| row.kept_at > behind);
+            rows.filter_map(|row| in_order.push(row)).for_each(&mut take);
         }
-        for replay in operation.replays {
-            let row = ReplayResult::named(&replay.id, replay.kept_at, Outcome::Replayed, None);
-            rows.push(ReplayResult { sequence: Some(replay.sequence), ..row });
-        }
-        for refused in operation.refused {
-            rows.push(ReplayResult::named(
-                &refused.id,
-                refused.kept_at,
-                refused.outcome,
-                Some(&refused.reason),
-            ));
-        }
-    };
-    each_record(broker, 1, taken).await?;
-    Ok(rows)
+    })
+    .await?;
+    in_order.rest().for_each(take);
+    Ok(())
+}
+
+fn rows_in(operation: Operation) -> impl Iterator<Item = ReplayResult> {
+    let replayed = operation.replays.into_iter().map(|replay| {
+        let row = ReplayResult::named(&replay.id, replay.kept_at, Outcome::Replayed, None);
+        ReplayResult { sequence: Some(replay.sequence), ..row }
+    });
+    let refused = operation.refused.into_iter().map(|refused| {
+        ReplayResult::named(&refused.id, refused.kept_at, refused.outcome, Some(&refused.reason))
+    });
+    replayed.chain(refused)
 }
 
 /// Reads every record of an operation there is, from a place on.

@@ -1,8 +1,8 @@
 //! What the broker knows about the runs of the messages a replay looks at: the registry, and the trials that are on the
 //! stream. Nothing is written.
 //!
-//! The stream is read once for all entries, at the end: what only it can tell is left open until then. What an entry
-//! before it brings about is known to those behind it, as it will be when they are replayed.
+//! The stream is read once for all entries, after it is known which trials are asked for. What an entry brings about is known
+//! to those behind it, as it will be when they are replayed.
 
 use std::collections::{HashMap, HashSet};
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
@@ -32,8 +32,10 @@ pub(super) struct Outlook {
     records: HashMap<RunId, Option<RunRecord>>,
     /// What the entries before would bring about, as hashes.
     deeds: HashSet<u64>,
-    /// Trials that are news unless the stream has them: which row says so, and which message is the dead one itself.
-    open: HashMap<u64, (usize, u64)>,
+    /// Trials the stream may have, and of each the message that is the dead one itself.
+    asked: HashMap<u64, u64>,
+    /// Those it has.
+    found: HashSet<u64>,
     /// Where the trials of those runs can begin.
     from: Option<u64>,
 }
@@ -45,7 +47,8 @@ impl Outlook {
             registry: None,
             records: HashMap::new(),
             deeds: HashSet::new(),
-            open: HashMap::new(),
+            asked: HashMap::new(),
+            found: HashSet::new(),
             from: None,
         }
     }
@@ -64,13 +67,12 @@ impl Outlook {
         })
     }
 
-    /// What publishing a message would bring about; `row` is the number its row will have. What is unsafe brings about
-    /// nothing where `takes_all` is false, for then it is left out.
+    /// What publishing a message would bring about. What is unsafe brings about nothing where `takes_all` is false, for
+    /// then it is left out.
     pub(super) async fn predict(
         &mut self,
         entry: &Entry,
         prepared: &Prepared,
-        row: usize,
         takes_all: bool,
     ) -> Result<ReplayResult, CliError> {
         let result = ReplayResult::new(entry, Outcome::WouldReplay, None);
@@ -82,47 +84,49 @@ impl Outlook {
         let Some(event) = event(&prepared.draft) else {
             return Ok(said("new", "goes to a subject that is not ours".to_owned()));
         };
+        let deed = deed(&event).map(|deed| hash(&deed));
+        let is_trial_known = deed.is_some_and(|deed| self.found.contains(&deed));
         let record = self.record(event.run_id()).await?;
-        let first = record.map_or(1, |record| record.first_sequence);
-        let world = World { record, is_trial_known: false };
+        let world = World { record, is_trial_known };
         let (name, reason) = match effect(&event, prepared.class, world, clock::now()) {
             Effect::None(reason) => return Ok(said("none", reason)),
             Effect::Unsafe(reason) if !takes_all => return Ok(said("unsafe", reason)),
             Effect::Unsafe(reason) => ("unsafe", reason),
             Effect::New(reason) => ("new", reason),
         };
-        if let Some(deed) = deed(&event) {
-            let deed = hash(&deed);
-            if !self.deeds.insert(deed) {
-                return Ok(said("none", "an entry before it says the same".to_owned()));
-            }
-            if matches!(event, Event::TrialReported(_)) {
-                self.open.insert(deed, (row, entry.seq));
-                self.from = Some(self.from.map_or(first, |from| from.min(first)));
-            }
+        if deed.is_some_and(|deed| !self.deeds.insert(deed)) {
+            return Ok(said("none", "an entry before it says the same".to_owned()));
         }
         Ok(said(name, reason))
     }
 
-    /// Reads the trials of the stream once, and puts the rows right of those it has.
-    pub(super) async fn close(mut self, rows: &mut [ReplayResult]) -> Result<(), CliError> {
+    /// Asks whether the stream has the trial of a message, if it is one.
+    pub(super) async fn ask(&mut self, entry: &Entry, prepared: &Prepared) -> Result<(), CliError> {
+        let Some(event @ Event::TrialReported(_)) = event(&prepared.draft) else { return Ok(()) };
+        let Some(deed) = deed(&event) else { return Ok(()) };
+        let first = self.record(event.run_id()).await?.map_or(1, |record| record.first_sequence);
+        self.from = Some(self.from.map_or(first, |from| from.min(first)));
+        self.asked.entry(hash(&deed)).or_insert(entry.seq);
+        Ok(())
+    }
+
+    /// Reads the trials of the stream once, for all that was asked.
+    pub(super) async fn look_up(&mut self) -> Result<(), CliError> {
         let Some(from) = self.from else { return Ok(()) };
         let subject = Record::TrialReported.subject();
         let mut history = History::to_the_present(&self.broker, STREAM, &[subject], from).await?;
-        while let Some(kept) = history.next().await? {
+        while !self.asked.is_empty()
+            && let Some(kept) = history.next().await?
+        {
             let Some(event) = kept.decode().ok().map(|decoded| decoded.event) else { continue };
-            let Event::TrialReported(trial) = &event else { continue };
             let Some(deed) = deed(&event).map(|deed| hash(&deed)) else { continue };
             // The dead message itself is no proof that readers have it.
-            if let Some((row, _)) = self.open.get(&deed).filter(|(_, dead)| *dead != kept.sequence) {
-                rows[*row].effect = Some("none");
-                rows[*row].reason = Some(format!("the trial {} is on the stream already", trial.trial_id));
-                self.open.remove(&deed);
-            }
-            if self.open.is_empty() {
-                break;
+            if self.asked.get(&deed).is_some_and(|dead| *dead != kept.sequence) {
+                self.asked.remove(&deed);
+                self.found.insert(deed);
             }
         }
+        self.asked = HashMap::new();
         Ok(())
     }
 

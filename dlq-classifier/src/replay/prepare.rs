@@ -1,16 +1,21 @@
 //! What would be published for an entry, valid; or why nothing is.
 
-use schemas::FailureClass;
 use schemas::dead_letter::Verdict;
+use schemas::{FailureClass, RunId};
 use service_kit::error::CliError;
 use service_kit::exit::Exit;
 use service_kit::history::Kept;
 
+use super::same_run::{Unnameable, name_its_run};
 use super::upcast::upcast;
 use super::{Outcome, ReplayResult, check, draft};
 use crate::edit::{Draft, EditError, jq::JqError};
 use crate::entry::{Entry, State};
 use crate::task::Plan;
+
+/// Why the entry of a message that was gone cannot be replayed. An edit would make a message up, not put one right.
+pub(super) const PAYLOAD_GONE: &str = "its message was gone from the stream before its bytes could be kept: nothing is left to publish or to edit; \
+     `dlq-classifier discard` marks it as dealt with";
 
 /// A message ready to be published.
 pub(super) struct Prepared {
@@ -18,6 +23,8 @@ pub(super) struct Prepared {
     pub(super) is_edited: bool,
     /// The version it had, where it is written in today's schema instead.
     pub(super) upcast_from: Option<u32>,
+    /// The run it was made to name, where it named none.
+    pub(super) named_run: Option<RunId>,
     /// Class of the fault it died of; of a replay loop, that of the fault underneath.
     pub(super) class: FailureClass,
 }
@@ -33,6 +40,10 @@ pub(super) fn prepare(
         return Ok(Err(ReplayResult::new(entry, Outcome::Skipped, Some(reason))));
     }
     let invalid = |reason: String| Ok(Err(ReplayResult::new(entry, Outcome::Invalid, Some(&reason))));
+    let verdict = Verdict::read(&letter.headers);
+    if verdict.as_ref().is_some_and(|verdict| verdict.is_payload_gone) {
+        return invalid(PAYLOAD_GONE.to_owned());
+    }
     let original = draft(entry, letter, plan.to.as_deref());
     let edited = match &plan.edit {
         Some(edit) => edit.apply(original.clone(), &entry.subject),
@@ -50,11 +61,27 @@ pub(super) fn prepare(
         return invalid(refusal.to_string());
     }
     let is_edited = edited.payload != original.payload;
-    let class = Verdict::read(&letter.headers).and_then(|verdict| verdict.cause).unwrap_or(entry.class);
+    let class = verdict.and_then(|verdict| verdict.cause).unwrap_or(entry.class);
+    Ok(match finish(edited, plan, letter) {
+        Ok((draft, upcast_from, named_run)) => {
+            Ok(Prepared { draft, is_edited, upcast_from, named_run, class })
+        }
+        Err(unnameable) => return invalid(unnameable.to_string()),
+    })
+}
+
+/// What is done to a message without being asked: the version it had and the run it was made to name are told.
+pub(super) fn finish(
+    edited: Draft,
+    plan: &Plan,
+    letter: &Kept,
+) -> Result<(Draft, Option<u32>, Option<RunId>), Unnameable> {
     // Whoever edits says what the payload is; it is JSON of today by then.
     let upcast = if plan.edit.is_none() { upcast(&edited) } else { None };
     let (draft, upcast_from) = upcast.map_or((edited, None), |(draft, version)| (draft, Some(version)));
-    Ok(Ok(Prepared { draft, is_edited, upcast_from, class }))
+    let named = name_its_run(&draft, letter)?;
+    let (draft, named_run) = named.map_or((draft, None), |(draft, run)| (draft, Some(run)));
+    Ok((draft, upcast_from, named_run))
 }
 
 /// Why an entry is left alone. Whoever names an entry has looked at it; a bulk action has not.

@@ -4,7 +4,7 @@
 use std::collections::{BTreeSet, HashMap};
 
 use schemas::cloudevents::header;
-use schemas::dead_letter::REPLAY_OF;
+use schemas::dead_letter::{Place, REPLAY_OF, Verdict};
 use schemas::subject::DLQ_STREAM;
 use service_kit::clock;
 use service_kit::error::CliError;
@@ -12,9 +12,11 @@ use service_kit::history::{self, History, Kept};
 
 use super::desk::{Desk, Held};
 use super::marks::Marks;
-use super::{deliver, draft, fault};
+use super::prepare::finish;
+use super::{deliver, draft};
 use crate::edit::Draft;
 use crate::entry::{Entry, State};
+use crate::fault;
 use crate::operation::{Operation, Replay};
 use crate::queue::Queue;
 use crate::task::{Batch, Task};
@@ -64,10 +66,10 @@ async fn published(
         let Some(letter) = history::at(&queue.broker, DLQ_STREAM, named.kept_at).await? else { continue };
         let Some(entry) = Entry::read(&letter).filter(|entry| entry.id == named.id) else { continue };
         let draft = draft(&entry, &letter, task.plan.to.as_deref());
-        looked_for.insert(named.id.clone(), (entry, draft));
+        looked_for.insert(named.id.clone(), (entry, draft, letter));
     }
     let subjects: BTreeSet<String> =
-        looked_for.values().map(|(_, draft): &(Entry, Draft)| draft.subject.clone()).collect();
+        looked_for.values().map(|(_, draft, _): &(Entry, Draft, Kept)| draft.subject.clone()).collect();
     let mut found = Vec::new();
     for subject in subjects {
         let Some(stream) = deliver::stream_of(queue, &subject).await else { continue };
@@ -75,10 +77,12 @@ async fn published(
             History::to_the_present(&queue.broker, &stream, &[&subject], batch.after + 1).await?;
         while let Some(kept) = history.next().await? {
             let named = kept.headers.get(REPLAY_OF).and_then(|id| looked_for.get(id));
-            let Some((entry, draft)) = named.filter(|(entry, draft)| is_replay(&kept, entry, draft)) else {
+            let Some((entry, draft, letter)) =
+                named.filter(|(entry, draft, _)| is_replay(&kept, entry, draft))
+            else {
                 continue;
             };
-            found.push(replay(task, entry, draft, &kept));
+            found.push(replay(task, entry, draft, letter, &kept));
             looked_for.remove(&found[found.len() - 1].id);
             if looked_for.is_empty() {
                 break;
@@ -95,15 +99,27 @@ fn is_replay(kept: &Kept, entry: &Entry, draft: &Draft) -> bool {
     id == draft.headers.get(header::MESSAGE_ID) || id == Some(&draft::own_message_id(entry))
 }
 
-fn replay(task: &Task, entry: &Entry, original: &Draft, kept: &Kept) -> Replay {
+/// The record of a replay, read from what was published. What programs do to every message is no edit.
+fn replay(task: &Task, entry: &Entry, original: &Draft, letter: &Kept, kept: &Kept) -> Replay {
+    let is_edit = task.plan.edit.is_some();
+    let as_asked = finish(original.clone(), &task.plan, letter).ok();
+    let unchanged = as_asked.as_ref().filter(|(draft, ..)| draft.payload == kept.payload);
     let is_changed = kept.payload != original.payload;
+    // Nobody else comes to think of that run, and whatever an edit left without one was made to name it.
+    let run = place_of(letter).map(|place| place.derived_run());
+    let is_named = kept.decode().is_ok_and(|decoded| decoded.event.run_id() == run.as_ref());
     Replay {
         id: entry.id.clone(),
         kept_at: entry.kept_at,
         sequence: kept.sequence,
         subject: kept.subject.clone(),
         message_id: kept.headers.get(header::MESSAGE_ID).unwrap_or_default().to_owned(),
-        edited: is_changed && task.plan.edit.is_some(),
-        upcast: is_changed && task.plan.edit.is_none(),
+        edited: is_edit && is_changed && unchanged.is_none(),
+        upcast: !is_edit && unchanged.map_or(is_changed, |(_, upcast_from, _)| upcast_from.is_some()),
+        named_run: run.filter(|_| is_named),
     }
+}
+
+fn place_of(letter: &Kept) -> Option<Place> {
+    Verdict::read(&letter.headers).map(|verdict| verdict.place())
 }

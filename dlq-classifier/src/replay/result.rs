@@ -111,14 +111,3 @@ pub(super) fn counts(results: &[ReplayResult]) -> Counts {
     }
     counts
 }
-
-/// How many came to which end, as one sentence.
-pub(super) fn summary(results: &[ReplayResult]) -> String {
-    let all = [Outcome::Replayed, Outcome::WouldReplay, Outcome::Invalid, Outcome::Skipped];
-    let counts = all.into_iter().filter_map(|outcome| {
-        let count = results.iter().filter(|result| result.outcome == outcome).count();
-        (count > 0).then(|| format!("{count} {}", outcome.as_str().replace('_', " ")))
-    });
-    let text = counts.collect::<Vec<_>>().join(", ");
-    if text.is_empty() { "no entry was selected".to_owned() } else { text }
-}

@@ -30,18 +30,23 @@ pub(super) fn upcast(draft: &Draft) -> Option<(Draft, u32)> {
     Some((draft, version.number))
 }
 
+/// The fingerprint in front of an Avro value.
+pub(super) fn fingerprint_of(payload: &[u8]) -> Option<Fingerprint> {
+    payload.strip_prefix(&AVRO_MARKER)?.first_chunk().copied().map(Fingerprint)
+}
+
 /// The version a message says it is of: Avro by its fingerprint, JSON by its envelope.
 fn version_of(draft: &Draft) -> Option<&'static Version> {
-    let fingerprint = match draft.payload.strip_prefix(&AVRO_MARKER) {
-        Some(value) => Fingerprint(value.first_chunk().copied()?),
-        None => Fingerprint::parse(
-            draft.headers.get("ce-dataschema")?.strip_prefix("cerebros:")?.rsplit(':').next()?,
-        )?,
+    let fingerprint = if draft.payload.starts_with(&AVRO_MARKER) {
+        fingerprint_of(&draft.payload)?
+    } else {
+        let schema = draft.headers.get("ce-dataschema")?.strip_prefix("cerebros:")?;
+        Fingerprint::parse(schema.rsplit(':').next()?)?
     };
     Version::of_fingerprint(fingerprint)
 }
 
-fn is_structured(headers: &Headers) -> bool {
+pub(super) fn is_structured(headers: &Headers) -> bool {
     headers
         .get(header::CONTENT_TYPE)
         .is_some_and(|media_type| media_type.to_ascii_lowercase().starts_with("application/cloudevents"))

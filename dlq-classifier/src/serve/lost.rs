@@ -31,15 +31,6 @@ pub(super) struct Lost {
     pub(super) noticed: Timestamp,
 }
 
-/// Why it is not known whether a message ran out.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(super) struct Doubt {
-    /// Messages it may be one of.
-    pub(super) of: u64,
-    /// How many of them ran out, where that is counted.
-    pub(super) ran_out: Option<u64>,
-}
-
 impl Lost {
     /// Deliveries ran out: the consumer died on the last one, or never settled.
     pub(super) fn exhausted(consumer: &str, sequence: u64, deliveries: u64, noticed: Timestamp) -> Self {
@@ -49,26 +40,30 @@ impl Lost {
         Self { consumer: consumer.to_owned(), sequence, deliveries, failure, noticed }
     }
 
-    /// It may have run out, and may have been done.
-    pub(super) fn doubtful(
+    /// Of `of` messages `ran_out` did, and nobody can tell which.
+    pub(super) fn one_of(
         consumer: &str,
         sequence: u64,
         deliveries: u64,
-        doubt: Doubt,
+        (ran_out, of): (u64, u64),
         noticed: Timestamp,
     ) -> Self {
-        let of = doubt.of;
-        let which = match doubt.ran_out {
-            Some(ran_out) => format!("{ran_out} ran out of deliveries, and the broker does not say which"),
-            None => {
-                "the first and maybe more were never settled, and the broker does not count them".to_owned()
-            }
-        };
         let words = format!(
-            "of {of} messages consumer {consumer} was handed last, {which}: this may be one it has done"
+            "of {of} messages consumer {consumer} was handed last, {ran_out} ran out of deliveries, and the broker does not say \
+             which: this may be one it has done"
         );
         let failure = Failure::new(FailureClass::WorkerLost, Stage::Execute, words);
         Self { failure, ..Self::exhausted(consumer, sequence, deliveries, noticed) }
+    }
+
+    /// Handed over once and not acked since, unless that was forgotten.
+    pub(super) fn in_doubt(consumer: &str, sequence: u64, noticed: Timestamp) -> Self {
+        let words = format!(
+            "consumer {consumer} was handed the message once and has acked nothing since, as far as the broker remembers: if the \
+             broker was restarted meanwhile, this may be one it has done"
+        );
+        let failure = Failure::new(FailureClass::WorkerLost, Stage::Execute, words);
+        Self { failure, ..Self::exhausted(consumer, sequence, 1, noticed) }
     }
 
     fn is_terminated(&self) -> bool {

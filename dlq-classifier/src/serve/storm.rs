@@ -5,9 +5,11 @@
 //! It goes on when somebody says so (`dlq-classifier resume`), or when what comes is in order again. What came until
 //! then is let through without being counted: it has to become dead letters in the end, and would stop it again.
 //!
-//! Pure but for [`guard`], which keeps the state where every classifier finds it: one that is started anew stays stopped.
+//! Pure but for [`guard`], which keeps the state where every classifier finds it: one that is started anew stays stopped, and
+//! [`notice`], which tells others.
 
 pub(crate) mod guard;
+pub(crate) mod notice;
 
 use schemas::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -147,6 +149,16 @@ pub(crate) enum Standing {
         /// Since when.
         at: Timestamp,
     },
+}
+
+impl Standing {
+    /// Why no letters are written, if none are.
+    pub(crate) fn reason(&self) -> Option<&str> {
+        match self {
+            Self::Open { .. } => None,
+            Self::Stopped { reason, .. } => Some(reason),
+        }
+    }
 }
 
 #[cfg(test)]

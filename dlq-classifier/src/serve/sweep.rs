@@ -2,11 +2,12 @@
 //! purged. Now and then the consumers of the event stream, a stranger's as well as ours, are compared with what they
 //! were before and with the stream, and what they will never settle is dead-lettered in their names.
 //!
-//! What was found out is decided in [`standing`], which messages that means is looked up in [`stranded`] and [`effects`]. A
-//! consumer is remembered as dealt with after the letters of all that was found are confirmed, so a sweep that dies in the
-//! middle is done again, and its letters are duplicates.
+//! What was found out is decided in [`standing`], and in [`single`] where each message is handed over once; which messages
+//! that means is looked up in [`stranded`] and [`effects`]. A consumer is remembered as dealt with after the letters of all
+//! that was found are confirmed, so a sweep that dies in the middle is done again, and its letters are duplicates.
 
 mod effects;
+mod single;
 mod standing;
 mod stranded;
 
@@ -27,7 +28,7 @@ use super::lost::{self, Lost};
 use super::notes::{self, Notes};
 use super::told::Told;
 use standing::{Call, Memory, Reading};
-use stranded::Stranded;
+use stranded::{Doubt, Stranded};
 
 /// Consumers looked at in one sweep.
 const MAX_CONSUMERS: usize = 1000;
@@ -79,6 +80,7 @@ async fn look_at(
     let now = clock::now();
     let reading = reading(info);
     let mut memory = Memory::after(note.said.as_ref(), &info.name, reading.clone(), now.micros());
+    memory.acked = info.ack_floor.last_active.map(|at| Timestamp::from(at).micros()).or(memory.acked);
     let settled_after = i64::try_from(every.as_micros()).unwrap_or(i64::MAX) / 2;
     let found = match memory.call(now.micros(), settled_after) {
         Call::Nothing => None,
@@ -124,7 +126,12 @@ async fn bury(
         lost::bury(broker, measures, &lost, Some(&mut told)).await?;
     }
     for sequence in &found.doubtful {
-        let lost = Lost::doubtful(&info.name, *sequence, deliveries, found.doubt, now);
+        let lost = match found.doubt {
+            Doubt::OneOf { ran_out, of } => {
+                Lost::one_of(&info.name, *sequence, deliveries, (ran_out, of), now)
+            }
+            Doubt::Forgotten => Lost::in_doubt(&info.name, *sequence, now),
+        };
         lost::bury(broker, measures, &lost, Some(&mut told)).await?;
     }
     Ok(())

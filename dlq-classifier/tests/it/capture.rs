@@ -4,7 +4,6 @@ use std::time::Duration;
 
 use async_nats::jetstream::consumer::{AckPolicy, pull};
 use base64::Engine as _;
-use futures_util::StreamExt as _;
 use schemas::codec::MAX_EVENT_BYTES;
 use schemas::dead_letter::Place;
 use schemas::subject::{DLQ_STREAM, STREAM};
@@ -15,7 +14,7 @@ use service_kit::{dead_letter, history};
 use testkit::wait_until;
 
 use crate::corpus::corpus;
-use crate::room::{PATIENCE, Room, text};
+use crate::room::{PATIENCE, Room, next, text};
 
 const REQUESTED: &str = "cerebros.nas.run.requested";
 
@@ -89,7 +88,7 @@ async fn a_classifier_killed_between_dead_letter_and_ack_makes_one_entry() {
     let room = Room::new().await;
     let consumer = room.with_short_leases().await;
     room.publish(REQUESTED, &[], b"{").await;
-    let message = consumer.fetch().max_messages(1).messages().await.unwrap().next().await.unwrap().unwrap();
+    let message = next(&consumer).await;
     let facts = message.info().unwrap();
     let place = Place {
         stream: STREAM.to_owned(),
@@ -156,7 +155,7 @@ async fn deliveries_that_ran_out_become_one_entry_of_class_worker_lost() {
         })
         .await;
     room.publish(REQUESTED, &[("Nats-Msg-Id", "m-1")], br#"{"dataset_id":"digits"}"#).await;
-    let message = consumer.fetch().max_messages(1).messages().await.unwrap().next().await.unwrap().unwrap();
+    let message = next(&consumer).await;
     drop(message);
     let entry = &room.entries(1).await[0];
     assert_eq!((text(entry, "class"), text(entry, "stage")), ("worker_lost", "execute"));
@@ -178,7 +177,7 @@ async fn a_dead_letter_of_the_consumer_itself_and_the_advisory_make_one_entry() 
     };
     let consumer = room.consumer(config).await;
     room.publish(REQUESTED, &[], br#"{"dataset_id":"digits"}"#).await;
-    let message = consumer.fetch().max_messages(1).messages().await.unwrap().next().await.unwrap().unwrap();
+    let message = next(&consumer).await;
     let facts = message.info().unwrap();
     let place = Place {
         stream: STREAM.to_owned(),

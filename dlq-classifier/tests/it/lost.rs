@@ -3,15 +3,14 @@
 use std::time::Duration;
 
 use async_nats::jetstream::AckKind;
-use async_nats::jetstream::consumer::{AckPolicy, PullConsumer, pull};
-use futures_util::StreamExt as _;
+use async_nats::jetstream::consumer::{AckPolicy, pull};
 use schemas::subject::{ADVISORY_STREAM, STREAM};
 use schemas::{Failure, FailureClass, Stage};
 use service_kit::intake::Intake;
 use service_kit::topology::{ADVISORY_CONSUMER, WORKER_CONSUMER};
 use testkit::wait_until;
 
-use crate::room::{PATIENCE, Room, text};
+use crate::room::{PATIENCE, Room, next, text};
 
 const REQUESTED: &str = "cerebros.nas.run.requested";
 const VALID: &[u8] = br#"{"dataset_id":"digits"}"#;
@@ -25,10 +24,6 @@ fn doomed(max_deliver: i64) -> pull::Config {
         filter_subject: REQUESTED.to_owned(),
         ..pull::Config::default()
     }
-}
-
-async fn next(consumer: &PullConsumer) -> async_nats::jetstream::Message {
-    consumer.fetch().max_messages(1).messages().await.unwrap().next().await.unwrap().unwrap()
 }
 
 /// Waits until the broker has written so many advisories down.

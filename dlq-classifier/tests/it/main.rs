@@ -18,6 +18,7 @@ mod oversize;
 mod repair;
 mod reuse;
 mod room;
+mod same_run;
 mod selection;
 mod semantic;
 mod storm;

@@ -70,7 +70,9 @@ async fn a_patch_repairs_as_well() {
     let file = room.scratch.write("patch.json", r#"{"budget": {"max_trials": 7}}"#);
     let result = &room.json(&["replay", &id, "--patch", file.to_str().unwrap()]).await[0];
     let message = on_the_stream(&room, &result["sequence"]).await;
-    let value: Value = serde_json::from_slice(&message.payload).unwrap();
+    let mut value: Value = serde_json::from_slice(&message.payload).unwrap();
+    let run = value.as_object_mut().unwrap().remove("run_id");
+    assert!(run.is_some(), "a replay names its run");
     assert_eq!(value, json!({"dataset_id": "digits", "budget": {"max_trials": 7}}));
 }
 
@@ -179,6 +181,45 @@ async fn a_replay_may_go_elsewhere_as_it_is() {
     assert_eq!(header(&message.headers, REPLAY_OF), Some(id.as_str()));
     assert_eq!(room.dlq(&["replay", &id, "--to", "cerebros.dlq.x"]).await.status.code(), Some(2));
     assert_eq!(room.dlq(&["replay", &id, "--to", "nobody.listens"]).await.status.code(), Some(3));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_has_no_payload_any_more_is_refused_with_the_remedy_and_the_others_go_on() {
+    let (room, repairable, _serving) = with_a_broken_request().await;
+    let place = Place {
+        stream: STREAM.to_owned(),
+        sequence: 7,
+        consumer: "doomed".to_owned(),
+        subject: REQUESTED.to_owned(),
+        deliveries: 1,
+        first_seen: clock::now(),
+    };
+    let failure = Failure::new(FailureClass::Unknown, Stage::Execute, "it was terminated");
+    dead_letter::publish_gone(&room.broker, &place, &failure).await.unwrap();
+    let gone = text(&room.entries(2).await[1], "id").to_owned();
+    let config = async_nats::jetstream::stream::Config {
+        name: "ELSEWHERE".to_owned(),
+        subjects: vec!["elsewhere.>".to_owned()],
+        ..Default::default()
+    };
+    room.broker.jetstream.create_stream(config).await.unwrap();
+    let invented = "{dataset_id: \"digits\"}";
+    for flags in [&[][..], &["--edit", invented], &["--to", "elsewhere.requests"]] {
+        let dry = room.json(&[&["replay", &gone, "--dry-run"], flags].concat()).await;
+        assert_eq!((text(&dry[0], "outcome"), text(&dry[0], "effect")), ("invalid", "invalid"), "{dry}");
+        assert!(text(&dry[0], "reason").contains("gone from the stream"), "{dry}");
+        let refused = room.dlq(&[&["replay", &gone], flags].concat()).await;
+        let said = String::from_utf8(refused.stderr).unwrap();
+        assert_eq!(refused.status.code(), Some(5), "{said}");
+        assert!(said.contains("gone from the stream") && said.contains("dlq-classifier discard"), "{said}");
+        assert!(!said.contains("repair it"), "{said}");
+    }
+    assert_eq!(room.state("ELSEWHERE").await.messages, 0);
+    let bulk = room.json(&["replay", "--all", "--edit", invented]).await;
+    assert_eq!((text(&bulk[0], "outcome"), text(&bulk[0], "id")), ("replayed", repairable.as_str()));
+    assert_eq!((text(&bulk[1], "outcome"), text(&bulk[1], "id")), ("invalid", gone.as_str()));
+    assert!(text(&bulk[1], "reason").contains("gone from the stream"), "{bulk}");
+    assert_eq!(text(&room.json(&["discard", &gone]).await[0], "outcome"), "discarded");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -5,9 +5,11 @@ use std::process::{Output, Stdio};
 use std::time::Duration;
 
 use async_nats::HeaderMap;
+use async_nats::jetstream::Message;
 use async_nats::jetstream::consumer::{AckPolicy, PullConsumer, pull};
 use async_nats::jetstream::context::PublishError;
 use async_nats::jetstream::stream;
+use futures_util::StreamExt as _;
 use schemas::subject::{DLQ_STREAM, STREAM};
 use serde_json::Value;
 use service_kit::broker::Broker;
@@ -139,12 +141,22 @@ impl<N> Room<N> {
         self.serve_heard_by(log.into(), arguments)
     }
 
+    /// A service that ends itself at a step.
+    pub(crate) fn serve_until(&self, step: &str, arguments: &[&str]) -> Serving {
+        self.serve_as(Stdio::inherit(), arguments, step)
+    }
+
     fn serve_heard_by(&self, stderr: Stdio, arguments: &[&str]) -> Serving {
+        self.serve_as(stderr, arguments, "")
+    }
+
+    fn serve_as(&self, stderr: Stdio, arguments: &[&str], dies_at: &str) -> Serving {
         // Nobody else's while we hold it; the service takes it a moment later.
         let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
         let mut command = self.program();
         command
             .args(["serve", "--http", &address, "--log", "warn"])
+            .env("DLQ_TEST_DIE_AT", dies_at)
             .args(arguments)
             .stdout(Stdio::null())
             .stderr(stderr);
@@ -257,4 +269,18 @@ impl<N> Room<N> {
 /// The text of a field.
 pub(crate) fn text<'a>(value: &'a Value, field: &str) -> &'a str {
     value[field].as_str().unwrap_or_else(|| panic!("{field} is no text in {value:#}"))
+}
+
+/// Takes so many messages of a consumer and settles none. A consumer hears of a message a moment after the stream has taken
+/// it in, so it is waited for.
+pub(crate) async fn take(consumer: &PullConsumer, count: usize) -> Vec<Message> {
+    let batch = consumer.batch().max_messages(count).expires(PATIENCE).messages().await.unwrap();
+    let taken: Vec<Message> = batch.take(count).map(Result::unwrap).collect().await;
+    assert_eq!(taken.len(), count, "the consumer has so many");
+    taken
+}
+
+/// The next message of a consumer.
+pub(crate) async fn next(consumer: &PullConsumer) -> Message {
+    take(consumer, 1).await.remove(0)
 }

@@ -1,5 +1,7 @@
 //! The storm limit: a classifier that stops instead of filling the queue, and goes on.
 
+use std::time::Duration;
+
 use schemas::subject::DLQ_STREAM;
 use serde_json::Value;
 use service_kit::history::History;
@@ -12,8 +14,18 @@ use crate::room::{PATIENCE, Room, Serving, text};
 const REQUESTED: &str = "cerebros.nas.run.requested";
 const LIMIT: u64 = 20;
 
+const BOUNDS: [&str; 4] = ["--storm-consecutive", "20", "--storm-window", "40"];
+
 fn serve(room: &Room) -> Serving {
-    room.serve_with(&["--storm-consecutive", "20", "--storm-window", "40"])
+    room.serve_with(&BOUNDS)
+}
+
+/// Lets the broker forget message ids at once, as it does in the end.
+async fn forgetful(room: &Room) {
+    let mut stream = room.broker.jetstream.get_stream(DLQ_STREAM).await.unwrap();
+    let mut config = stream.info().await.unwrap().config.clone();
+    config.duplicate_window = Duration::from_millis(100);
+    room.broker.jetstream.update_stream(config).await.unwrap();
 }
 
 async fn storm(room: &Room, messages: usize) {
@@ -141,4 +153,55 @@ async fn poison_among_valid_events_stops_nothing() {
     room.entries(40).await;
     serving.is_ready().await;
     assert!(alerts(&room).await.is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_resume_that_is_killed_half_way_is_finished_by_a_classifier_and_said_once() {
+    let room = Room::new().await;
+    forgetful(&room).await;
+    let serving = serve(&room);
+    storm(&room, 60).await;
+    serving.is_unready("stopped at the storm limit").await;
+    alerted(&room, &["crossed"]).await;
+    serving.kill().await;
+    let killed = room.start(&["resume"], "storm-cleared").wait_with_output().await.unwrap();
+    assert!(!killed.status.success());
+    let serving = serve(&room);
+    serving.is_ready().await;
+    room.entries(60).await;
+    alerted(&room, &["crossed", "cleared"]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_classifier_that_is_killed_while_it_goes_on_by_itself_is_finished_by_the_next() {
+    let room = Room::new().await;
+    forgetful(&room).await;
+    let mut first = room.serve_until("storm-cleared", &BOUNDS);
+    storm(&room, 60).await;
+    first.is_unready("stopped at the storm limit").await;
+    for _ in 0..20 {
+        room.publish(REQUESTED, &[], br#"{"dataset_id":"digits"}"#).await;
+    }
+    let ended = tokio::time::timeout(PATIENCE, first.child.wait()).await.unwrap().unwrap();
+    assert!(!ended.success());
+    let second = serve(&room);
+    second.is_ready().await;
+    room.entries(60).await;
+    alerted(&room, &["crossed", "cleared"]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_classifier_that_is_started_anew_does_not_repeat_what_was_said() {
+    let room = Room::new().await;
+    forgetful(&room).await;
+    let serving = serve(&room);
+    storm(&room, 60).await;
+    serving.is_unready("stopped at the storm limit").await;
+    alerted(&room, &["crossed"]).await;
+    serving.kill().await;
+    let serving = serve(&room);
+    serving.is_unready("stopped at the storm limit").await;
+    room.json(&["resume"]).await;
+    serving.is_ready().await;
+    alerted(&room, &["crossed", "cleared"]).await;
 }

@@ -319,6 +319,19 @@ async fn a_terminal_that_follows_prints_what_the_one_at_work_did() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_reader_that_leaves_does_not_end_the_replay() {
+    let (room, _serving) = with_entries(30).await;
+    let mut terminal =
+        room.start(&["replay", "--all", "--rate", "20/s", "-o", "ndjson", REPAIR[0], REPAIR[1]], "");
+    drop(terminal.stdout.take());
+    let output = terminal.wait_with_output().await.unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let tasks = room.json(&["tasks"]).await;
+    assert_eq!((text(&tasks[0], "state"), tasks[0]["replayed"].as_u64()), ("done", Some(30)));
+    assert_each_once(&room, 30, "nobody reads").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_task_that_somebody_made_up_does_not_reach_the_broker_s_own_subjects() {
     let (room, mut serving) = with_entries(1).await;
     serving.child.kill().await.unwrap();

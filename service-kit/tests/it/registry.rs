@@ -7,10 +7,14 @@ use service_kit::broker::Broker;
 use service_kit::config::BrokerTarget;
 use service_kit::registry::{Registry, RunRecord, record};
 use service_kit::{clock, topology};
-use testkit::Nats;
+use testkit::{Fault, Nats, Proxy};
 
 async fn registry(nats: &Nats) -> Registry {
-    let target = BrokerTarget::at(&nats.url()).unwrap();
+    registry_at(&nats.url()).await
+}
+
+async fn registry_at(url: &str) -> Registry {
+    let target = BrokerTarget::at(url).unwrap();
     let broker = Broker::connect(&target, "test", Duration::from_secs(10)).await.unwrap();
     topology::ensure(&broker).await.unwrap();
     Registry::open(&broker).await.unwrap()
@@ -34,6 +38,35 @@ async fn all_runs_are_read_whether_there_are_none_one_or_many() {
         put(&registry, &format!("run-{number}")).await;
     }
     assert_eq!(all().await.len(), 301);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_run_that_is_written_while_all_are_read_is_not_missed() {
+    const RUNS: usize = 20;
+    let nats = Nats::start().await;
+    let writer = registry(&nats).await;
+    for number in 0..RUNS {
+        put(&writer, &format!("run-{number}")).await;
+    }
+    // Whoever reads is far away; between any two words to the broker every run is written anew.
+    let proxy = Proxy::start(&nats.url()).await;
+    let reader = registry_at(&proxy.url()).await;
+    proxy.set(Fault::Delay(Duration::from_millis(15)));
+    let writing = tokio::spawn(async move {
+        loop {
+            for number in 0..RUNS {
+                let run = RunId::parse(&format!("run-{number}")).unwrap();
+                let touch = |known: Option<&RunRecord>| (known.cloned(), ());
+                writer.change(&run, touch).await.unwrap();
+            }
+        }
+    });
+    for _ in 0..5 {
+        let all = tokio::time::timeout(Duration::from_secs(30), reader.all()).await.unwrap().unwrap();
+        assert_eq!(all.len(), RUNS);
+        assert!(!writing.is_finished(), "somebody writes all the while");
+    }
+    writing.abort();
 }
 
 #[tokio::test]

@@ -16,6 +16,8 @@ use crate::selection::Named;
 const MAX_MESSAGES: usize = 100;
 /// Most entries in a batch, with those nothing is published for.
 const MAX_ROWS: usize = 1000;
+/// Most of both together.
+pub(in crate::replay) const MOST_IN_A_BATCH: usize = MAX_MESSAGES + MAX_ROWS;
 /// Most bytes of payloads in a batch, up to the last of them.
 const MAX_BYTES: usize = 8 << 20;
 /// Longest time a batch is prepared.
@@ -74,7 +76,7 @@ impl Work<'_> {
             if let Some(sequence) = self.marks.of(&entry.id).and_then(|mark| mark.by_us) {
                 // Published by somebody who was killed before the task said so.
                 let row = ReplayResult::new(&entry, Outcome::Replayed, None);
-                gathered.rows.push(ReplayResult { sequence: Some(sequence), ..row });
+                gathered.rows.push(ReplayResult { sequence: Some(sequence.get()), ..row });
                 continue;
             }
             let prepared = match prepare(&plan, &entry, &letter)? {

@@ -9,9 +9,10 @@ use service_kit::error::CliError;
 use super::Work;
 use super::batch::{Gathered, Ready};
 use crate::edit::Edit;
+use crate::fault;
 use crate::operation::{Operation, Refused, Replay};
 use crate::replay::deliver::{self, Delivered, deliver};
-use crate::replay::{Outcome, ReplayResult, fault, result};
+use crate::replay::{Outcome, ReplayResult, result};
 use crate::task::Batch;
 
 impl Work<'_> {
@@ -65,7 +66,10 @@ impl Work<'_> {
         let counts = result::counts(&rows);
         let is_ours = self.change(|task| task.settle(cursor, counts, clock::now())).await?;
         fault::at("after-settle");
-        (self.rows)(&self.held.task, rows);
+        // Whoever has taken the task over goes through this batch again, and puts on record what became of it.
+        if is_ours {
+            (self.rows)(&self.held.task, rows);
+        }
         Ok(is_ours)
     }
 
@@ -95,6 +99,7 @@ impl Work<'_> {
             message_id,
             edited,
             upcast: prepared.upcast_from.is_some(),
+            named_run: prepared.named_run.clone(),
         };
         match delivered {
             Delivered::Refused(why) => ReplayResult::new(entry, Outcome::Invalid, Some(&why)),
@@ -108,7 +113,9 @@ impl Work<'_> {
                 let known = was_there.then(|| "the broker had it already".to_owned());
                 let raised =
                     prepared.upcast_from.map(|from| format!("of version {from}, written in today's"));
-                let said = known.or(raised);
+                let named = prepared.named_run.as_ref().map(|run| format!("it names its run {run} now"));
+                let said: Vec<String> = [known, raised, named].into_iter().flatten().collect();
+                let said = (!said.is_empty()).then(|| said.join("; "));
                 ReplayResult {
                     sequence: Some(sequence),
                     ..ReplayResult::new(entry, Outcome::Replayed, said.as_deref())

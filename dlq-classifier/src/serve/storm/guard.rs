@@ -1,30 +1,21 @@
-//! Where the state of the limit is kept, and who is told.
-
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+//! Where the state of the limit is kept, and who changes it.
 
 use futures_util::StreamExt as _;
-use schemas::cloudevents::{Headers, header};
-use schemas::subject::{DLQ_ALERT_PREFIX, FENCE_PREFIX, STREAM};
-use serde::Serialize;
+use schemas::subject::{FENCE_PREFIX, STREAM};
 use service_kit::broker::Broker;
 use service_kit::health::ComponentHandle;
-use service_kit::publish::{self, Outgoing};
 use service_kit::topology::DLQ_BUCKET;
 use service_kit::{clock, history};
 
+use super::notice::{Notice, tell, told};
 use super::{NOTE, SAMPLE, Standing, Why, is_in_order};
+use crate::fault;
 use crate::serve::Measures;
 use crate::serve::notes::{Note, Notes};
 use crate::serve::world::World;
 
-/// How long an alert is tried. It is said in the log and on the health page as well.
-const ALERT_PATIENCE: Duration = Duration::from_secs(5);
 /// Messages of a sample that are read at once; each may have half a megabyte.
 const READ_AT_ONCE: usize = 8;
-/// Kind of the alert.
-const KIND: &str = "storm";
 
 /// Keeps the state.
 #[derive(Debug, Clone)]
@@ -32,20 +23,6 @@ pub(in crate::serve) struct Guard {
     pub(in crate::serve) broker: Broker,
     pub(in crate::serve) health: ComponentHandle,
     pub(in crate::serve) measures: Measures,
-    /// Revision of the state of which the last alert of this process spoke.
-    pub(in crate::serve) alerted: Arc<AtomicU64>,
-}
-
-/// What subscribers of the alerts get.
-#[derive(Debug, Serialize)]
-struct Alert<'a> {
-    alert: &'static str,
-    state: &'static str,
-    value: f64,
-    threshold: f64,
-    at: schemas::Timestamp,
-    source: &'static str,
-    reason: &'a str,
 }
 
 impl Guard {
@@ -59,8 +36,9 @@ impl Guard {
             Some(Standing::Open { through, .. }) => Some(*through),
             Some(stopped @ Standing::Stopped { reason, sequence, last, .. }) => {
                 self.say(Some(reason));
-                self.alert_once(stopped, note.revision.unwrap_or_default()).await;
-                if self.is_in_order(*sequence, *last).await? {
+                // Whoever told that it goes on had decided so, and was killed before the note said it.
+                let is_decided = self.is_told_of(stopped, note.revision.unwrap_or_default()).await;
+                if is_decided || self.is_in_order(*sequence, *last).await? {
                     self.resume(&notes, &note, stopped).await?
                 } else {
                     None
@@ -95,11 +73,15 @@ impl Guard {
         notes.write(NOTE, &note, &stopped).await.map(drop)
     }
 
-    /// The same alert from every classifier is one to the broker.
-    async fn alert_once(&self, stopped: &Standing, revision: u64) {
-        if self.alerted.swap(revision, Ordering::Relaxed) != revision {
-            self.alert(stopped, "crossed", revision).await;
-        }
+    /// Tells that the limit was passed, if nobody has; true if it was told that letters are written again.
+    async fn is_told_of(&self, stopped: &Standing, revision: u64) -> bool {
+        let last = match told(&self.broker, revision).await {
+            Ok(None) => tell(&self.broker, Notice::Crossed, stopped, revision).await.map(|()| None),
+            told => told,
+        };
+        // It is tried again at the next look, and said on the health page meanwhile.
+        last.inspect_err(|error| tracing::warn!(error, "the alert could not be published"))
+            .is_ok_and(|last| last == Some(Notice::Cleared))
     }
 
     /// Resumes by itself.
@@ -111,9 +93,12 @@ impl Guard {
     ) -> Result<Option<u64>, String> {
         let through = last_sequence(&self.broker).await?;
         let open = Standing::Open { through, at: clock::now() };
-        let Some(revision) = notes.write(NOTE, note, &open).await? else { return Ok(None) };
+        tell(&self.broker, Notice::Cleared, was, note.revision.unwrap_or_default()).await?;
+        fault::at("storm-cleared");
+        if notes.write(NOTE, note, &open).await?.is_none() {
+            return Ok(None);
+        }
         tracing::warn!(through, "what comes is in order again: dead letters are written again");
-        self.alert(was, "cleared", revision).await;
         Ok(Some(through))
     }
 
@@ -155,34 +140,6 @@ impl Guard {
             )),
         }
     }
-
-    async fn alert(&self, standing: &Standing, state: &'static str, revision: u64) {
-        let Standing::Stopped { reason, value, threshold, .. } = standing else { return };
-        if let Err(error) = alert(&self.broker, (*value, *threshold), reason, state, revision).await {
-            tracing::error!(error, "the alert could not be published");
-        }
-    }
-}
-
-/// Publishes an alert about the limit. Its message id is that of the change, so that it is sent once.
-pub(crate) async fn alert(
-    broker: &Broker,
-    (value, threshold): (f64, f64),
-    reason: &str,
-    state: &'static str,
-    revision: u64,
-) -> Result<(), String> {
-    let alert =
-        Alert { alert: KIND, state, value, threshold, at: clock::now(), source: "dlq-classifier", reason };
-    let mut headers = Headers::default();
-    headers.push(header::MESSAGE_ID, format!("dlq-alert:{KIND}:{revision}"));
-    headers.push(header::CONTENT_TYPE, "application/json");
-    let message = Outgoing {
-        subject: format!("{DLQ_ALERT_PREFIX}{KIND}"),
-        headers: publish::to_header_map(&headers),
-        payload: serde_json::to_vec(&alert).map_err(|error| error.to_string())?.into(),
-    };
-    publish::send(broker, &message, ALERT_PATIENCE).await.map(drop).map_err(|error| error.to_string())
 }
 
 pub(crate) async fn last_sequence(broker: &Broker) -> Result<u64, String> {

@@ -59,9 +59,9 @@ A message that cannot be handled is kept in the stream `CEREBROS_DLQ` on `cerebr
 original payload, byte for byte, the original headers, and the verdict beside them. Headers with a meaning for the broker,
 and those that begin like the letter's own, are kept as `Cerebros-Original-<name>`. A replayed message carries `Cerebros-Dlq-Replays` and `Cerebros-Replay-Of`, and the
 message id `<original id>/r<n>`; or `<entry id>/r<n>`, where there was none or a message of somebody else has that one. An
-event of an older version of its schema is written in the latest when it is replayed. What was replayed is on record on
-`cerebros.dlq.operation.replayed`, where the stream keeps it beside the letters; replays under way are tasks in the bucket
-`cerebros_dlq` (`dlq-classifier tasks`).
+event of an older version of its schema is written in the latest when it is replayed, and a request that names no run is made
+to name the one its readers derived for it. What was replayed is on record on `cerebros.dlq.operation.replayed`, where the
+stream keeps it beside the letters; replays under way are tasks in the bucket `cerebros_dlq` (`dlq-classifier tasks`).
 
 ";
 
