@@ -63,8 +63,7 @@ impl Queue {
         mut take: impl FnMut(Entry) -> Result<(), CliError>,
     ) -> Result<(), CliError> {
         let mut standing = Standing::default();
-        // In this order: a record that is taken speaks of letters that were.
-        self.each_operation(|operation, at| standing.apply(&operation, at)).await?;
+        self.each_operation(|operation, _| standing.apply(&operation)).await?;
         self.letters(|entry| standing.tell(entry).map_or(Ok(()), &mut take)).await
     }
 

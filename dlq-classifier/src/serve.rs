@@ -26,6 +26,7 @@ mod semantics;
 pub(crate) mod storm;
 mod sweep;
 mod tasks;
+mod told;
 mod unreadable;
 mod watch;
 mod world;

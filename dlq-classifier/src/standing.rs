@@ -1,7 +1,8 @@
 //! What became of the entries, as the records of operations tell it, without the entries.
 //!
 //! Pure. Records are few and letters may be many: with the records read first, letters can be told one at a time and
-//! none has to be kept. A second letter of the same entry (its first confirmation was lost, and the broker had forgotten
+//! none has to be kept. An entry is one message at one consumer, so the last record of it holds for every letter of it,
+//! wherever they stand: that is the rule of [`crate::book`] and of replays as well. A second letter of the same entry (its first confirmation was lost, and the broker had forgotten
 //! its message id) is not told again.
 
 use std::collections::HashMap;
@@ -14,16 +15,16 @@ use crate::operation::{Kind, Operation};
 /// The state of each entry that somebody has dealt with.
 #[derive(Debug, Default)]
 pub struct Standing {
-    /// State, and the sequence of the record that says so; of each entry by a hash of its id nobody can aim at.
-    dealt_with: HashMap<u64, (State, u64)>,
+    /// By a hash of its id nobody can aim at.
+    dealt_with: HashMap<u64, State>,
     /// Entries told already, by the same.
     told: HashSet<u64>,
     hasher: RandomState,
 }
 
 impl Standing {
-    /// Takes the next record of an operation, and its sequence.
-    pub fn apply(&mut self, operation: &Operation, at: u64) {
+    /// Takes the next record of an operation.
+    pub fn apply(&mut self, operation: &Operation) {
         let state = match operation.operation {
             Kind::Replayed => State::Replayed,
             Kind::Discarded => State::Discarded,
@@ -31,7 +32,7 @@ impl Standing {
             Kind::Resumed | Kind::Expired | Kind::Purged => return,
         };
         for id in &operation.ids {
-            self.dealt_with.insert(self.hasher.hash_one(id), (state, at));
+            self.dealt_with.insert(self.hasher.hash_one(id), state);
         }
     }
 
@@ -41,9 +42,8 @@ impl Standing {
         if !self.told.insert(hash) {
             return None;
         }
-        // A record in front of its letter speaks of an earlier one, which the stream has dropped.
-        let state = self.dealt_with.get(&hash).filter(|(_, at)| *at > entry.kept_at);
-        Some(Entry { state: state.map_or(entry.state, |(state, _)| *state), ..entry })
+        let state = self.dealt_with.get(&hash).copied();
+        Some(Entry { state: state.unwrap_or(entry.state), ..entry })
     }
 }
 
@@ -81,17 +81,17 @@ mod tests {
     }
 
     #[test]
-    fn an_entry_is_told_once_and_as_the_last_record_behind_it_says() {
+    fn an_entry_is_told_once_and_as_the_last_record_of_it_says() {
         let mut standing = Standing::default();
         let act = Act { actor: "ann@host".into(), reason: None, filter: None };
         let entries = [letter(7, 1), letter(8, 2)].map(|entry| (entry.id, entry.consumer));
         let discard = Operation::discarded(&act, Timestamp::default(), entries.to_vec());
-        standing.apply(&discard, 2);
+        standing.apply(&discard);
         assert_eq!(standing.tell(letter(7, 1)).unwrap().state, State::Discarded);
         assert_eq!(
             standing.tell(letter(8, 3)).unwrap().state,
-            State::Open,
-            "the record is older than the letter"
+            State::Discarded,
+            "a second letter of a message that was dealt with is no news"
         );
         assert_eq!(standing.tell(letter(7, 9)), None);
     }

@@ -1,7 +1,8 @@
 //! The dead letter: the original payload, byte for byte, the original headers, and the verdict beside them.
 //!
 //! Headers with a meaning for the broker (`Nats-*`: message id, expected sequence, TTL, roll-up) are kept under
-//! `Cerebros-Original-<name>`, because repeating them would act again.
+//! `Cerebros-Original-<name>`, because repeating them would act again; so are those that begin like the letter's own, which
+//! would be taken for a verdict.
 
 mod form;
 
@@ -261,14 +262,17 @@ impl Verdict {
     }
 }
 
-/// The headers of a message as its letter has them.
+/// The headers of a message as its letter has them. What begins like a header of the letter's, or has a meaning for the
+/// broker, is kept under another name, and no name of a message becomes that of another.
 fn kept(original: &Headers) -> impl Iterator<Item = (String, String)> {
-    let is_verdict = |name: &str| starts_with_ignoring_case(name, PREFIX);
-    original.0.iter().filter(move |(name, _)| !is_verdict(name)).map(|(name, value)| {
-        let is_the_broker_s = starts_with_ignoring_case(name, "Nats-");
-        let name = if is_the_broker_s { format!("{ORIGINAL_PREFIX}{name}") } else { name.clone() };
+    original.0.iter().map(|(name, value)| {
+        let name = if has_another_meaning(name) { format!("{ORIGINAL_PREFIX}{name}") } else { name.clone() };
         (name, value.clone())
     })
+}
+
+fn has_another_meaning(name: &str) -> bool {
+    [PREFIX, ORIGINAL_PREFIX, "Nats-"].iter().any(|prefix| starts_with_ignoring_case(name, prefix))
 }
 
 /// Which of the verdict's headers a name is. All but a stranger's are written as ours are.
@@ -280,10 +284,7 @@ fn place_of(name: &str) -> Option<usize> {
 /// The headers the message had before it died, as far as they may be sent again: without the verdict, without what
 /// had a meaning for the broker.
 pub fn original_headers(headers: &Headers) -> Headers {
-    let ours = |name: &str| {
-        [PREFIX, ORIGINAL_PREFIX, "Nats-"].iter().any(|prefix| starts_with_ignoring_case(name, prefix))
-    };
-    Headers(headers.0.iter().filter(|(name, _)| !ours(name)).cloned().collect())
+    Headers(headers.0.iter().filter(|(name, _)| !has_another_meaning(name)).cloned().collect())
 }
 
 /// The message id the message had before it died.
@@ -317,6 +318,7 @@ mod tests {
     fn a_verdict_survives_its_headers_and_the_broker_s_headers_are_put_aside() {
         let original = Headers(vec![
             ("Nats-Msg-Id".into(), "mine".into()),
+            ("Cerebros-Original-Nats-Msg-Id".into(), "not mine".into()),
             ("nats-expected-last-sequence".into(), "7".into()),
             ("X-Mine".into(), "kept".into()),
             (REPLAYS.into(), "2".into()),
@@ -327,6 +329,14 @@ mod tests {
             Verdict::new(&place(), &failure, Timestamp::from_micros(1_700_000_001_000_000), &original);
         let headers = verdict.headers(&original, &place().message_id());
         let read = Verdict::read(&headers).unwrap();
+        let aside = headers.get("Cerebros-Original-Cerebros-Dlq-Replays");
+        assert_eq!(
+            (aside, headers.get(REPLAYS)),
+            (Some("2"), Some("2")),
+            "the message's own, and the verdict's"
+        );
+        let twice = "Cerebros-Original-Cerebros-Original-Nats-Msg-Id";
+        assert_eq!(headers.get(twice), Some("not mine"));
         assert_eq!(read.reason, "line one  line two");
         assert_eq!(Verdict { reason: verdict.reason.clone(), ..read }, verdict);
         assert_eq!(verdict.replays, 2);

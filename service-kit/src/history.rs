@@ -93,10 +93,9 @@ impl History {
         until: Option<u64>,
         is_over: bool,
     ) -> Self {
-        let (broker, stream) = (broker.clone(), stream.to_owned());
         Self {
-            broker,
-            stream,
+            broker: broker.clone(),
+            stream: stream.to_owned(),
             taken: None,
             messages,
             until,

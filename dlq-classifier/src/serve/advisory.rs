@@ -20,6 +20,7 @@ use service_kit::topology::ADVISORY_CONSUMER;
 
 use super::Measures;
 use super::lost::{self, Lost};
+use super::told::{self, Told};
 
 /// Advisories on their way to us at once. They are rare.
 const BATCH: usize = 50;
@@ -44,6 +45,8 @@ struct Advisory {
 
 pub(super) async fn run(broker: Broker, measures: Measures, shutdown: Shutdown) {
     let mut intake = Intake::of_stream(&broker, ADVISORY_STREAM, ADVISORY_CONSUMER, BATCH);
+    // Held while what comes is old.
+    let mut told = None;
     loop {
         let delivery = tokio::select! {
             biased;
@@ -51,7 +54,7 @@ pub(super) async fn run(broker: Broker, measures: Measures, shutdown: Shutdown) 
             delivery = intake.next() => delivery,
         };
         let settled = match serde_json::from_slice(delivery.payload()) {
-            Ok(advisory) => match follow(&broker, &measures, &advisory).await {
+            Ok(advisory) => match follow(&broker, &measures, &advisory, &mut told).await {
                 Ok(()) => delivery.ack().await,
                 Err(error) => put_off(delivery, &error).await,
             },
@@ -72,11 +75,21 @@ async fn put_off(delivery: Delivery, error: &str) -> Result<(), service_kit::del
 }
 
 /// Dead-letters the message an advisory points at.
-async fn follow(broker: &Broker, measures: &Measures, advisory: &Advisory) -> Result<(), String> {
+async fn follow(
+    broker: &Broker,
+    measures: &Measures,
+    advisory: &Advisory,
+    told: &mut Option<Told>,
+) -> Result<(), String> {
     if advisory.stream != STREAM {
         return Ok(());
     }
-    lost::bury(broker, measures, &advisory.lost()).await
+    if told::is_old(advisory.timestamp) {
+        told.get_or_insert_default();
+    } else {
+        *told = None;
+    }
+    lost::bury(broker, measures, &advisory.lost(), told.as_mut()).await
 }
 
 /// The messages of which the broker has said that a consumer ran out of deliveries for them, as far as that is kept.

@@ -13,6 +13,7 @@ use service_kit::topology::CLASSIFIER_CONSUMER;
 use service_kit::{dead_letter, history};
 
 use super::Measures;
+use super::told::Told;
 
 /// Subject of a message that is gone, where nothing tells on which it came.
 const UNKNOWN_SUBJECT: &str = "unknown";
@@ -30,15 +31,6 @@ pub(super) struct Lost {
     pub(super) noticed: Timestamp,
 }
 
-/// Why it is not known whether a message ran out.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(super) struct Doubt {
-    /// Messages it may be one of.
-    pub(super) of: u64,
-    /// How many of them ran out, where that is counted.
-    pub(super) ran_out: Option<u64>,
-}
-
 impl Lost {
     /// Deliveries ran out: the consumer died on the last one, or never settled.
     pub(super) fn exhausted(consumer: &str, sequence: u64, deliveries: u64, noticed: Timestamp) -> Self {
@@ -48,26 +40,30 @@ impl Lost {
         Self { consumer: consumer.to_owned(), sequence, deliveries, failure, noticed }
     }
 
-    /// It may have run out, and may have been done.
-    pub(super) fn doubtful(
+    /// Of `of` messages `ran_out` did, and nobody can tell which.
+    pub(super) fn one_of(
         consumer: &str,
         sequence: u64,
         deliveries: u64,
-        doubt: Doubt,
+        (ran_out, of): (u64, u64),
         noticed: Timestamp,
     ) -> Self {
-        let of = doubt.of;
-        let which = match doubt.ran_out {
-            Some(ran_out) => format!("{ran_out} ran out of deliveries, and the broker does not say which"),
-            None => {
-                "the first and maybe more were never settled, and the broker does not count them".to_owned()
-            }
-        };
         let words = format!(
-            "of {of} messages consumer {consumer} was handed last, {which}: this may be one it has done"
+            "of {of} messages consumer {consumer} was handed last, {ran_out} ran out of deliveries, and the broker does not say \
+             which: this may be one it has done"
         );
         let failure = Failure::new(FailureClass::WorkerLost, Stage::Execute, words);
         Self { failure, ..Self::exhausted(consumer, sequence, deliveries, noticed) }
+    }
+
+    /// Handed over once and not acked since, unless that was forgotten.
+    pub(super) fn in_doubt(consumer: &str, sequence: u64, noticed: Timestamp) -> Self {
+        let words = format!(
+            "consumer {consumer} was handed the message once and has acked nothing since, as far as the broker remembers: if the \
+             broker was restarted meanwhile, this may be one it has done"
+        );
+        let failure = Failure::new(FailureClass::WorkerLost, Stage::Execute, words);
+        Self { failure, ..Self::exhausted(consumer, sequence, 1, noticed) }
     }
 
     fn is_terminated(&self) -> bool {
@@ -95,8 +91,13 @@ fn dead_letter_words(reason: &str) -> String {
     schemas::dead_letter::one_line(reason, MAX_WORDS)
 }
 
-/// Writes the letter of a lost message, unless it is there.
-pub(super) async fn bury(broker: &Broker, measures: &Measures, lost: &Lost) -> Result<(), String> {
+/// Writes the letter of a lost message, unless it is there; `told` says so where the broker may not know any more.
+pub(super) async fn bury(
+    broker: &Broker,
+    measures: &Measures,
+    lost: &Lost,
+    told: Option<&mut Told>,
+) -> Result<(), String> {
     let (sequence, consumer) = (lost.sequence, lost.consumer.as_str());
     let kept = history::at(broker, STREAM, sequence).await.map_err(|error| error.to_string())?;
     let is_gone = kept.is_none();
@@ -108,16 +109,21 @@ pub(super) async fn bury(broker: &Broker, measures: &Measures, lost: &Lost) -> R
         deliveries: lost.deliveries,
         first_seen,
     };
-    let published = match kept {
-        Some(kept) => {
-            let place = place(kept.subject.clone(), kept.time);
-            dead_letter::publish(broker, &place, &lost.failure, &kept.headers, kept.payload).await
-        }
+    let place = match &kept {
+        Some(kept) => place(kept.subject.clone(), kept.time),
         None => {
             let place = place(subject_of(broker, consumer).await, lost.noticed);
-            let place = if lost.is_terminated() { of_nobody(place) } else { place };
-            dead_letter::publish_gone(broker, &place, &lost.failure).await
+            if lost.is_terminated() { of_nobody(place) } else { place }
         }
+    };
+    if let Some(told) = told
+        && told.has(broker, &place, is_gone).await?
+    {
+        return Ok(());
+    }
+    let published = match kept {
+        Some(kept) => dead_letter::publish(broker, &place, &lost.failure, &kept.headers, kept.payload).await,
+        None => dead_letter::publish_gone(broker, &place, &lost.failure).await,
     };
     if published.map_err(|error| error.to_string())?.is_duplicate {
         return Ok(());

@@ -2,12 +2,13 @@
 //! purged. Now and then the consumers of the event stream, a stranger's as well as ours, are compared with what they
 //! were before and with the stream, and what they will never settle is dead-lettered in their names.
 //!
-//! What was found out is decided in [`standing`], which messages that means is looked up in [`stranded`] and [`effects`]. A
-//! consumer is remembered as dealt with after the letters of all that was found are confirmed, so a sweep that dies in the
-//! middle is done again, and its letters are duplicates.
+//! What was found out is decided in [`standing`], and in [`single`] where each message is handed over once; which messages
+//! that means is looked up in [`stranded`] and [`effects`]. A consumer is remembered as dealt with after the letters of all
+//! that was found are confirmed, so a sweep that dies in the middle is done again, and its letters are duplicates.
 
 mod account;
 mod effects;
+mod single;
 mod standing;
 mod stranded;
 
@@ -26,8 +27,9 @@ use tokio::time::MissedTickBehavior;
 use super::Measures;
 use super::lost::{self, Lost};
 use super::notes::{self, Notes};
+use super::told::Told;
 use standing::{Call, Memory, Reading};
-use stranded::Stranded;
+use stranded::{Doubt, Stranded};
 
 /// Consumers looked at in one sweep.
 const MAX_CONSUMERS: usize = 1000;
@@ -79,6 +81,7 @@ async fn look_at(
     let now = clock::now();
     let reading = reading(info);
     let mut memory = Memory::after(note.said.as_ref(), &info.name, reading.clone(), now.micros());
+    memory.acked = info.ack_floor.last_active.map(|at| Timestamp::from(at).micros()).or(memory.acked);
     let settled_after = i64::try_from(every.as_micros()).unwrap_or(i64::MAX) / 2;
     let found = match memory.call(now.micros(), settled_after) {
         Call::Nothing => None,
@@ -119,13 +122,20 @@ async fn bury(
     now: Timestamp,
 ) -> Result<(), String> {
     let deliveries = deliveries(info);
+    // What it finds may have been found long ago, before the numbers changed.
+    let mut told = Told::default();
     for sequence in &found.ran_out {
         let lost = Lost::exhausted(&info.name, *sequence, deliveries, now);
-        lost::bury(broker, measures, &lost).await?;
+        lost::bury(broker, measures, &lost, Some(&mut told)).await?;
     }
     for sequence in &found.doubtful {
-        let lost = Lost::doubtful(&info.name, *sequence, deliveries, found.doubt, now);
-        lost::bury(broker, measures, &lost).await?;
+        let lost = match found.doubt {
+            Doubt::OneOf { ran_out, of } => {
+                Lost::one_of(&info.name, *sequence, deliveries, (ran_out, of), now)
+            }
+            Doubt::Forgotten => Lost::in_doubt(&info.name, *sequence, now),
+        };
+        lost::bury(broker, measures, &lost, Some(&mut told)).await?;
     }
     Ok(())
 }

@@ -1,7 +1,8 @@
 //! Messages that are meant to harm: headers no client can read, texts that act on a terminal, borrowed verdicts.
 
 use futures_util::StreamExt as _;
-use schemas::subject::STREAM;
+use schemas::subject::{DLQ_STREAM, STREAM};
+use service_kit::history;
 use testkit::wait_until;
 use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::TcpStream;
@@ -145,4 +146,8 @@ async fn a_message_cannot_write_its_own_verdict() {
     let entry = &room.entries(1).await[0];
     assert_ne!(text(entry, "id"), "1-beef");
     assert_eq!(text(entry, "class"), "decode");
+    let letter = history::at(&room.broker, DLQ_STREAM, 1).await.unwrap().unwrap();
+    for (name, value) in borrowed {
+        assert_eq!(letter.headers.get(&format!("Cerebros-Original-{name}")), Some(value), "it is kept aside");
+    }
 }

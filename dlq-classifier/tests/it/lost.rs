@@ -146,3 +146,48 @@ async fn a_consumer_of_advisories_from_an_earlier_build_takes_in_both_kinds() {
     let config = stream.consumer_info(ADVISORY_CONSUMER).await.unwrap().config;
     assert_eq!(config.ack_wait, Duration::from_secs(7), "what an operator has set stays");
 }
+
+/// The broker's word of long ago that the worker terminated message 1.
+async fn old_advisory(room: &Room) {
+    let advisory = r#"{"type":"io.nats.jetstream.advisory.v1.terminated","id":"x","timestamp":"2026-01-01T00:00:00Z",
+        "stream":"CEREBROS","consumer":"bridge-worker","consumer_seq":1,"stream_seq":1,"deliveries":1,"reason":"not allowed"}"#;
+    let subject = format!("$JS.EVENT.ADVISORY.CONSUMER.MSG_TERMINATED.CEREBROS.{WORKER_CONSUMER}");
+    room.publish(&subject, &[], advisory.as_bytes()).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_word_older_than_the_broker_remembers_letters_makes_no_second_one() {
+    let room = Room::new().await;
+    let jetstream = &room.broker.jetstream;
+    let mut config = jetstream.get_stream("CEREBROS_DLQ").await.unwrap().cached_info().config.clone();
+    config.duplicate_window = Duration::from_millis(100);
+    jetstream.update_stream(&config).await.unwrap();
+    room.publish(REQUESTED, &[], VALID).await;
+    let failure = Failure::new(FailureClass::EntrypointRefused, Stage::Validate, "not allowed");
+    Intake::new(&room.broker, WORKER_CONSUMER, 1).next().await.reject(&room.broker, &failure).await.unwrap();
+    let probe = ("Nats-Msg-Id", "probe");
+    room.publish("cerebros.dlq.alert.probe", &[probe], b"").await;
+    let last = room.state("CEREBROS_DLQ").await.last_sequence;
+    wait_until("the broker has forgotten the letter's id", PATIENCE, async || {
+        room.publish("cerebros.dlq.alert.probe", &[probe], b"").await;
+        (room.state("CEREBROS_DLQ").await.last_sequence > last).then_some(())
+    })
+    .await;
+    announced(&room, 1).await;
+    jetstream.get_stream(ADVISORY_STREAM).await.unwrap().purge().await.unwrap();
+    old_advisory(&room).await;
+    let before = room.kept().await;
+    let serving = room.serve();
+    room.settled().await;
+    followed(&room).await;
+    assert_eq!(room.kept().await, before, "the letter is there");
+    // Also when somebody has dealt with it and taken it away.
+    let id = text(&room.entries(1).await[0], "id").to_owned();
+    room.json(&["discard", &id, "--reason", "known"]).await;
+    jetstream.get_stream("CEREBROS_DLQ").await.unwrap().delete_message(1).await.unwrap();
+    let before = room.kept().await;
+    old_advisory(&room).await;
+    followed(&room).await;
+    assert_eq!(room.kept().await, before, "it was dealt with");
+    drop(serving);
+}

@@ -5,6 +5,7 @@ use std::time::Duration;
 use async_nats::jetstream::consumer::{AckPolicy, PullConsumer, pull};
 use futures_util::StreamExt as _;
 use schemas::subject::{ADVISORY_STREAM, STREAM};
+use service_kit::clock;
 use service_kit::topology::{CLASSIFIER_CONSUMER, DLQ_BUCKET, WORKER_CONSUMER};
 use testkit::wait_until;
 
@@ -189,25 +190,6 @@ async fn more_than_a_thousand_messages_of_a_lowered_limit_are_found_to_the_last(
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_a_consumer_that_takes_each_message_once_may_have_lost_is_found_and_says_so() {
-    let room = Room::new().await;
-    let consumer = room.consumer(config("doomed", 1)).await;
-    for run in ["a", "b", "c", "d"] {
-        request(&room, run).await;
-    }
-    // The broker counts none of them as delivered again, and does not say which one was done.
-    take(&consumer, 4).await[2].double_ack().await.unwrap();
-    given_up(&room, "doomed").await;
-    let _serving = serve(&room);
-    dealt_with(&room, "doomed").await;
-    let entries = room.entries(4).await;
-    assert!(entries.iter().all(|entry| text(entry, "class") == "worker_lost"));
-    assert!(text(&entries[0], "reason").contains("never settled it"), "the first is lost: {}", entries[0]);
-    let may_be = "may be one it has done";
-    assert!(entries[1..].iter().all(|entry| text(entry, "reason").contains(may_be)), "{entries:#?}");
-}
-
-#[tokio::test(flavor = "multi_thread")]
 async fn requests_of_ours_are_found_behind_a_floor_that_has_passed_them() {
     let room = Room::new().await;
     let stream = room.broker.jetstream.get_stream_no_info(STREAM).await.unwrap();
@@ -277,4 +259,63 @@ async fn what_is_in_hand_or_done_is_left_alone() {
     take(&doomed, 1).await;
     let entries = room.entries(1).await;
     assert_eq!(text(&entries[0], "consumer"), "doomed");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn all_that_a_consumer_with_one_delivery_lost_after_its_last_ack_is_found() {
+    let room = Room::new().await;
+    let consumer = room.consumer(config("doomed", 1)).await;
+    for run in ["done", "a"] {
+        request(&room, run).await;
+    }
+    take(&consumer, 2).await[0].double_ack().await.unwrap();
+    let acked = clock::now().micros();
+    wait_until("the last ack lies behind by more than clocks differ", PATIENCE, async || {
+        (clock::now().micros() - acked > 200_000).then_some(())
+    })
+    .await;
+    for run in ["b", "c"] {
+        request(&room, run).await;
+    }
+    take(&consumer, 2).await;
+    given_up(&room, "doomed").await;
+    let _serving = serve(&room);
+    dealt_with(&room, "doomed").await;
+    let entries = room.entries(3).await;
+    let found: Vec<u64> = entries.iter().map(|entry| entry["seq"].as_u64().unwrap()).collect();
+    assert_eq!(found, [2, 3, 4]);
+    assert!(entries.iter().all(|entry| text(entry, "reason").contains("never settled it")), "{entries:#?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_a_consumer_with_one_delivery_that_has_acked_nothing_each_message_is_found_and_the_doubt_is_said()
+{
+    let room = Room::new().await;
+    let consumer = room.consumer(config("doomed", 1)).await;
+    for run in ["a", "b", "c"] {
+        request(&room, run).await;
+    }
+    take(&consumer, 3).await;
+    given_up(&room, "doomed").await;
+    let _serving = serve(&room);
+    dealt_with(&room, "doomed").await;
+    let entries = room.entries(3).await;
+    assert!(text(&entries[0], "reason").contains("never settled it"), "the first ran out for certain");
+    assert!(
+        entries[1..].iter().all(|entry| text(entry, "reason").contains("as far as the broker remembers"))
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn where_acks_came_after_the_messages_only_the_first_is_known_to_be_lost() {
+    let room = Room::new().await;
+    let consumer = room.consumer(config("doomed", 1)).await;
+    for run in ["lost", "done", "lost-too"] {
+        request(&room, run).await;
+    }
+    take(&consumer, 3).await[1].double_ack().await.unwrap();
+    given_up(&room, "doomed").await;
+    let _serving = serve(&room);
+    dealt_with(&room, "doomed").await;
+    assert_eq!(room.entries(1).await[0]["seq"].as_u64(), Some(1));
 }

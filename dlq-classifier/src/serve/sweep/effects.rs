@@ -8,8 +8,8 @@ use service_kit::history::{History, Kept};
 use service_kit::registry::{Registry, RunRecord};
 use service_kit::topology::{CANCEL_CONSUMER, WORKER_CONSUMER};
 
-/// Whether the registry tells what a consumer has done.
-pub(super) fn tell_of(consumer: &str) -> bool {
+/// True for a consumer whose effects the registry knows.
+pub(super) fn are_known(consumer: &str) -> bool {
     taken_by(consumer).is_some()
 }
 

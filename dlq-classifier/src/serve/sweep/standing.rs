@@ -12,10 +12,6 @@ use serde::{Deserialize, Serialize};
 
 use crate::given_up::GivenUp;
 
-/// Messages one of which ran out, while nothing is known of the others, that are told all the same: as many as a
-/// consumer has in hand at once when nobody has said otherwise. Of more nearly all were done.
-pub(super) const MAX_DOUBTFUL: u64 = 1000;
-
 /// The numbers of a consumer at a moment.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Reading {
@@ -43,6 +39,9 @@ pub(super) struct Memory {
     /// What it gave up, as far as that is accounted for.
     #[serde(default)]
     pub(super) given_up: GivenUp,
+    /// The moment of its last ack, in microseconds; the broker forgets it when it is restarted.
+    #[serde(default)]
+    pub(super) acked: Option<i64>,
 }
 
 /// What a look at a consumer calls for.
@@ -69,9 +68,6 @@ pub(super) enum Extent {
     },
     /// None, as far as can be told.
     Nothing,
-    /// The first. The consumer takes a message once, which the broker does not count, so any of the others may have:
-    /// each becomes a dead letter, which says so.
-    Uncounted,
     /// The first, and nothing is known of the others, most of which were done.
     First,
 }
@@ -83,11 +79,6 @@ impl Reading {
 
     fn is_limited(&self) -> bool {
         self.max_deliver > 0
-    }
-
-    /// Nothing is delivered again, so nothing is counted.
-    pub(super) fn takes_once(&self) -> bool {
-        self.max_deliver == 1
     }
 }
 
@@ -105,6 +96,7 @@ impl Memory {
             was_limited: reading.is_limited() || known.is_some_and(|known| known.was_limited),
             dealt_with: known.and_then(|known| known.dealt_with.clone()),
             given_up,
+            acked: known.and_then(|known| known.acked),
             reading,
         }
     }
@@ -138,8 +130,6 @@ impl Memory {
             Extent::All
         } else if ran_out > 1 && ran_out * 2 >= found {
             Extent::Some { ran_out }
-        } else if announced == 0 && self.reading.takes_once() && found <= MAX_DOUBTFUL {
-            Extent::Uncounted
         } else if announced == 0 {
             Extent::First
         } else {
@@ -170,10 +160,11 @@ mod tests {
         assert_eq!(again.call(PERIOD, PERIOD), Call::Stranded { from: 5, to: 7 });
         assert_eq!((again.extent(3, 0), again.extent(1, 0)), (Extent::All, Extent::All));
         assert_eq!((again.extent(6, 0), again.extent(7, 0)), (Extent::Some { ran_out: 3 }, Extent::First));
-        let once = |redelivered| memory(Reading { max_deliver: 1, ..reading(4, 7, 0, redelivered) });
-        assert_eq!(once(0).extent(2, 0), Extent::Uncounted, "with a limit of one, none is counted");
-        assert_eq!((once(0).extent(1, 0), once(0).extent(2, 1)), (Extent::All, Extent::Nothing));
-        assert_eq!(once(0).extent(MAX_DOUBTFUL + 1, 0), Extent::First, "nearly all of so many were done");
+        assert_eq!(
+            memory(reading(4, 7, 0, 0)).extent(2, 0),
+            Extent::First,
+            "with a limit of one, none is counted"
+        );
         assert_eq!(
             (again.extent(1, 3), again.extent(1, 2)),
             (Extent::Nothing, Extent::All),

@@ -9,9 +9,13 @@ use service_kit::broker::Broker;
 use service_kit::history;
 
 use super::effects;
-use super::standing::{Extent, MAX_DOUBTFUL, Memory};
+use super::single::{self, Acked, Known};
+use super::standing::{Extent, Memory};
 use crate::serve::advisory;
-use crate::serve::lost::Doubt;
+
+/// Messages a consumer may have done before the broker was restarted that are told all the same: as many as a consumer has
+/// in hand at once when nobody has said otherwise.
+const MAX_DOUBTFUL: u64 = 1000;
 
 /// What a consumer will never settle.
 #[derive(Debug)]
@@ -23,10 +27,19 @@ pub(super) struct Stranded {
     pub(super) doubt: Doubt,
 }
 
+/// Why it is not known whether a message ran out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Doubt {
+    /// So many ran out, of so many.
+    OneOf { ran_out: u64, of: u64 },
+    /// The broker was restarted, and has forgotten when it was acked last.
+    Forgotten,
+}
+
 impl Stranded {
     /// All of these ran out.
     pub(super) fn surely(ran_out: Vec<u64>) -> Self {
-        Self { ran_out, doubtful: Vec::new(), doubt: Doubt::default() }
+        Self { ran_out, doubtful: Vec::new(), doubt: Doubt::Forgotten }
     }
 }
 
@@ -37,27 +50,26 @@ pub(super) async fn find(
     memory: &Memory,
     range: (u64, u64),
 ) -> Result<Stranded, String> {
-    let mut found = taken_in(broker, info, range, enough(memory)).await?;
-    let before = found.len() as u64;
+    // One more than twice as many as ran out tells all there is to tell, where they are counted.
+    let enough = memory.reading.redelivered.saturating_mul(2).saturating_add(2);
+    let mut found = taken_in(broker, info, range, enough).await?;
+    let (before, first) = (found.len() as u64, found.first().copied());
     if memory.extent(before, 0) != Extent::All {
-        // What the broker has said is a dead letter already, or becomes one.
-        let announced = advisory::announced(broker, &info.name).await?;
-        found.retain(|sequence| !announced.contains(sequence));
+        announced_apart(broker, info, &mut found).await?;
     }
     let of = found.len() as u64;
-    let is_told_by_effects = effects::tell_of(&info.name);
     match memory.extent(of, before - of) {
+        Extent::Nothing | Extent::First if single::is_single(info) && !effects::are_known(&info.name) => {
+            handed_over_once(broker, info, memory, range, first).await
+        }
         Extent::All => Ok(Stranded::surely(found)),
         Extent::Some { ran_out } => {
-            let doubt = Doubt { ran_out: Some(ran_out), of };
+            let doubt = Doubt::OneOf { ran_out, of };
             Ok(Stranded { ran_out: Vec::new(), doubtful: found, doubt })
         }
         Extent::Nothing => Ok(Stranded::surely(Vec::new())),
-        Extent::Uncounted if !is_told_by_effects => {
-            let doubtful = found.split_off(1.min(found.len()));
-            Ok(Stranded { ran_out: found, doubtful, doubt: Doubt { ran_out: None, of } })
-        }
-        Extent::First | Extent::Uncounted => {
+        // Of our own consumers more is known.
+        Extent::First => {
             found.truncate(1);
             let more = effects::missing(broker, &info.name, range.1).await?;
             let first = found.first().copied();
@@ -67,10 +79,40 @@ pub(super) async fn find(
     }
 }
 
-/// So many candidates, or all there are, tell all there is to tell: one more than twice as many as ran out.
-fn enough(memory: &Memory) -> u64 {
-    let counted = memory.reading.redelivered.saturating_mul(2).saturating_add(2);
-    if memory.reading.takes_once() { counted.max(MAX_DOUBTFUL + 1) } else { counted }
+/// What ran out of a consumer whose redeliveries nobody counts, because there are none.
+async fn handed_over_once(
+    broker: &Broker,
+    info: &Info,
+    memory: &Memory,
+    (from, to): (u64, u64),
+    first: Option<u64>,
+) -> Result<Stranded, String> {
+    let acked = single::last_ack(broker, info, memory.acked, (from, to)).await?;
+    let (after, enough) = match acked {
+        Acked::Before(after) => (after, u64::MAX),
+        Acked::Once(after) => (after, MAX_DOUBTFUL),
+    };
+    let mut found = taken_in(broker, info, (from.max(after), to), enough).await?;
+    if let Some(first) = first.filter(|first| found.first() != Some(first)) {
+        found.insert(0, first);
+    }
+    announced_apart(broker, info, &mut found).await?;
+    let of_kind = |kind: Known| {
+        let is_so = |sequence: &u64| single::known(*sequence, first, acked) == kind;
+        found.iter().copied().filter(is_so).collect()
+    };
+    Ok(Stranded {
+        ran_out: of_kind(Known::RanOut),
+        doubtful: of_kind(Known::Doubtful),
+        doubt: Doubt::Forgotten,
+    })
+}
+
+/// Leaves out what the broker has said itself: it is a dead letter already, or becomes one.
+async fn announced_apart(broker: &Broker, info: &Info, found: &mut Vec<u64>) -> Result<(), String> {
+    let announced = advisory::announced(broker, &info.name).await?;
+    found.retain(|sequence| !announced.contains(sequence));
+    Ok(())
 }
 
 /// The messages in a range that a consumer takes in, `enough` of them at most.

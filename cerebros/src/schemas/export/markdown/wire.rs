@@ -65,8 +65,8 @@ schemas check` holds the schemas against these rules, and with `--against REV` a
 ## Dead letters
 
 A message that cannot be handled is kept in the stream `CEREBROS_DLQ` on `cerebros.dlq.<class>.<original subject>`: the
-original payload, byte for byte, the original headers, and the verdict beside them. Headers with a meaning for the broker
-are kept as `Cerebros-Original-<name>`. A replayed message carries `Cerebros-Dlq-Replays` and `Cerebros-Replay-Of`, and the
+original payload, byte for byte, the original headers, and the verdict beside them. Headers with a meaning for the broker,
+and those that begin like the letter's own, are kept as `Cerebros-Original-<name>`. A replayed message carries `Cerebros-Dlq-Replays` and `Cerebros-Replay-Of`, and the
 message id `<original id>/r<n>`; or `<entry id>/r<n>`, where there was none or a message of somebody else has that one. An
 event of an older version of its schema is written in the latest when it is replayed, a request that names no run is made
 to name the one its readers derived for it, and no request says any longer until when it is wanted. What was replayed is on
