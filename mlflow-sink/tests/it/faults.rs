@@ -160,6 +160,7 @@ async fn an_answer_that_ends_in_the_middle_does_not_count_and_nothing_is_written
     let sink = search.pipeline.sink(&search.proxy.url(), "unused");
     search.is_like_undisturbed().await;
     sink.stop().await;
+    assert_eq!(search.faulty_calls(), 9, "each of them happened");
 }
 
 #[tokio::test]
@@ -204,6 +205,7 @@ async fn a_page_of_something_in_between_is_nobody_s_event_s_fault() {
     let sink = search.pipeline.sink(&search.proxy.url(), "unused");
     search.is_like_undisturbed().await;
     sink.stop().await;
+    assert_eq!(search.faulty_calls(), 8, "each of them happened");
 }
 
 #[tokio::test]
