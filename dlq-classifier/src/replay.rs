@@ -53,9 +53,7 @@ pub(crate) async fn run(args: ReplayArgs, shutdown: Shutdown) -> Result<Exit, Cl
     draft::check_target(args.to.as_deref())?;
     let edit = Edit::from_flags(args.edit.clone(), args.patch.clone())?;
     let queue = Queue::open(&args.common.broker).await?;
-    if !args.dry_run {
-        deliver::check_taken_in(&queue, args.to.as_deref()).await?;
-    }
+    deliver::check_taken_in(&queue, args.to.as_deref()).await?;
     let wanted = wanted(&args, &queue).await?;
     let is_several = wanted.len() > 1 || wanted.iter().any(|wanted| wanted.is_bulk() || wanted.count() > 1);
     let plans = wanted.into_iter().map(|wanted| Plan {
@@ -83,7 +81,9 @@ pub(crate) async fn run(args: ReplayArgs, shutdown: Shutdown) -> Result<Exit, Cl
     if let Some(task) = stopped {
         output::note(sum.summary());
         output::note(format_args!("the task {} is {}", task.id, task.stage.as_str()));
-        return Ok(shutdown.interrupted().unwrap_or(Exit::Done));
+        // Somebody has ended it: the caller has not got what it asked for. Paused, it goes on some day.
+        let otherwise = if task.stage == Stage::Cancelled { Exit::Unsuccessful } else { Exit::Done };
+        return Ok(shutdown.interrupted().unwrap_or(otherwise));
     }
     conclude(&sum, is_several, args.dry_run)
 }

@@ -57,7 +57,10 @@ pub(super) async fn deliver(queue: &Queue, entry: &Entry, draft: &Draft) -> Resu
         if !published.is_duplicate {
             return Ok(Delivered::Published { sequence, message_id, was_there: false });
         }
-        let Some(kept) = holder(queue, &draft.subject, sequence).await? else { continue };
+        // Taken off its stream meanwhile, as readers of a work queue do: it was there.
+        let Some(kept) = holder(queue, &draft.subject, sequence).await? else {
+            return Ok(Delivered::Published { sequence, message_id, was_there: true });
+        };
         if kept.headers.get(REPLAY_OF) == Some(&entry.id) {
             let is_same = kept.payload == draft.payload && kept.subject == draft.subject;
             return Ok(if is_same {
@@ -85,7 +88,7 @@ async fn send(queue: &Queue, draft: &Draft, message_id: &str) -> Result<Publishe
 
 /// The message a broker has already, where it can be found.
 async fn holder(queue: &Queue, subject: &str, sequence: u64) -> Result<Option<Kept>, CliError> {
-    match stream_of(queue, subject).await {
+    match stream_of(queue, subject).await? {
         Some(stream) => history::at(&queue.broker, &stream, sequence).await,
         None => Ok(None),
     }
@@ -104,10 +107,22 @@ pub(super) async fn check_taken_in(queue: &Queue, to: Option<&str>) -> Result<()
     }
 }
 
-/// The stream that takes in what is published on a subject.
-pub(super) async fn stream_of(queue: &Queue, subject: &str) -> Option<String> {
+/// The stream that takes in what is published on a subject; `None` when there is none.
+///
+/// # Errors
+/// The broker does not say: then it is not known what was published there.
+pub(super) async fn stream_of(queue: &Queue, subject: &str) -> Result<Option<String>, CliError> {
     if !draft::is_foreign(subject) {
-        return Some(STREAM.to_owned());
+        return Ok(Some(STREAM.to_owned()));
     }
-    queue.broker.jetstream.stream_by_subject(subject).await.ok()
+    match queue.broker.jetstream.stream_by_subject(subject).await {
+        Ok(stream) => Ok(Some(stream)),
+        Err(error) if error.kind() == GetStreamByNameErrorKind::NotFound => Ok(None),
+        Err(error) => {
+            let what = format!("the broker does not say which stream takes in \"{subject}\"");
+            Err(CliError::new("broker-silent", Exit::Unreachable, what)
+                .because(error)
+                .help("the same command again goes on where this one stopped"))
+        }
+    }
 }

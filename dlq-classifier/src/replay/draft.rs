@@ -3,7 +3,7 @@
 use schemas::cloudevents::{Headers, header};
 use schemas::codec::DecodeError;
 use schemas::dead_letter::{REPLAY_OF, REPLAYS, original_headers, original_message_id};
-use schemas::subject::DLQ_PREFIX;
+use schemas::subject::{DLQ_PREFIX, FENCE_PREFIX};
 use schemas::{Record, expiry, subject};
 use service_kit::error::CliError;
 use service_kit::exit::Exit;
@@ -85,11 +85,12 @@ pub(super) fn check_target(to: Option<&str>) -> Result<(), CliError> {
     let Some(to) = to else { return Ok(()) };
     let is_word =
         |word: &str| !word.is_empty() && !word.contains(['*', '>']) && !word.contains(char::is_whitespace);
-    if to.split('.').all(is_word) && !to.starts_with(DLQ_PREFIX) && !to.starts_with('$') {
+    let is_taken = [DLQ_PREFIX, FENCE_PREFIX, "$"].iter().any(|prefix| to.starts_with(prefix));
+    if to.split('.').all(is_word) && !is_taken {
         return Ok(());
     }
     Err(CliError::new("subject-invalid", Exit::Usage, format!("cannot replay to \"{to}\""))
-        .because("expected words joined by dots, without wildcards, outside of the dead letters and of the broker's own subjects"))
+        .because("expected words joined by dots, without wildcards, outside of the dead letters, of the fences of runs and of the broker's own subjects"))
 }
 
 #[cfg(test)]

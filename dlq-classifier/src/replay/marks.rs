@@ -21,6 +21,8 @@ pub(crate) struct Marks {
     /// By the hash of the entry's id, which nobody can aim at: there may be as many as letters.
     marks: HashMap<u64, Mark>,
     hasher: RandomState,
+    /// The records up to this place of the stream are read.
+    through: u64,
 }
 
 /// The last operation on one entry.
@@ -36,8 +38,16 @@ impl Marks {
     /// Reads what is on record; replays of the task `ours` are told from those of others.
     pub(crate) async fn read(broker: &Broker, ours: &str) -> Result<Self, CliError> {
         let mut marks = Self::default();
-        each_record(broker, 1, |operation| marks.take(&operation, ours)).await?;
+        marks.refresh(broker, ours).await?;
         Ok(marks)
+    }
+
+    /// Reads what came on record since: somebody may have discarded what is about to be replayed.
+    pub(crate) async fn refresh(&mut self, broker: &Broker, ours: &str) -> Result<(), CliError> {
+        let from = self.through + 1;
+        let through = each_record(broker, from, |operation| self.take(&operation, ours)).await?;
+        self.through = self.through.max(through);
+        Ok(())
     }
 
     /// Takes one record.
@@ -92,13 +102,16 @@ fn rows_in(operation: Operation) -> impl Iterator<Item = ReplayResult> {
 }
 
 /// Reads every record of an operation there is, from a place on.
-async fn each_record(broker: &Broker, from: u64, mut take: impl FnMut(Operation)) -> Result<(), CliError> {
+/// Hands every record from a place on to `take`; the place of the last one, 0 when there is none.
+async fn each_record(broker: &Broker, from: u64, mut take: impl FnMut(Operation)) -> Result<u64, CliError> {
     let filter = format!("{DLQ_OPERATION_PREFIX}>");
     let mut history = History::to_the_present(broker, DLQ_STREAM, &[&filter], from).await?;
+    let mut through = 0;
     while let Some(kept) = history.next().await? {
+        through = kept.sequence;
         if let Some(operation) = Operation::read(&kept.subject, &kept.payload) {
             take(operation);
         }
     }
-    Ok(())
+    Ok(through)
 }

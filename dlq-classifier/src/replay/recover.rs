@@ -80,7 +80,7 @@ async fn published(
         looked_for.values().map(|(_, draft, _): &(Entry, Draft, Kept)| draft.subject.clone()).collect();
     let mut found = Vec::new();
     for subject in subjects {
-        let Some(stream) = deliver::stream_of(queue, &subject).await else { continue };
+        let Some(stream) = deliver::stream_of(queue, &subject).await? else { continue };
         let mut history =
             History::to_the_present(&queue.broker, &stream, &[&subject], batch.after + 1).await?;
         while let Some(kept) = history.next().await? {

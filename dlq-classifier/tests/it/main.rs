@@ -16,6 +16,7 @@ mod growth;
 mod hostile;
 mod identity;
 mod lost;
+mod meanwhile;
 mod outage;
 mod oversize;
 mod purge;

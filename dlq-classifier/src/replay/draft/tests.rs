@@ -114,7 +114,9 @@ fn a_target_is_a_subject_without_wildcards() {
     for good in [None, Some("a"), Some("a.b-c.d_1")] {
         check_target(good).unwrap();
     }
-    for bad in ["", "a..b", "a.*", "a.>", "a b", ".a", "a.", "$JS.API.X", "cerebros.dlq.x"] {
+    for bad in
+        ["", "a..b", "a.*", "a.>", "a b", ".a", "a.", "$JS.API.X", "cerebros.dlq.x", "cerebros.fence.r"]
+    {
         assert_eq!(check_target(Some(bad)).unwrap_err().exit, Exit::Usage, "{bad}");
     }
 }

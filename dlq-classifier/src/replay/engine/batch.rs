@@ -49,6 +49,7 @@ pub(super) struct Gathered {
 
 impl Work<'_> {
     pub(super) async fn gather(&mut self) -> Result<Gathered, CliError> {
+        self.marks.refresh(&self.engine.queue.broker, &self.held.task.id).await?;
         let plan = self.held.task.plan.clone();
         let messages = plan.rate.map_or(MAX_MESSAGES, |rate| rate.in_a_second().min(MAX_MESSAGES));
         let cursor = self.held.task.cursor;

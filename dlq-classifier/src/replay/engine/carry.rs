@@ -79,7 +79,7 @@ impl Work<'_> {
         self.engine.queue.check_room(ready.len(), edit).await?;
         let to = self.held.task.plan.to.clone();
         let stream = match &to {
-            Some(to) => deliver::stream_of(self.engine.queue, to).await,
+            Some(to) => deliver::stream_of(self.engine.queue, to).await?,
             None => Some(STREAM.to_owned()),
         };
         let after = match stream {
