@@ -54,10 +54,11 @@ impl Mend<'_> {
         // A sink may have gone on writing until now.
         let first = self.look().await?;
         let found = first.findings.clone();
-        let cannot = |error: ClientError| unreachable(&self.tools.client, &error);
         for key in keys(&first.findings) {
             self.still_leads()?;
-            self.in_place(&first, &key).await.map_err(cannot)?;
+            if !self.passes(self.in_place(&first, &key).await, &key)? {
+                continue;
+            }
             self.adopt(&first, &key).await?;
         }
         self.write_again(&first).await?;
@@ -66,7 +67,7 @@ impl Mend<'_> {
             return Ok(after_repair(found, second.findings));
         }
         for key in keys(&second.findings) {
-            self.delete_doubles(&second, &key).await.map_err(cannot)?;
+            self.passes(self.delete_doubles(&second, &key).await, &key)?;
         }
         for key in anew(&second) {
             self.still_leads()?;
@@ -74,6 +75,20 @@ impl Mend<'_> {
         }
         self.write_again(&second).await?;
         Ok(after_repair(found, self.look().await?.findings))
+    }
+
+    /// True if it was done. What MLflow refuses is said and stays a finding: others are repaired all the same.
+    fn passes(&self, done: Result<(), ClientError>, (run, trial): &Key) -> Result<bool, CliError> {
+        match done {
+            Ok(()) => Ok(true),
+            Err(ClientError::Refused { words, .. }) => {
+                let what =
+                    trial.as_ref().map_or_else(|| format!("run {run}"), |trial| format!("trial {trial}"));
+                output::warning(format!("MLflow refused the repair of {what}: {words}"));
+                Ok(false)
+            }
+            Err(error) => Err(unreachable(&self.tools.client, &error)),
+        }
     }
 
     fn still_leads(&self) -> Result<(), CliError> {

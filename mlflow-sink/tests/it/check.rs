@@ -279,6 +279,30 @@ async fn a_copy_people_made_is_told_and_left_alone() {
 }
 
 #[tokio::test]
+async fn what_mlflow_refuses_to_mend_is_said_and_keeps_no_other_from_it() {
+    let (pipeline, mlflow) = (Pipeline::start().await, Mlflow::shared().await);
+    let (experiment, server) = (experiment_name("refused-mend"), Server::at(&mlflow.url()));
+    let run = of(&experiment, "run");
+    pipeline.publish(&run, &search(&run, &experiment, 3)).await;
+    let sink = pipeline.sink(&mlflow.url(), "unused");
+    pipeline.caught_up().await;
+    sink.stop().await;
+    let before = server.runs(&experiment).await;
+    for name in ["trial-00000", "trial-00002"] {
+        server.delete_run(&before[name].id).await;
+    }
+    let proxy = HttpProxy::start(&mlflow.url()).await;
+    let words = r#"{"error_code":"INVALID_PARAMETER_VALUE","message":"not this one"}"#;
+    proxy.set([Rule::on("runs/restore", HttpFault::says(400, words)).about(&before["trial-00000"].id)]);
+    let told = command(&pipeline, &proxy.url(), &["check", "--repair"]).await;
+    assert_eq!(told.exit, 9, "{told:?}");
+    assert!(
+        told.stderr.contains("MLflow refused the repair of trial") && told.stderr.contains("not this one")
+    );
+    assert_eq!(server.runs(&experiment).await["trial-00002"].id, before["trial-00002"].id, "{told:?}");
+}
+
+#[tokio::test]
 async fn an_mlflow_that_does_not_answer_is_said_with_its_exit_code() {
     let pipeline = Pipeline::start().await;
     let told = command(&pipeline, "http://127.0.0.1:9", &["check"]).await;

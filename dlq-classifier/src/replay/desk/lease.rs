@@ -2,7 +2,7 @@
 //! broker says that it was written too long ago, or when it has stood still for as long before our own eyes.
 
 use std::sync::PoisonError;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use async_nats::jetstream::kv;
 use async_nats::jetstream::response::Response;
@@ -37,7 +37,22 @@ pub(crate) struct Lease {
     desk: Desk,
     pub(crate) owner: String,
     revision: u64,
-    renewed: Instant,
+    renewed: Moment,
+}
+
+/// A moment by both clocks of a machine: one of them stands still while it sleeps, the other may be set back.
+#[derive(Debug, Clone, Copy)]
+struct Moment(Instant, SystemTime);
+
+impl Moment {
+    fn now() -> Self {
+        Self(Instant::now(), SystemTime::now())
+    }
+
+    /// True if it lies back for so long, by one of the clocks.
+    fn is_past(self, long: Duration) -> bool {
+        self.0.elapsed() >= long || self.1.elapsed().map_or(true, |elapsed| elapsed >= long)
+    }
 }
 
 impl Desk {
@@ -52,7 +67,7 @@ impl Desk {
             return Ok(None);
         }
         let mut lease =
-            Lease { desk: self.clone(), owner: owner.to_owned(), revision, renewed: Instant::now() };
+            Lease { desk: self.clone(), owner: owner.to_owned(), revision, renewed: Moment::now() };
         Ok(lease.write(true).await?.then_some(lease))
     }
 
@@ -85,7 +100,7 @@ impl Desk {
 impl Lease {
     /// Renews it when it is time to; false when somebody else has it.
     pub(crate) async fn keep(&mut self) -> Result<bool, CliError> {
-        if self.renewed.elapsed() < RENEW_EVERY {
+        if !self.renewed.is_past(RENEW_EVERY) {
             return Ok(true);
         }
         self.write(true).await
@@ -99,7 +114,7 @@ impl Lease {
     }
 
     async fn write(&mut self, is_wanted: bool) -> Result<bool, CliError> {
-        let renewed = Instant::now();
+        let renewed = Moment::now();
         let holder = Holder { owner: is_wanted.then(|| self.owner.clone()) };
         let text = serde_json::to_vec(&holder).expect("names are plain data").into();
         match self.desk.bucket.update(LEASE, text, self.revision).await {
@@ -108,5 +123,21 @@ impl Lease {
             Err(error) => return Err(unavailable(&error)),
         }
         Ok(true)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn time_passes_by_whichever_clock_says_so() {
+        let now = Moment::now();
+        assert!(!now.is_past(Duration::from_secs(60)));
+        let minute = Duration::from_secs(60);
+        let slept = Moment(now.0, now.1 - 2 * minute);
+        assert!(slept.is_past(minute), "the steady clock stands still while a machine sleeps");
+        let set_back = Moment(now.0, now.1 + minute);
+        assert!(set_back.is_past(minute), "what lies in the future tells nothing");
     }
 }
