@@ -1,4 +1,4 @@
-//! The loop: takes deliveries, sorts them into lanes, writes batches, settles.
+//! The loop: takes deliveries, sorts them into lanes, writes batches, settles ([`hand`]), and looks around ([`around`]).
 //!
 //! Invariants:
 //! - of several sinks only the one that holds the lease takes events and writes; the others stand by;
@@ -9,7 +9,9 @@
 //! - what cannot be decoded becomes a dead letter, in the classifier's name, so that it is one for both;
 //! - draining finishes what is in hand within [`GRACE`], and leaves the rest to the next sink.
 
+mod around;
 mod batch;
+mod hand;
 mod intake;
 pub(crate) mod lag;
 pub(crate) mod leader;
@@ -19,9 +21,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use schemas::RunId;
-use schemas::codec::DecodeError;
 use service_kit::broker::Broker;
-use service_kit::delivery::{Delivery, Lease};
+use service_kit::delivery::Lease;
 use service_kit::error::CliError;
 use service_kit::health::ComponentHandle;
 use service_kit::intake::ordered::{OrderedIntake, Room};
@@ -31,13 +32,13 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, interval, sleep_until};
 
-use crate::gate::{Gate, luck};
-use crate::lanes::{Lanes, Load as _, RETURNS_AFTER};
+use crate::gate::Gate;
+use crate::lanes::Lanes;
 use crate::numbers::Numbers;
-use crate::unsettled::{self, Unsettled, Waiting};
+use crate::unsettled::{self, Unsettled};
 use crate::writer::Writer;
-use batch::{Batch, End};
-use intake::{Held, Taken};
+use batch::Batch;
+use intake::Held;
 use leader::Leader;
 
 /// Runs written at once; the connections to MLflow are shared by all of them.
@@ -48,10 +49,6 @@ const INTAKE: usize = 1000;
 const LEAST_ROOM: usize = 2 * MAX_MESSAGE_BYTES as usize;
 /// Pause after the consumer could not be set back.
 const REWIND_PAUSE: Duration = Duration::from_millis(500);
-/// Letters of events that cannot be read on their way at once; an event may have half a megabyte.
-const UNREAD_AT_ONCE: usize = 4;
-/// Pause before one beyond them comes again.
-const UNREAD_PAUSE: Duration = Duration::from_secs(2);
 /// Time to finish what is in hand when the service is told to stop; below the 30 s a container is usually given.
 const GRACE: Duration = Duration::from_secs(20);
 
@@ -177,16 +174,6 @@ impl Loop {
         }
     }
 
-    fn forget(&mut self) {
-        for held in self.lanes.empty() {
-            held.delivery.leave();
-        }
-        self.leases.clear();
-        self.reasons.clear();
-        self.taken = 0;
-        self.tell_numbers();
-    }
-
     async fn begin_anew(&mut self, shutdown: &Shutdown) {
         let try_once = async {
             if let Err(reason) = self.intake.rewind().await {
@@ -225,152 +212,6 @@ impl Loop {
         }
     }
 
-    async fn take(&mut self, delivery: Option<Delivery>) {
-        let Some(delivery) = delivery else { return };
-        self.taken = self.taken.max(delivery.sequence());
-        match intake::sort(delivery) {
-            Taken::Event(run, held) => self.hold(&run, *held).await,
-            Taken::NotOurs(delivery) => {
-                self.sink.numbers.events.inc("ignored");
-                delivery.ack_unconfirmed().await;
-            }
-            Taken::Unread(delivery, error) => self.leave_unread(*delivery, error).await,
-        }
-    }
-
-    /// Puts a message nobody can read into the dead-letter queue, beside everything else: a queue that is full or away
-    /// keeps no event from MLflow.
-    async fn leave_unread(&mut self, delivery: Delivery, error: DecodeError) {
-        self.sink.numbers.events.inc("ignored");
-        while self.unread.try_join_next().is_some() {}
-        if self.unread.len() >= UNREAD_AT_ONCE {
-            return hand_back(delivery, UNREAD_PAUSE).await;
-        }
-        let (broker, sequence) = (self.sink.broker.clone(), delivery.sequence());
-        self.unread.spawn(async move {
-            if let Err(unsettled) = delivery.leave_unread(&broker, &error).await {
-                tracing::warn!(sequence, %error, %unsettled, "an event that cannot be read comes again");
-            }
-        });
-    }
-
-    async fn hold(&mut self, run: &RunId, held: Held) {
-        let (sequence, lease) = (held.sequence(), held.delivery.lease());
-        if self.leases.contains_key(&sequence) {
-            return held.delivery.leave();
-        }
-        match self.lanes.push(run, held, Instant::now()) {
-            Ok(()) => {
-                if self.leases.is_empty() {
-                    self.extended_at = Instant::now();
-                    self.period = lease.period();
-                }
-                self.leases.insert(sequence, lease);
-            }
-            Err(held) => hand_back(held.delivery, RETURNS_AFTER).await,
-        }
-        self.tell_numbers();
-    }
-
-    async fn settle(&mut self, done: Result<Batch, tokio::task::JoinError>) {
-        let batch = match done {
-            Ok(batch) => batch,
-            Err(error) => {
-                tracing::error!(%error, "a batch was lost; everything in hand is taken anew");
-                return self.intake.lose_order();
-            }
-        };
-        match batch.end {
-            End::Settled(sequences) => {
-                for sequence in &sequences {
-                    self.leases.remove(sequence);
-                }
-                self.reasons.remove(&batch.run);
-                if self.lanes.settle(&batch.run) {
-                    // It can be written again: what it gave back comes at once, and in order.
-                    self.intake.lose_order();
-                }
-            }
-            End::Stopped(held, reason) => {
-                self.put_back(&batch.run, held).await;
-                self.reasons.insert(batch.run, reason);
-            }
-            End::Lost(held) => {
-                held.into_iter().for_each(|held| held.delivery.leave());
-                self.intake.lose_order();
-            }
-            End::Fault(held) => self.put_back(&batch.run, held).await,
-        }
-        self.tell_numbers();
-    }
-
-    async fn put_back(&mut self, run: &RunId, held: Vec<Held>) {
-        let given_back = self.lanes.put_back(run, held, Instant::now(), luck());
-        for held in &given_back {
-            self.leases.remove(&held.sequence());
-        }
-        for held in given_back {
-            hand_back(held.delivery, RETURNS_AFTER).await;
-        }
-    }
-
-    fn tell_numbers(&self) {
-        self.sink.numbers.held.set(i64::try_from(self.lanes.held()).unwrap_or(i64::MAX));
-        self.sink.numbers.held_bytes.set(i64::try_from(self.lanes.held_bytes()).unwrap_or(i64::MAX));
-    }
-
-    async fn extend_leases(&mut self) {
-        for lease in self.leases.values() {
-            lease.extend().await;
-        }
-        self.extended_at = Instant::now();
-    }
-
-    fn look_around(&mut self) {
-        if self.sink.broker.is_connected() {
-            self.sink.broker_health.ready();
-        } else {
-            self.sink.broker_health.not_ready("the connection is lost");
-        }
-        self.sink.numbers.is_leader.set(i64::from(self.leader.holds()));
-        self.tell_unsettled();
-        if self.has_nothing_to_write() {
-            self.sink.gate.has_nothing_to_write();
-        }
-        if self.sweeping.is_empty()
-            && self.may_write()
-            && let Some(fence) = self.leader.fence()
-        {
-            let writer = Arc::clone(&self.sink.writer);
-            self.sweeping.spawn(async move {
-                if let Some(Err(stopped)) = fence.during(writer.sweep_due()).await {
-                    tracing::debug!(reason = stopped.reason, "late creates cannot be looked for now");
-                }
-            });
-        }
-    }
-
-    /// True when the broker has nothing for this sink either: it asks, and nothing comes.
-    fn has_nothing_to_write(&self) -> bool {
-        let is_asking = self.intake.is_in_order() && self.intake.is_asking();
-        !self.leader.holds() || (is_asking && self.lanes.is_empty() && self.running.is_empty())
-    }
-
-    /// Tells how far it has come, for those who ask about a run while others wait.
-    fn tell_unsettled(&self) {
-        let is_known = self.intake.is_in_order() && self.leader.holds() && self.taken > 0;
-        let runs = self.lanes.waiting().map(|(run, first, strikes, is_stuck)| {
-            let reason = || self.reasons.get(run).cloned().unwrap_or_default();
-            (run, first, (strikes > 0).then(|| Waiting { first, is_stuck, reason: reason() }))
-        });
-        let told = is_known.then(|| Unsettled::of(self.taken, runs));
-        self.unsettled.send_if_modified(|known| {
-            let is_new = *known != told;
-            *known = told;
-            is_new
-        });
-    }
-
     /// Writes what is in hand while MLflow can be used, within the grace period. The rest stays unsettled: whoever goes
     /// on takes it from the broker in order.
     async fn finish(&mut self, shutdown: &Shutdown) {
@@ -403,10 +244,4 @@ async fn until(deadline: Option<Instant>) {
     if let Some(deadline) = deadline {
         sleep_until(deadline.into()).await;
     }
-}
-
-/// Gives a delivery back to the broker. If that does not arrive, the broker takes it back by itself: nobody waits for its
-/// word, which the loop has no time for.
-async fn hand_back(delivery: Delivery, delay: Duration) {
-    delivery.retry_unconfirmed(delay).await;
 }

@@ -4,7 +4,8 @@
 use schemas::dead_letter::{beside, block_bytes};
 use schemas::subject::DLQ_STREAM;
 
-use super::{Kept, headers_of};
+use super::Kept;
+use super::stored::headers_of;
 
 /// A message of a stream as it is meant.
 pub(super) fn opened(stream: &str, kept: Kept) -> Kept {
