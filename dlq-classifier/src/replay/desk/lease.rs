@@ -2,12 +2,13 @@
 //! broker says that it was written too long ago, or when it has stood still for as long before our own eyes.
 
 use std::sync::PoisonError;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use async_nats::jetstream::kv;
 use async_nats::jetstream::response::Response;
 use schemas::Timestamp;
 use serde::{Deserialize, Serialize};
+use service_kit::clock;
 use service_kit::error::CliError;
 use service_kit::topology::DLQ_BUCKET;
 
@@ -42,16 +43,17 @@ pub(crate) struct Lease {
 
 /// A moment by both clocks of a machine: one of them stands still while it sleeps, the other may be set back.
 #[derive(Debug, Clone, Copy)]
-struct Moment(Instant, SystemTime);
+struct Moment(Instant, Timestamp);
 
 impl Moment {
     fn now() -> Self {
-        Self(Instant::now(), SystemTime::now())
+        Self(Instant::now(), clock::now())
     }
 
     /// True if it lies back for so long, by one of the clocks.
     fn is_past(self, long: Duration) -> bool {
-        self.0.elapsed() >= long || self.1.elapsed().map_or(true, |elapsed| elapsed >= long)
+        let passed = u128::try_from(clock::now().micros() - self.1.micros());
+        self.0.elapsed() >= long || passed.map_or(true, |passed| passed >= long.as_micros())
     }
 }
 
@@ -135,9 +137,10 @@ mod tests {
         let now = Moment::now();
         assert!(!now.is_past(Duration::from_secs(60)));
         let minute = Duration::from_secs(60);
-        let slept = Moment(now.0, now.1 - 2 * minute);
+        let wall = |micros: i64| Timestamp::from_micros(now.1.micros() + micros);
+        let slept = Moment(now.0, wall(-120_000_000));
         assert!(slept.is_past(minute), "the steady clock stands still while a machine sleeps");
-        let set_back = Moment(now.0, now.1 + minute);
+        let set_back = Moment(now.0, wall(60_000_000));
         assert!(set_back.is_past(minute), "what lies in the future tells nothing");
     }
 }
