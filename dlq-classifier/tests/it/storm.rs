@@ -63,6 +63,15 @@ async fn alerted(room: &Room, states: &[&str]) -> Vec<Value> {
     .await
 }
 
+/// A classifier that has stopped at its limit, and has said so.
+async fn stopped(room: &Room) -> Serving {
+    let serving = serve(room);
+    storm(room, 60).await;
+    serving.is_unready("stopped at the storm limit").await;
+    alerted(room, &["crossed"]).await;
+    serving
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_bad_deployment_stops_the_classifier_at_the_limit_and_a_command_lets_it_go_on() {
     const MESSAGES: usize = 300;
@@ -203,10 +212,7 @@ async fn poison_among_valid_events_stops_nothing() {
 async fn a_resume_that_is_killed_half_way_is_finished_by_a_classifier_and_said_once() {
     let room = Room::new().await;
     forgetful(&room).await;
-    let serving = serve(&room);
-    storm(&room, 60).await;
-    serving.is_unready("stopped at the storm limit").await;
-    alerted(&room, &["crossed"]).await;
+    let serving = stopped(&room).await;
     serving.kill().await;
     let killed = room.start(&["resume"], "storm-cleared").wait_with_output().await.unwrap();
     assert!(!killed.status.success());
@@ -238,10 +244,7 @@ async fn a_classifier_that_is_killed_while_it_goes_on_by_itself_is_finished_by_t
 async fn a_classifier_that_is_started_anew_does_not_repeat_what_was_said() {
     let room = Room::new().await;
     forgetful(&room).await;
-    let serving = serve(&room);
-    storm(&room, 60).await;
-    serving.is_unready("stopped at the storm limit").await;
-    alerted(&room, &["crossed"]).await;
+    let serving = stopped(&room).await;
     serving.kill().await;
     let serving = serve(&room);
     serving.is_unready("stopped at the storm limit").await;
@@ -253,10 +256,7 @@ async fn a_classifier_that_is_started_anew_does_not_repeat_what_was_said() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_resume_that_cannot_be_put_on_record_changes_nothing() {
     let room = Room::new().await;
-    let serving = serve(&room);
-    storm(&room, 60).await;
-    serving.is_unready("stopped at the storm limit").await;
-    alerted(&room, &["crossed"]).await;
+    let _serving = stopped(&room).await;
     with_room_for(&room, i64::try_from(room.state(DLQ_STREAM).await.bytes).unwrap()).await;
     let refused = room.dlq(&["resume"]).await;
     assert_eq!(refused.status.code(), Some(10), "{}", String::from_utf8_lossy(&refused.stderr));
