@@ -15,7 +15,7 @@ import mlflow
 
 
 def trial(number: int) -> Dict[str, Dict[str, Any]]:
-    """A trial of the size our own are measured with."""
+    """A trial of what the sink tells of each: parameters, metrics, tags."""
     noise = number % 997 / 9973.0
     return {
         "params": {
@@ -36,7 +36,22 @@ def trial(number: int) -> Dict[str, Dict[str, Any]]:
             "recall": 0.9166 + noise,
             "train_seconds": 1.249731 + noise,
         },
-        "tags": {"number": number, "attempt": 1, "status": "succeeded", "seed": number * 7919},
+        "tags": {
+            "artifact_uri": f"nats://cerebros_artifacts/fluent/{number:05}/model.joblib",
+            "attempt": 1,
+            "candidate_id": f"{number * 0x9E3779B97F4A7C15 % 2**64:016x}",
+            "duration_ms": 1250,
+            "kind": "trial",
+            "number": number,
+            "objective": "accuracy",
+            "parent_ids": "t00000,t00000",
+            "run_id": "fluent",
+            "seed": number * 7919,
+            "spectral_norm": False,
+            "status": "succeeded",
+            "trial_id": f"fluent-t{number:05}",
+            "worker_id": "worker-7f3a",
+        },
     }
 
 

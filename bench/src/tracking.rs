@@ -56,17 +56,43 @@ pub(crate) async fn measure(effort: Effort) -> Result<Vec<Finding>, CliError> {
     let programs = Programs::build(&[SINK]).await?;
     let stand = Stand::open().await?;
     let broker = stand.connect().await?;
-    progress("starting MLflow");
-    let config =
-        MlflowConfig::new(mlflow_python().await?, stand.dir().join("mlflow"), stand.dir().join("mlflow.log"));
-    let mlflow = Mlflow::start(config).await.map_err(|error| faults::not_started(&error))?;
-    let mut fluent = Fluent::start(&stand, &mlflow.url()).await?;
-    let sink = sink(&stand, &programs, &mlflow, "sink").await?;
-    let mut findings = trials(effort, &broker, &mlflow, &mut fluent).await?;
-    findings.push(values(effort, &broker, &mut fluent).await?);
-    sink.stop().await;
+    let (mut findings, mlflow) = {
+        let mlflow = mlflow(&stand, "mlflow", Some(1)).await?;
+        let mut fluent = Fluent::start(&stand, &mlflow.url()).await?;
+        let sink = sink(&stand, &programs, &mlflow, "sink").await?;
+        let mut findings = trials(effort, &broker, &mlflow, &mut fluent, ("one worker", 300)).await?;
+        findings.push(values(effort, &broker, &mut fluent).await?);
+        sink.stop().await;
+        (findings, mlflow)
+    };
     findings.push(backlog(effort, &stand, &broker, &programs, &mlflow).await?);
+    mlflow.stop().await;
+    findings.extend(as_mlflow_comes(effort, &stand, &broker, &programs).await?);
     Ok(findings)
+}
+
+/// The trials once more, into a server that was started without a word about its workers.
+async fn as_mlflow_comes(
+    effort: Effort,
+    stand: &Stand,
+    broker: &Broker,
+    programs: &Programs,
+) -> Result<Vec<Finding>, CliError> {
+    let mlflow = mlflow(stand, "mlflow-default", None).await?;
+    let mut fluent = Fluent::start(stand, &mlflow.url()).await?;
+    let sink = sink(stand, programs, &mlflow, "sink-default").await?;
+    let findings = trials(effort, broker, &mlflow, &mut fluent, ("default workers", 100)).await?;
+    sink.stop().await;
+    mlflow.stop().await;
+    Ok(findings)
+}
+
+/// A server with a database of its own.
+async fn mlflow(stand: &Stand, name: &str, workers: Option<u32>) -> Result<Mlflow, CliError> {
+    progress("starting MLflow");
+    let (dir, log) = (stand.dir().join(name), stand.dir().join(format!("{name}.log")));
+    let config = MlflowConfig { workers, ..MlflowConfig::new(mlflow_python().await?, dir, log) };
+    Mlflow::start(config).await.map_err(|error| faults::not_started(&error))
 }
 
 async fn sink(stand: &Stand, programs: &Programs, mlflow: &Mlflow, dir: &str) -> Result<Service, CliError> {
@@ -84,16 +110,17 @@ async fn trials(
     broker: &Broker,
     mlflow: &Mlflow,
     fluent: &mut Fluent,
+    (server, count): (&str, u32),
 ) -> Result<Vec<Finding>, CliError> {
-    let (rounds, count) = (effort.choose(1, 4), effort.choose(60, 300));
+    let (rounds, count) = (effort.choose(1, 4), effort.choose(60, count));
     progress(format!(
-        "{rounds} rounds of {count} trials by the sink, by a bare client, by the fluent client"
+        "{rounds} rounds of {count} trials by the sink, by a bare client, by the fluent client ({server})"
     ));
     let bare = Bare::new(&mlflow.url()).await?;
     let [mut ours, mut raw, mut peer] = [(); 3].map(|()| Rates::default());
     // The first round is a warm-up.
     for round in 0..=rounds {
-        let run = format!("bench-trials-{round}");
+        let run = format!("bench-trials-{}-{round}", server.replace(' ', "-"));
         let took = [
             ours::trials(broker, &run, count).await?,
             bare.trials(&format!("{run}-bare"), count).await?,
@@ -106,9 +133,9 @@ async fn trials(
                 .for_each(|(rates, took)| rates.add(count, took));
         }
     }
-    let name = "mlflow: trials";
+    let name = format!("mlflow: trials, {server}");
     let beside = |peer: Peer, target| {
-        Finding::beside(name, ours.median(), peer, Ratio::OursByPeer, target)
+        Finding::beside(name.clone(), ours.median(), peer, Ratio::OursByPeer, target)
             .with_remark(ours.remark("by round"))
     };
     Ok(vec![

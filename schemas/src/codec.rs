@@ -11,12 +11,14 @@ pub(crate) mod avro;
 mod content;
 mod envelope;
 mod foreign;
+mod glance;
 pub(crate) mod json;
 
 use std::fmt;
 
 pub(crate) use content::is_structured;
 pub use foreign::{Foreign, foreign_fingerprint};
+pub use glance::{Glance, glance};
 
 use crate::headers::{HeaderSource, Headers};
 use crate::record::Version;

@@ -12,7 +12,9 @@ pub use run::{
     RunInterrupted, RunRequested, RunStarted,
 };
 pub use validate::Invalid;
-pub(crate) use validate::{MAX_ENTRIES, MAX_NAME_BYTES, MAX_PARALLELISM, MAX_PRIORITY, MAX_TRIALS};
+pub(crate) use validate::{
+    MAX_ENTRIES, MAX_NAME_BYTES, MAX_PARALLELISM, MAX_PRIORITY, MAX_TRIALS, is_plain_name,
+};
 
 use crate::{Record, RunId};
 

@@ -5,6 +5,8 @@
 pub mod header {
     pub const MESSAGE_ID: &str = "Nats-Msg-Id";
     pub const CONTENT_TYPE: &str = "Content-Type";
+    /// Some publishers write the content type as an attribute of the envelope.
+    pub const DATA_CONTENT_TYPE: &str = "ce-datacontenttype";
     pub const RUN_ID: &str = "Cerebros-Run-Id";
     pub const ATTEMPT: &str = "Cerebros-Attempt";
     pub const CAUSATION_ID: &str = "Cerebros-Causation-Id";

@@ -1,5 +1,6 @@
 //! Identities, and how they are derived so that a redelivery derives the same.
 
+use std::borrow::Borrow;
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
@@ -89,6 +90,13 @@ fn is_id(bytes: &[u8]) -> bool {
         }
     }
     may_dot && bytes.len() <= MAX_ID_BYTES
+}
+
+/// Maps by run can be asked with a text.
+impl Borrow<str> for RunId {
+    fn borrow(&self) -> &str {
+        &self.0
+    }
 }
 
 impl fmt::Display for RunId {

@@ -11,7 +11,7 @@ use std::time::Duration;
 use async_nats::jetstream::{self, AckKind};
 use bytes::Bytes;
 use schemas::cloudevents::Headers;
-use schemas::codec::{DecodeError, Decoded, Foreign};
+use schemas::codec::{DecodeError, Decoded, Foreign, Glance};
 use schemas::dead_letter::{Place, one_line};
 use schemas::{Failure, RunId, Timestamp};
 
@@ -125,6 +125,11 @@ impl Delivery {
             let sorted: &Headers = &self.headers;
             schemas::codec::decode_with(self.subject(), sorted, self.payload(), schema)
         })
+    }
+
+    /// Looks at the event without reading it; see [`schemas::codec::glance`].
+    pub fn glance(&self) -> Option<Glance<'_>> {
+        schemas::codec::glance(self.subject(), &self.headers, self.payload())
     }
 
     /// The run id a request without one gets: the same for every reader of this message.

@@ -4,10 +4,11 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use futures_util::{TryStreamExt as _, stream};
-use mlflow_sink::client::Client;
 use mlflow_sink::client::error::ClientError;
+use mlflow_sink::client::{Client, MAX_CONNECTIONS};
 use mlflow_sink::projection::{Birth, Point, Seen, Writes, trial};
 use schemas::{Event, Timestamp};
+use service_kit::births::BIRTH_TAG;
 use service_kit::error::CliError;
 use service_kit::mlflow::tracking::{Authorization, Tracking};
 use tokio::time::Instant;
@@ -18,9 +19,6 @@ use crate::contracts::{trials as specimens, voice};
 const BATCH: usize = 250;
 /// What is drawn on the parent for each trial.
 const CURVE: [&str; 4] = ["best/accuracy", "trials_finished", "trials_failed", "trials_pruned"];
-/// Calls at once, as many as the sink's client has connections.
-const AT_ONCE: usize = 4;
-
 /// The client, and an experiment to write to.
 pub(super) struct Bare {
     client: Client,
@@ -58,7 +56,7 @@ impl Bare {
             }
             let (from, size) = (written, batch.len());
             stream::iter(batch.into_iter().map(Ok))
-                .try_for_each_concurrent(AT_ONCE, |seen| self.trial(&parent, seen))
+                .try_for_each_concurrent(MAX_CONNECTIONS, |seen| self.trial(&parent, seen))
                 .await
                 .map_err(CliError::internal)?;
             self.curve(&parent, from, size).await.map_err(CliError::internal)?;
@@ -84,7 +82,10 @@ impl Bare {
     async fn trial(&self, parent: &str, seen: Seen) -> Result<(), ClientError> {
         let Event::TrialReported(report) = &seen.event else { return Ok(()) };
         let mut birth = trial::birth(&report.run_id, &report.trial_id, parent, &[&seen]);
-        birth.tags.extend(trial::tags_at_birth(&[&seen], Writes::default()).unwrap_or_default());
+        let kin = trial::kin(Some("accuracy"), None, None);
+        birth.tags.extend(trial::tags_at_birth(&[&seen], kin).unwrap_or_default());
+        // Of the length of the sink's nonce.
+        birth.tags.insert(BIRTH_TAG.to_owned(), format!("{:032x}", seen.at.micros()));
         let id = self.client.create_run(&self.experiment, &birth).await?;
         let projected = trial::reported(report, &seen);
         let mut writes = Writes { tags: BTreeMap::new(), ..projected.writes };
@@ -93,6 +94,6 @@ impl Bare {
             projected.finals.into_iter().map(|(key, value)| Point { key, value, timestamp, step: 0 });
         writes.points.extend(points);
         self.client.write(&id, writes).await?;
-        self.client.close(&id, &projected.closing).await
+        self.client.close(&id, &projected.closing.after_birth_with(&birth.all_tags())).await
     }
 }

@@ -17,8 +17,9 @@ use crate::faults;
 
 /// Hundred thousand values take a minute.
 const SETTLE_LIMIT: Duration = Duration::from_secs(900);
-/// Pause between two looks at the consumer: what is measured by it is late by at most this and one answer.
-const POLL: Duration = Duration::from_millis(5);
+/// Pause between two looks at the consumer, which takes seconds: what is measured by it is late by at most this and one
+/// answer, and looking more often would take the processor away from what is measured.
+const POLL: Duration = Duration::from_millis(25);
 
 /// How long the sink takes for one run's trials.
 pub(super) async fn trials(broker: &Broker, run: &str, count: u32) -> Result<Duration, CliError> {

@@ -1,7 +1,7 @@
 //! An MLflow tracking server on the loopback address, with its database and artefacts in one directory.
 //!
-//! One worker: MLflow's sqlite store serialises writers anyway, and a single process runs its schema migration
-//! before anybody connects. Telemetry is off, and so are the server's own background jobs, which nobody asked for.
+//! One worker unless told otherwise: MLflow's sqlite store serialises writers anyway, and a single process runs its
+//! schema migration before anybody connects. Telemetry is off, and so are the server's own background jobs, which nobody asked for.
 //! MLflow cannot choose a port itself and report it, so a port that is lost between choosing and binding is retried.
 
 use std::path::{Path, PathBuf};
@@ -29,6 +29,8 @@ pub struct MlflowConfig {
     pub log_file: PathBuf,
     /// The port.
     pub port: PortChoice,
+    /// Processes that serve; `None` for as many as MLflow starts by itself.
+    pub workers: Option<u32>,
 }
 
 impl MlflowConfig {
@@ -43,6 +45,7 @@ impl MlflowConfig {
             data_dir: data_dir.into(),
             log_file: log_file.into(),
             port: PortChoice::Any,
+            workers: Some(1),
         }
     }
 }
@@ -152,8 +155,9 @@ fn command(config: &MlflowConfig, data_dir: &Path, port: u16) -> Launch {
     Launch::new(&config.python, &config.log_file)
         // The module, not the script beside the interpreter: the script's first line names the directory it was
         // installed in, before that was renamed into place.
-        .args(["-m", "mlflow", "server", "--host", "127.0.0.1", "--workers", "1", "--port"])
+        .args(["-m", "mlflow", "server", "--host", "127.0.0.1", "--port"])
         .arg(port.to_string())
+        .args(config.workers.iter().flat_map(|workers| ["--workers".to_owned(), workers.to_string()]))
         .arg("--backend-store-uri")
         .arg(format!("sqlite:///{}", data_dir.join("mlflow.db").display()))
         .arg("--artifacts-destination")

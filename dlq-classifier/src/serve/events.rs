@@ -6,6 +6,7 @@ mod letters;
 
 use std::time::Duration;
 
+use futures_util::FutureExt as _;
 use service_kit::delivery::Delivery;
 use service_kit::health::ComponentHandle;
 use service_kit::intake::Intake;
@@ -22,6 +23,8 @@ use letters::Letters;
 /// Messages on their way to us at once. From 500 up, fetching costs nothing next to decoding; more would only be handed
 /// out again after a crash.
 const BATCH: usize = 500;
+/// Most messages judged before it is looked whether anything else is to be done.
+const AT_A_STRETCH: usize = 100;
 /// How often it is looked whether letters can be published, and whether another classifier has stopped all.
 const LOOK: Duration = Duration::from_secs(1);
 /// Pause before it is looked again whether letters may be written.
@@ -93,7 +96,10 @@ async fn judge(guard: &Guard, mut desk: Desk, health: &ComponentHandle, shutdown
                     break;
                 }
             }
-            delivery = intake.next(), if desk.letters.has_room() => desk.classify(delivery).await,
+            delivery = intake.next(), if desk.letters.has_room() => {
+                desk.classify(delivery).await;
+                classify_what_is_here(&mut intake, &mut desk).await;
+            }
         }
     }
     desk.letters.finish().await;
@@ -108,6 +114,17 @@ async fn judge(guard: &Guard, mut desk: Desk, health: &ComponentHandle, shutdown
             () = tokio::time::sleep(LOOK) => {}
             () = shutdown.drain() => return,
         }
+    }
+}
+
+/// Judges what has come already, without asking before each whether there is anything else to do.
+async fn classify_what_is_here(intake: &mut Intake, desk: &mut Desk) {
+    for _ in 0..AT_A_STRETCH {
+        if desk.stopped.is_some() || !desk.letters.has_room() {
+            return;
+        }
+        let Some(delivery) = intake.next().now_or_never() else { return };
+        desk.classify(delivery).await;
     }
 }
 

@@ -96,8 +96,12 @@ impl World {
             | Event::RunInterrupted(_)
             | Event::MlRunStarted(_) => return false,
         }
-        let Some(run) = event.run_id() else { return false };
-        match (self.attempts(run), event.attempt()) {
+        event.run_id().is_some_and(|run| self.takes_report(run.as_str(), event.attempt()))
+    }
+
+    /// The same for a trial or a value of this run and attempt.
+    pub(super) fn takes_report(&mut self, run: &str, attempt: Option<u32>) -> bool {
+        match (self.attempts(run), attempt) {
             (None, _) => false,
             (Some(_), None) => true,
             (Some(Attempts::Counted(attempts)), Some(attempt)) => attempt <= attempts,
@@ -169,7 +173,7 @@ impl World {
         self.lookout.word(run, floor, until).await
     }
 
-    fn attempts(&mut self, run: &RunId) -> Option<Attempts> {
+    fn attempts(&mut self, run: &str) -> Option<Attempts> {
         if let Some(attempts) = self.met[0].get(run) {
             return Some(*attempts);
         }
@@ -220,7 +224,7 @@ impl World {
     }
 
     async fn knows(&mut self, run: &RunId) -> Result<bool, String> {
-        if self.attempts(run).is_some()
+        if self.attempts(run.as_str()).is_some()
             || self.registry.get(run).await.map_err(|error| error.to_string())?.is_some()
         {
             return Ok(true);

@@ -240,7 +240,7 @@ impl Survey {
     /// Runs that have been seen and are not expected.
     pub fn unknown_runs(&self, expected: &Expected) -> BTreeSet<RunId> {
         let runs = self.sightings.keys().map(|(run, _)| run);
-        runs.filter(|run| !expected.runs.contains_key(run)).cloned().collect()
+        runs.filter(|run| !expected.runs.contains_key::<RunId>(run)).cloned().collect()
     }
 }
 

@@ -16,6 +16,8 @@ pub const PARAM_CHARS: usize = 6000;
 /// Longest value of a tag, in characters: the limit of MLflow 2; MLflow 3 takes 8000.
 pub const TAG_CHARS: usize = 5000;
 
+/// Tag MLflow keeps the name of a run in, too.
+const NAME_TAG: &str = "mlflow.runName";
 /// Tags with the values of a metric that are no numbers.
 pub const NONFINITE_PREFIX: &str = "cerebros.nonfinite.";
 /// Tags that lead to the whole of a value that was cut.
@@ -54,6 +56,15 @@ pub struct Birth {
     pub tags: BTreeMap<String, String>,
 }
 
+impl Birth {
+    /// Its tags and the one MLflow makes of its name.
+    pub fn all_tags(self) -> BTreeMap<String, String> {
+        let Self { name, mut tags, .. } = self;
+        tags.insert(NAME_TAG.to_owned(), name);
+        tags
+    }
+}
+
 /// How an MLflow run ends.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Closing {
@@ -63,6 +74,16 @@ pub struct Closing {
     pub end_time: i64,
     /// Name for people, where the ending event knows a better one than the first.
     pub name: Option<String>,
+}
+
+impl Closing {
+    /// The same for a run that was created with these tags: MLflow looks its name up before it sets it, so it is not told
+    /// the one it has.
+    #[must_use]
+    pub fn after_birth_with(self, tags: &BTreeMap<String, String>) -> Self {
+        let Self { status, end_time, name } = self;
+        Self { status, end_time, name: name.filter(|name| tags.get(NAME_TAG) != Some(name)) }
+    }
 }
 
 /// One value of a metric.
@@ -244,6 +265,23 @@ mod tests {
             writes.params.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
         assert_eq!(params, [("a.b", "1"), ("a.b_2", "2")]);
         assert_eq!(writes.tags["cerebros.name.a.b_2"], "a.b");
+    }
+
+    #[test]
+    fn a_run_is_not_told_the_name_it_was_born_with() {
+        let closing = |name: Option<&str>| Closing {
+            status: RunStatus::Finished,
+            end_time: 7,
+            name: name.map(str::to_owned),
+        };
+        let born = BTreeMap::from([(NAME_TAG.to_owned(), "trial-00042".to_owned())]);
+        assert_eq!(closing(Some("trial-00042")).after_birth_with(&born), closing(None));
+        assert_eq!(closing(Some("trial-00043")).after_birth_with(&born), closing(Some("trial-00043")));
+        assert_eq!(
+            closing(Some("trial-00042")).after_birth_with(&BTreeMap::new()),
+            closing(Some("trial-00042"))
+        );
+        assert_eq!(closing(None).after_birth_with(&born), closing(None));
     }
 
     #[test]

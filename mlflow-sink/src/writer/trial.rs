@@ -166,7 +166,7 @@ impl Writer {
         };
         Ok(match &born.found {
             Some(found) => Child::found(found),
-            None => Child { born_with: birth.tags, ..Child::created(born.id) },
+            None => Child { born_with: birth.all_tags(), ..Child::created(born.id) },
         })
     }
 
@@ -240,14 +240,14 @@ impl Writer {
         let keys: BTreeSet<String> = writes.points.iter().map(|point| point.key.clone()).collect();
         writes.points.extend(keys.iter().filter_map(|key| next.steps.overtaken(key)));
         let tags = tags_of(&next, &writes);
-        writes.tags.retain(|name, value| next.born_with.get(name) != Some(value));
-        next.born_with.clear();
+        let born_with = std::mem::take(&mut next.born_with);
+        writes.tags.retain(|name, value| born_with.get(name) != Some(value));
         self.put(&next.mlflow_id, &mut next.originals, writes).await?;
         if let Some(closing) = closing {
             if std::mem::take(&mut next.has_old_tags) {
                 self.client.remove_tags(&next.mlflow_id, &trial::ENDING_TAGS, &tags).await?;
             }
-            self.client.close(&next.mlflow_id, &closing).await?;
+            self.client.close(&next.mlflow_id, &closing.after_birth_with(&born_with)).await?;
         }
         Ok(next)
     }

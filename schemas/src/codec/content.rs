@@ -47,7 +47,7 @@ pub(crate) fn content<'a>(
         return structured(payload);
     }
     // In binary mode the type of the data travels as Content-Type; some publishers write it as an attribute.
-    let media_type = media_type.or_else(|| headers.value("ce-datacontenttype").map(essence));
+    let media_type = media_type.or_else(|| headers.value(header::DATA_CONTENT_TYPE).map(essence));
     let encoding = encoding_of(media_type.as_deref())?;
     Ok(Content { payload: Cow::Borrowed(payload), encoding, ce_type: None, expirytime: None })
 }

@@ -29,20 +29,26 @@ const HARMLESS: [&str; 12] = [
 pub(super) fn check(record: Record, headers: &impl HeaderSource) -> Result<Option<Timestamp>, DecodeError> {
     let mut expires = None;
     for (name, value) in headers.pairs() {
-        // Most headers are told apart by their first letter.
-        let first = name.as_bytes().first().map(u8::to_ascii_lowercase);
-        if first == Some(b'c') && starts_with_ignoring_case(name, "ce-") {
-            let read = attribute(record, &name[3..], value)?;
-            // Of several the earliest counts, in whatever order they come.
-            expires = expires.into_iter().chain(read).min();
-        } else if first == Some(b'n') && starts_with_ignoring_case(name, "Nats-") && !is_harmless(name) {
-            let reason = format!(
-                "the header {name} commands the broker; an event may carry none of those but Nats-Msg-Id and Nats-Expected-*"
-            );
-            return Err(DecodeError::new(FailureClass::Validation, Stage::Decode, reason));
-        }
+        // Of several the earliest counts, in whatever order they come.
+        expires = expires.into_iter().chain(judge(record, name, value)?).min();
     }
     Ok(expires)
+}
+
+/// Holds one header against the record; the time it says, if it is the one that says when a request is no longer wanted.
+pub(super) fn judge(record: Record, name: &str, value: &str) -> Result<Option<Timestamp>, DecodeError> {
+    // Most headers are told apart by their first letter.
+    let first = name.as_bytes().first().map(u8::to_ascii_lowercase);
+    if first == Some(b'c') && starts_with_ignoring_case(name, "ce-") {
+        return attribute(record, &name[3..], value);
+    }
+    if first == Some(b'n') && starts_with_ignoring_case(name, "Nats-") && !is_harmless(name) {
+        let reason = format!(
+            "the header {name} commands the broker; an event may carry none of those but Nats-Msg-Id and Nats-Expected-*"
+        );
+        return Err(DecodeError::new(FailureClass::Validation, Stage::Decode, reason));
+    }
+    Ok(None)
 }
 
 fn is_harmless(name: &str) -> bool {

@@ -107,10 +107,18 @@ fn readable(fingerprint: Fingerprint, text: &str) -> Result<Readable, Unreadable
     Ok(Readable { record, resolution })
 }
 
+/// True for what begins as an object and is no envelope around Avro, which would say so in plain letters: nearly every
+/// payload, whatever its headers say.
+fn is_surely_json(payload: &[u8]) -> bool {
+    payload.first() == Some(&b'{')
+        && memchr::memchr(b'\\', payload).is_none()
+        && memchr::memmem::find(payload, b"data_base64").is_none()
+}
+
 /// The fingerprint of a message that is Avro and written with a schema this build was not made with: what has to be
 /// looked up before [`super::decode_with`] can read it. Nothing else is judged here.
 pub fn foreign_fingerprint(headers: &impl HeaderSource, payload: &[u8]) -> Option<Fingerprint> {
-    if payload.len() > super::MAX_EVENT_BYTES {
+    if payload.len() > super::MAX_EVENT_BYTES || is_surely_json(payload) {
         return None;
     }
     let content = content::content(headers, payload).ok()?;

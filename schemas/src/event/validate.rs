@@ -60,11 +60,8 @@ fn name(path: &str, text: &str) -> Check {
 
 /// The path is written only when it is needed: most names are.
 fn named(path: std::fmt::Arguments<'_>, text: &str) -> Check {
-    // Nearly every name is printable ASCII that begins with no space.
-    let is_plain =
-        matches!(text.as_bytes(), [b'!'..=b'~', ..]) && text.bytes().all(|byte| matches!(byte, b' '..=b'~'));
-    let is_name = is_plain || (!text.trim().is_empty() && !text.contains(char::is_control));
-    if is_name && text.len() <= MAX_NAME_BYTES {
+    let is_name = || !text.trim().is_empty() && !text.contains(char::is_control);
+    if is_plain_name(text) || (text.len() <= MAX_NAME_BYTES && is_name()) {
         return Ok(());
     }
     Err(Invalid::new(
@@ -72,6 +69,13 @@ fn named(path: std::fmt::Arguments<'_>, text: &str) -> Check {
         format!("a text of 1 to {MAX_NAME_BYTES} bytes without control characters"),
         format_args!("{text:?}"),
     ))
+}
+
+/// What nearly every name is: printable ASCII that begins with no space.
+pub(crate) fn is_plain_name(text: &str) -> bool {
+    text.len() <= MAX_NAME_BYTES
+        && matches!(text.as_bytes(), [b'!'..=b'~', ..])
+        && text.bytes().all(|byte| matches!(byte, b' '..=b'~'))
 }
 
 fn optional_name(path: &str, text: Option<&String>) -> Check {

@@ -34,8 +34,14 @@ pub(super) struct Desk {
 
 impl Desk {
     pub(super) async fn classify(&mut self, delivery: Delivery) {
+        // What nearly all are, and nothing is wrong with, need not be read.
+        if delivery.glance().is_some_and(|seen| self.world.takes_report(seen.run_id, seen.attempt)) {
+            return self.pass(delivery, 0).await;
+        }
         match delivery.decode() {
-            Ok(decoded) if self.world.takes(&decoded.event) => self.pass(delivery, &decoded).await,
+            Ok(decoded) if self.world.takes(&decoded.event) => {
+                self.pass(delivery, decoded.unknown_fields.len()).await;
+            }
             Ok(decoded) => self.judge(delivery, &decoded).await,
             Err(error) => {
                 let why = self.storm.seen(delivery.sequence(), true);
@@ -44,8 +50,8 @@ impl Desk {
         }
     }
 
-    async fn pass(&mut self, delivery: Delivery, decoded: &Decoded) {
-        self.measures.valid(decoded.unknown_fields.len());
+    async fn pass(&mut self, delivery: Delivery, unknown_fields: usize) {
+        self.measures.valid(unknown_fields);
         self.storm.seen(delivery.sequence(), false);
         delivery.ack_unconfirmed().await;
     }
@@ -55,7 +61,7 @@ impl Desk {
         let event = &decoded.event;
         let run = event.run_id().cloned().unwrap_or_else(|| delivery.derived_run_id());
         match self.world.judge(event, &run, delivery.sequence(), delivery.headers()).await {
-            Ok(Judged::Sound) => self.pass(delivery, decoded).await,
+            Ok(Judged::Sound) => self.pass(delivery, decoded.unknown_fields.len()).await,
             Ok(Judged::Fault(failure)) => match patience(&delivery, FAULT_PATIENCE) {
                 None => self.condemn(delivery, failure).await,
                 Some(left) => put_off(delivery, left).await,
@@ -79,7 +85,7 @@ impl Desk {
                 let sequence = other.sequence;
                 tracing::info!(sequence, %run, "message {sequence} dead-lettered: what came before it was judged late");
                 self.measures.given_up(other.failure.class);
-                self.pass(delivery, decoded).await;
+                self.pass(delivery, decoded.unknown_fields.len()).await;
                 if let Some(why) = self.storm.seen_late(sequence, true) {
                     self.stopped = Some((why, sequence));
                 }
