@@ -7,6 +7,7 @@
 //!
 //! Deliberately not here: retries. Whoever calls knows what else waits.
 
+mod breadth;
 pub mod breaker;
 pub mod content;
 pub mod error;
@@ -39,10 +40,10 @@ use service_kit::mlflow::tracking::Tracking;
 use transport::Transport;
 pub use wire::{Experiment, FoundRun, HistoryPoint};
 
-/// Calls under way at once. MLflow with one worker takes no more of them with eight than with one: its interpreter is the
-/// limit. With its default of four workers each answer waits 40 ms for the delayed acknowledgement of its first half
-/// (the workers inherit a socket on which `TCP_NODELAY` is not set), and eight calls at once are what fills these waits;
-/// sixteen bring nothing more.
+/// Most calls under way at once; how many there are follows from what they take ([`breadth`]). MLflow with one worker takes
+/// no more of them with eight than with two: its interpreter is the limit. With its default of four workers each answer
+/// waits 40 ms for the delayed acknowledgement of its first half (the workers inherit a socket on which `TCP_NODELAY` is
+/// not set), and eight calls at once are what fills these waits; sixteen bring nothing more.
 pub const MAX_CONNECTIONS: usize = 8;
 /// Deadline of a call; a busy server takes its time over a large batch, and a write that is given up may still happen.
 const CALL_TIMEOUT: Duration = Duration::from_secs(30);

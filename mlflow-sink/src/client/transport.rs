@@ -1,6 +1,7 @@
 //! One HTTP exchange with the tracking server: its turn, its deadlines, its answer, and what the breaker hears of it.
 
 use std::pin::pin;
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use reqwest::{Method, RequestBuilder, Response};
@@ -12,6 +13,7 @@ use service_kit::mlflow::tracking::Tracking;
 use tokio::sync::{Notify, Semaphore, SemaphorePermit, watch};
 use tokio::time::timeout;
 
+use super::breadth::Breadth;
 use super::breaker::{Breaker, Phase};
 use super::error::{self, Call, ClientError, Disposition, Scope};
 use super::{CALL_TIMEOUT, MAX_CONNECTIONS};
@@ -34,6 +36,8 @@ pub(super) struct Transport {
     http: reqwest::Client,
     tracking: Tracking,
     connections: Semaphore,
+    /// How many of them there may be, and how many there are.
+    breadth: Mutex<(Breadth, usize)>,
     breaker: Option<watch::Sender<Breaker>>,
     suspicion: Notify,
 }
@@ -48,8 +52,10 @@ impl Transport {
                 .pool_idle_timeout(IDLE_TIMEOUT)
                 .pool_max_idle_per_host(MAX_CONNECTIONS)
         })?;
-        let (connections, suspicion) = (Semaphore::new(MAX_CONNECTIONS), Notify::new());
-        Ok(Self { http, tracking, connections, breaker, suspicion })
+        let breadth = Breadth::default();
+        let (connections, suspicion) = (Semaphore::new(breadth.limit()), Notify::new());
+        let breadth = Mutex::new((Breadth::default(), breadth.limit()));
+        Ok(Self { http, tracking, connections, breadth, breaker, suspicion })
     }
 
     pub(super) fn url(&self) -> &str {
@@ -80,7 +86,8 @@ impl Transport {
         request: RequestBuilder,
         patience: Duration,
     ) -> Result<A, ClientError> {
-        let _turn = self.turn(call).await?;
+        let turn = self.turn(call).await?;
+        let (began, at_once) = (Instant::now(), self.at_once());
         let mut exchange = pin!(exchange(call, request, patience));
         let answer = match timeout(SUSPICIOUS_AFTER, &mut exchange).await {
             Ok(answer) => answer,
@@ -94,7 +101,32 @@ impl Transport {
         {
             self.tell(|breaker| breaker.outage(&error.to_string(), asked, Instant::now(), luck()));
         }
+        let took = answer.is_ok().then(|| began.elapsed());
+        self.learn(call.path, took, at_once, turn);
         answer
+    }
+
+    /// Calls under way now.
+    fn at_once(&self) -> usize {
+        let there_are = self.breadth.lock().unwrap_or_else(PoisonError::into_inner).1;
+        there_are.saturating_sub(self.connections.available_permits())
+    }
+
+    /// Lets more calls be under way, or fewer, as one teaches that has ended; `took`: if it was answered.
+    fn learn(&self, path: &str, took: Option<Duration>, at_once: usize, turn: SemaphorePermit<'_>) {
+        let mut held = self.breadth.lock().unwrap_or_else(PoisonError::into_inner);
+        let (breadth, there_are) = &mut *held;
+        if let Some(took) = took {
+            breadth.answered(path, took, at_once);
+        }
+        let there_may_be = breadth.limit();
+        if *there_are > there_may_be {
+            turn.forget();
+            *there_are -= 1;
+        } else {
+            self.connections.add_permits(there_may_be - *there_are);
+            *there_are = there_may_be;
+        }
     }
 
     /// Asks whatever the breaker says, and before everything that waits for its turn.
