@@ -38,8 +38,8 @@ pub use result::{Outcome, ReplayResult};
 
 pub(crate) use answer::{Answer, Sum};
 pub(crate) use attend::{Attendance, owner};
-pub(crate) use desk::{Desk, Held};
-pub(crate) use engine::{Ended, Engine};
+pub(crate) use desk::{Desk, Held, Lease};
+pub(crate) use engine::{Ended, Engine, Known};
 
 use crate::cli::ReplayArgs;
 use crate::edit::Edit;
