@@ -4,7 +4,7 @@
 mod gap;
 
 use std::io::IsTerminal as _;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressStyle};
 use service_kit::clock;
@@ -112,13 +112,13 @@ impl<'a> Attendance<'a> {
         if let Some(held) = self.desk.get(id).await? {
             self.catch_up(&held.task).await?;
         }
-        let passed_over = self.turn.passed_over();
+        let turn = &self.turn;
         let engine = Engine {
             queue: self.queue,
             desk: self.desk,
             shutdown: self.shutdown,
             is_followed: false,
-            passed_over,
+            passes_over: &|id| turn.passes_over(id, Instant::now()),
         };
         let (answer, told, bar) = (&mut *self.answer, &mut self.told, &self.bar);
         let mut taken = |task: &Task, rows: Vec<ReplayResult>| {

@@ -5,7 +5,6 @@ mod batch;
 mod carry;
 mod known;
 
-use std::collections::HashSet;
 use std::time::{Duration, Instant};
 
 pub(super) use batch::MOST_IN_A_BATCH;
@@ -56,8 +55,8 @@ pub(crate) struct Engine<'a> {
     pub(crate) shutdown: &'a Shutdown,
     /// True if whoever asked for the task reads of its entries on record only.
     pub(crate) is_followed: bool,
-    /// Tasks no other is let go for.
-    pub(crate) passed_over: &'a HashSet<String>,
+    /// True of a task no other is let go for.
+    pub(crate) passes_over: &'a (dyn Fn(&str) -> bool + Sync),
 }
 
 impl Engine<'_> {
@@ -203,7 +202,7 @@ impl Work<'_> {
         self.looked = Instant::now();
         let now = clock::now();
         let others = self.engine.desk.all().await?.into_iter().map(|held| held.task).filter(|task| {
-            task.id != self.held.task.id && task.is_due(now) && !self.engine.passed_over.contains(&task.id)
+            task.id != self.held.task.id && task.is_due(now) && !(self.engine.passes_over)(&task.id)
         });
         Ok(others.map(|task| task.id).collect())
     }

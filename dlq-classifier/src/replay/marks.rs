@@ -136,3 +136,36 @@ async fn each_record(broker: &Broker, from: u64, mut take: impl FnMut(Operation)
     }
     Ok(through)
 }
+
+#[cfg(test)]
+mod tests {
+    use schemas::Timestamp;
+
+    use super::*;
+    use crate::operation::{Act, Replay};
+
+    #[test]
+    fn what_one_task_replayed_is_told_from_what_another_did() {
+        let replay = Replay {
+            id: "7-a".into(),
+            consumer: "mlflow-sink".into(),
+            kept_at: 4,
+            sequence: 9,
+            subject: "ml.run.trial".into(),
+            message_id: "m".into(),
+            edited: false,
+            upcast: false,
+            named_run: None,
+        };
+        let act = Act { actor: "ann@host".into(), reason: None, filter: None };
+        let operation =
+            Operation::replayed(&act, Timestamp::from_micros(1), vec![replay]).of_task("one", None);
+        let mut marks = Marks::default();
+        marks.suppose(&operation);
+        assert!(marks.is_supposed);
+        assert_eq!(marks.of("7-a").unwrap().state, State::Replayed);
+        assert_eq!(marks.replayed_by("one", "7-a").map(NonZeroU64::get), Some(9));
+        assert_eq!(marks.replayed_by("other", "7-a"), None);
+        assert_eq!(marks.replayed_by("one", "7-b"), None);
+    }
+}

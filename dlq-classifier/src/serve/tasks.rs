@@ -105,8 +105,8 @@ impl Helper {
         let Some(id) = self.turns.next(able, clock::now()).map(|task| task.id.clone()) else {
             return Ok(false);
         };
-        let (queue, passed_over) = (&self.queue, &resting);
-        let engine = Engine { queue, desk, shutdown, is_followed: true, passed_over };
+        let (queue, passes_over) = (&self.queue, &|id: &str| resting.contains(id));
+        let engine = Engine { queue, desk, shutdown, is_followed: true, passes_over };
         let ended = engine.work(&mut lease, &mut known, &id, &mut |_, _| {}).await;
         if let Err(error) = &ended
             && self.queue.broker.is_connected()

@@ -1,7 +1,7 @@
 //! When a terminal that has let its task go for others takes it up again: not before its next message may go, nor before
-//! a classifier has had the time to notice. Others nobody came for in that time are not waited for once more.
+//! a classifier has had the time to notice. Others nobody came for in that time are not waited for again for a while.
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 use service_kit::clock;
@@ -10,12 +10,15 @@ use crate::task::Task;
 
 /// Shortest time others are given to come: longer than a classifier looks away.
 const GAP: Duration = Duration::from_millis(1200);
+/// How long those nobody came for are passed over.
+const PASSED_OVER: Duration = Duration::from_secs(30);
 
 /// The turns of one task.
 #[derive(Default)]
 pub(super) struct Turn {
     gap: Option<Gap>,
-    passed_over: HashSet<String>,
+    /// Those nobody came for, and when that was seen.
+    passed_over: HashMap<String, Instant>,
 }
 
 /// A time in which others may come.
@@ -38,7 +41,9 @@ impl Turn {
         if let Some(gap) = self.gap.take()
             && gap.left == found
         {
-            self.passed_over.extend(gap.others);
+            let now = Instant::now();
+            self.passed_over.retain(|_, since| now.duration_since(*since) < PASSED_OVER);
+            self.passed_over.extend(gap.others.into_iter().map(|id| (id, now)));
         }
     }
 
@@ -48,9 +53,9 @@ impl Turn {
         self.gap = Some(Gap { until, others, left });
     }
 
-    /// Those nobody came for.
-    pub(super) fn passed_over(&self) -> &HashSet<String> {
-        &self.passed_over
+    /// True if nobody came for a task a while ago.
+    pub(super) fn passes_over(&self, id: &str, now: Instant) -> bool {
+        self.passed_over.get(id).is_some_and(|since| now.duration_since(*since) < PASSED_OVER)
     }
 }
 
@@ -84,9 +89,10 @@ mod tests {
         let asked = task.clone().ask(Wish::Pause, clock::now()).unwrap();
         assert!(turn.is_ours(&asked));
         turn.begins(8);
-        assert!(turn.is_ours(&task) && turn.passed_over().is_empty(), "somebody came");
+        assert!(turn.is_ours(&task) && !turn.passes_over("a", Instant::now()), "somebody came");
         turn.ends(&task, vec!["a".into()], 9);
         turn.begins(9);
-        assert!(turn.passed_over().contains("a"));
+        assert!(turn.passes_over("a", Instant::now()));
+        assert!(!turn.passes_over("a", Instant::now() + PASSED_OVER), "there may be a classifier by now");
     }
 }
