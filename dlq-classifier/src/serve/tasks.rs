@@ -128,7 +128,12 @@ impl Helper {
                 desk.change(held, |task| is_ours(&task).then(|| task.let_go(clock::now()))).await?;
             }
         }
-        self.hand = Some((lease, known));
+        if matches!(ended, Ok(Ended::Rests(_) | Ended::LetGo { .. })) {
+            self.hand = Some((lease, known));
+        } else {
+            // Also where somebody else has it by now: then nothing comes of it.
+            lease.give_up().await;
+        }
         if let Ended::Rests(task) = ended? {
             said(&task);
         }

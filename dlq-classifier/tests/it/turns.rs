@@ -190,3 +190,20 @@ async fn a_terminal_that_waits_for_its_turn_is_interrupted_like_one_at_work() {
     assert!(said.contains("tasks continue"), "{said}");
     assert_eq!(text(&shown(&room, &task).await, "state"), "paused");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_classifier_held_up_between_its_turns_publishes_nothing_that_another_took_over() {
+    let (room, held_up) = with_entries(24).await;
+    let ids = ids(&room).await;
+    let one = put_down(&room, &["--rate", "2/s"], &ids[..12]).await;
+    let other = put_down(&room, &["--all", "--rate", "2/s"], &[]).await;
+    some_are_published(&room, 4).await;
+    signal(&held_up.child, "-STOP");
+    let _relief = room.serve();
+    let published = published_and_recorded(&room).await.0.len();
+    some_are_published(&room, published + 3).await;
+    signal(&held_up.child, "-CONT");
+    let (one, other) = (state(&room, &one, "done").await, state(&room, &other, "done").await);
+    assert_eq!(replayed(&one) + replayed(&other), 24, "{one} {other}");
+    assert_each_once(&room, 24, "held up between turns").await;
+}
