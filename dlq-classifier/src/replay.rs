@@ -1,10 +1,10 @@
 //! `replay`: publishes dead messages again, repaired or as they were.
 //!
 //! A replay is a task ([`crate::task`]): it is put down in the broker before anything is published, and whoever has the
-//! lease works on it, the terminal that asked for it or a classifier's `serve`. The order of effects is announce, publish,
-//! confirm, record; each is confirmed before the next, so a program killed anywhere leaves behind what the next needs to
-//! publish every message once and to record all of them ([`recover`]). Behind that stand the message ids and the gates of
-//! live traffic (the run registry, the ids of trials).
+//! lease works on it, the terminal that asked for it or a classifier's `serve`. Tasks take turns between two batches
+//! ([`engine`]). The order of effects is announce, publish, confirm, record; each is confirmed before the next, so a program
+//! killed anywhere leaves behind what the next needs to publish every message once and to record all of them ([`recover`]).
+//! Behind that stand the message ids and the gates of live traffic (the run registry, the ids of trials).
 
 mod answer;
 mod attend;
@@ -38,8 +38,8 @@ pub use result::{Outcome, ReplayResult};
 
 pub(crate) use answer::{Answer, Sum};
 pub(crate) use attend::{Attendance, owner};
-pub(crate) use desk::{Desk, Held};
-pub(crate) use engine::{Ended, Engine};
+pub(crate) use desk::{Desk, Held, Lease};
+pub(crate) use engine::{Ended, Engine, Known};
 
 use crate::cli::ReplayArgs;
 use crate::edit::Edit;

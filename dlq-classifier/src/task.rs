@@ -8,6 +8,8 @@
 
 mod plan;
 
+use std::time::Duration;
+
 use schemas::Timestamp;
 use schemas::failure::bounded_head;
 use serde::{Deserialize, Serialize};
@@ -108,6 +110,9 @@ pub struct Task {
     /// How often in a row it was left in the middle by a program that was killed, since the last batch that was settled.
     #[serde(default)]
     pub left: u32,
+    /// When its last message went out: whoever goes on keeps its rate.
+    #[serde(default)]
+    pub sent: Option<Timestamp>,
     /// When it was asked for.
     pub created: Timestamp,
     /// When it last changed.
@@ -135,6 +140,7 @@ impl Task {
             counts: Counts::default(),
             owner: None,
             left: 0,
+            sent: None,
             created: now,
             updated: now,
             trouble: None,
@@ -150,6 +156,21 @@ impl Task {
         }
     }
 
+    /// How long it waits until there is something to do: the next message for its time, an order for nothing.
+    pub fn wait(&self, now: Timestamp) -> Duration {
+        let (Some(rate), Some(sent), None) = (self.plan.rate, self.sent, self.stops_in()) else {
+            return Duration::ZERO;
+        };
+        // A clock that was set back, or is another's, makes it wait no longer than between any two.
+        let passed = u64::try_from(now.micros() - sent.micros()).unwrap_or(0);
+        rate.apart().saturating_sub(Duration::from_micros(passed))
+    }
+
+    /// True if whoever has time has something to do for it now.
+    pub fn is_due(&self, now: Timestamp) -> bool {
+        self.is_waiting() && self.wait(now).is_zero()
+    }
+
     /// Somebody begins, or goes on where another was killed.
     #[must_use]
     pub fn begin(self, owner: &str, now: Timestamp) -> Self {
@@ -158,7 +179,7 @@ impl Task {
         Self { stage: Stage::Running, owner: Some(owner.to_owned()), left, updated: now, ..self }
     }
 
-    /// Whoever is at work on it stops in good order, before it is done.
+    /// Whoever is at work on it stops in good order, before it is done, or gives others their turn.
     #[must_use]
     pub fn let_go(self, now: Timestamp) -> Self {
         Self { owner: None, updated: now, ..self }
@@ -177,13 +198,15 @@ impl Task {
     /// A batch is about to be published.
     #[must_use]
     pub fn intend(self, batch: Batch, now: Timestamp) -> Self {
-        Self { batch: Some(batch), updated: now, ..self }
+        Self { batch: Some(batch), sent: Some(now), updated: now, ..self }
     }
 
     /// Every entry up to `cursor` was dealt with, and what was published is on record.
     #[must_use]
     pub fn settle(self, cursor: u64, counts: Counts, now: Timestamp) -> Self {
-        Self { batch: None, cursor, counts: self.counts.and(counts), left: 0, updated: now, ..self }
+        let sent = self.batch.map_or(self.sent, |_| Some(now));
+        let counts = self.counts.and(counts);
+        Self { batch: None, cursor, counts, left: 0, sent, updated: now, ..self }
     }
 
     /// What had been published of the batch is on record; who goes on begins with its first entry.

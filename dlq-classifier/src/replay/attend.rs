@@ -1,21 +1,24 @@
 //! The terminal beside its task: at work on it as soon as nobody else is at work, and following it otherwise. What it
 //! prints is the same.
 
+mod gap;
+
 use std::io::IsTerminal as _;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressStyle};
 use service_kit::clock;
 use service_kit::error::CliError;
 use service_kit::exit::Exit;
 use service_kit::output;
-use service_kit::shutdown::Shutdown;
+use service_kit::shutdown::{Hold, Shutdown};
 
 use super::desk::{Desk, Held, Lease};
-use super::engine::{Ended, Engine};
+use super::engine::{Ended, Engine, Known};
 use super::{Answer, ReplayResult, marks};
 use crate::queue::Queue;
 use crate::task::{Stage, Task, Wish};
+use gap::Turn;
 
 /// How often a task that others work on is looked at.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
@@ -31,6 +34,10 @@ pub(crate) struct Attendance<'a> {
     /// Place in the queue up to which the answer has the rows of the task.
     told: u64,
     bar: ProgressBar,
+    turn: Turn,
+    known: Known,
+    /// While nobody has come for whom the task was let go: an interrupt still pauses it.
+    hold: Option<Hold>,
 }
 
 impl<'a> Attendance<'a> {
@@ -40,7 +47,8 @@ impl<'a> Attendance<'a> {
         shutdown: &'a Shutdown,
         answer: &'a mut Answer,
     ) -> Self {
-        Self { queue, desk, shutdown, answer, told: 0, bar: ProgressBar::hidden() }
+        let (bar, turn, known) = (ProgressBar::hidden(), Turn::default(), Known::default());
+        Self { queue, desk, shutdown, answer, told: 0, bar, turn, known, hold: None }
     }
 
     /// Stays with a task until it rests, and answers what becomes of its entries, oldest first.
@@ -60,21 +68,32 @@ impl<'a> Attendance<'a> {
             if held.task.stage.is_over() || held.task.stage == Stage::Paused {
                 break held.task;
             }
+            if held.task.owner.is_some() {
+                self.hold = None;
+            }
             if self.shutdown.is_draining() {
+                if self.hold.is_some() {
+                    break self.pause(held).await?;
+                }
                 output::note(format_args!(
                     "the replay goes on without this terminal: `dlq-classifier tasks show {}`",
                     task.id
                 ));
                 break held.task;
             }
-            if looks == QUIET_LOOKS {
+            if looks == QUIET_LOOKS && held.task.stage == Stage::Queued {
                 output::note(format_args!(
                     "{} waits for others to finish: `dlq-classifier tasks` lists them",
                     task.id
                 ));
             }
             looks += 1;
-            lease = self.desk.take_lease(&owner).await?;
+            if self.turn.is_ours(&held.task) {
+                lease = self.desk.take_lease(&owner).await?;
+            }
+            if let Some(lease) = &lease {
+                self.turn.begins(lease.found);
+            }
             if lease.is_none() {
                 tokio::select! {
                     () = tokio::time::sleep(LOOK_EVERY) => {}
@@ -89,24 +108,35 @@ impl<'a> Attendance<'a> {
 
     /// Works on the task; `None` if somebody else does.
     async fn work(&mut self, mut lease: Lease, id: &str) -> Result<Option<Task>, CliError> {
-        let _hold = self.shutdown.hold("the record of the replays");
+        let hold = self.shutdown.hold("the record of the replays");
         if let Some(held) = self.desk.get(id).await? {
             self.catch_up(&held.task).await?;
         }
-        let engine =
-            Engine { queue: self.queue, desk: self.desk, shutdown: self.shutdown, is_followed: false };
+        let turn = &self.turn;
+        let engine = Engine {
+            queue: self.queue,
+            desk: self.desk,
+            shutdown: self.shutdown,
+            is_followed: false,
+            passes_over: &|id| turn.passes_over(id, Instant::now()),
+        };
         let (answer, told, bar) = (&mut *self.answer, &mut self.told, &self.bar);
         let mut taken = |task: &Task, rows: Vec<ReplayResult>| {
             bar.set_position(task.cursor);
             *told = task.cursor;
             bar.suspend(|| rows.into_iter().for_each(|row| answer.push(row)));
         };
-        let ended = engine.work(&mut lease, id, &mut taken).await;
+        let ended = engine.work(&mut lease, &mut self.known, id, &mut taken).await;
         // Also where somebody else has it by now: then nothing comes of it.
-        lease.give_up().await;
+        let left = lease.give_up().await;
         match ended? {
             Ended::Rests(task) => Ok(Some(task)),
             Ended::Drained(held) => self.pause(held).await.map(Some),
+            Ended::LetGo { task, others } => {
+                self.turn.ends(&task, others, left);
+                self.hold = Some(hold);
+                Ok(None)
+            }
             Ended::Overtaken => Ok(None),
         }
     }

@@ -1,5 +1,5 @@
-//! The tasks in the broker, and the lease of whoever is at work: one at a time, so that the same replay asked for twice is
-//! carried out once and then found done.
+//! The tasks in the broker, and the lease of whoever is at work: one at a time, so that what one batch has published is on
+//! record before the next is made up, and the same replay asked for twice publishes once.
 
 mod lease;
 

@@ -3,10 +3,12 @@
 
 mod batch;
 mod carry;
+mod known;
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 pub(super) use batch::MOST_IN_A_BATCH;
+pub(crate) use known::Known;
 use service_kit::clock;
 use service_kit::error::CliError;
 use service_kit::exit::Exit;
@@ -22,7 +24,8 @@ use super::{ReplayResult, draft};
 use crate::queue::Queue;
 use crate::task::{Stage, Task};
 
-/// A wait between two messages is cut into pieces of this length, to hear what is asked meanwhile.
+/// A wait between two messages is cut into pieces of this length, to hear what is asked meanwhile; so often it is looked
+/// whether others wait for their turn.
 const HEARS_EVERY: Duration = Duration::from_secs(1);
 
 /// How the work on a task ended.
@@ -31,6 +34,13 @@ pub(crate) enum Ended {
     Rests(Task),
     /// The program is to end; the task is as it was left.
     Drained(Held),
+    /// Others have their turn; the task was let go, and goes on as if it waited.
+    LetGo {
+        /// As it was left.
+        task: Task,
+        /// Those it was let go for.
+        others: Vec<String>,
+    },
     /// Somebody else is at work on it.
     Overtaken,
 }
@@ -45,20 +55,23 @@ pub(crate) struct Engine<'a> {
     pub(crate) shutdown: &'a Shutdown,
     /// True if whoever asked for the task reads of its entries on record only.
     pub(crate) is_followed: bool,
+    /// True of a task no other is let go for.
+    pub(crate) passes_over: &'a (dyn Fn(&str) -> bool + Sync),
 }
 
 impl Engine<'_> {
-    /// Works on a task until it rests, after putting on record what others left behind.
+    /// Works on a task until it rests or it is the turn of others, after putting on record what others left behind.
     pub(crate) async fn work(
         &self,
         lease: &mut Lease,
+        known: &mut Known,
         id: &str,
         rows: &mut Rows<'_>,
     ) -> Result<Ended, CliError> {
         let all = self.desk.all().await?;
         self.desk.tidy(&all).await?;
-        let mut marks = Marks::read(&self.queue.broker, id).await?;
-        recover(self.queue, self.desk, all, &mut marks, id).await?;
+        known.marks.read(&self.queue.broker).await?;
+        recover(self.queue, self.desk, all, &mut known.marks, id).await?;
         let Some(held) = self.desk.get(id).await? else { return Ok(Ended::Overtaken) };
         if held.task.stage.is_over() {
             return Ok(Ended::Rests(held.task));
@@ -71,15 +84,24 @@ impl Engine<'_> {
             return Err(error);
         }
         let plan = &held.task.plan;
-        let letters = Letters::of(&self.queue.broker, &plan.wanted, held.task.cursor, clock::now());
-        let pace = Pace::new(plan.rate);
+        let letters = known
+            .letters(id, held.task.cursor)
+            .unwrap_or_else(|| Letters::of(&self.queue.broker, &plan.wanted, held.task.cursor, clock::now()));
+        let pace = Pace::new(plan.rate, held.task.wait(clock::now()));
         let outlook = Outlook::new(&self.queue.broker);
-        let mut work = Work { engine: self, lease, held, marks, letters, outlook, pace, rows };
-        match work.run().await {
+        let (marks, looked) = (&mut known.marks, Instant::now());
+        let mut work = Work { engine: self, lease, held, marks, letters, outlook, pace, looked, rows };
+        let ended = work.run().await;
+        match ended {
             // What passes: somebody goes on with the task when the broker is back, or has room.
             Err(error) if !matches!(error.exit, Exit::Unreachable | Exit::Full) => {
                 work.change(|task| task.fail(&error, clock::now())).await?;
                 Err(error)
+            }
+            Ok(Ended::LetGo { .. }) => {
+                let letters = work.letters;
+                known.keep(id, letters);
+                ended
             }
             ended => ended,
         }
@@ -90,10 +112,12 @@ struct Work<'a> {
     engine: &'a Engine<'a>,
     lease: &'a mut Lease,
     held: Held,
-    marks: Marks,
+    marks: &'a mut Marks,
     letters: Letters,
     outlook: Outlook,
     pace: Pace,
+    /// When it was looked last whether others wait for their turn.
+    looked: Instant,
     rows: &'a mut Rows<'a>,
 }
 
@@ -101,6 +125,8 @@ struct Work<'a> {
 enum Heard {
     Nothing,
     Drain,
+    /// It is the turn of these.
+    Others(Vec<String>),
     LeaseLost,
 }
 
@@ -113,6 +139,7 @@ impl Work<'_> {
                 Heard::Nothing => {}
                 Heard::Drain => return Ok(Ended::Drained(self.held.clone())),
                 Heard::LeaseLost => return Ok(Ended::Overtaken),
+                Heard::Others(others) => return self.let_go(others).await,
             }
             if let Some(stage) = self.held.task.stops_in() {
                 return self.rest(stage).await;
@@ -145,6 +172,12 @@ impl Work<'_> {
             if !self.lease.keep().await? {
                 return Ok(Heard::LeaseLost);
             }
+            if self.looked.elapsed() >= HEARS_EVERY {
+                let others = self.others_due().await?;
+                if !others.is_empty() {
+                    return Ok(Heard::Others(others));
+                }
+            }
             tokio::select! {
                 biased;
                 () = self.pace.wait() => return Ok(Heard::Nothing),
@@ -162,6 +195,24 @@ impl Work<'_> {
                 }
             }
         }
+    }
+
+    /// The other tasks somebody should work on now.
+    async fn others_due(&mut self) -> Result<Vec<String>, CliError> {
+        self.looked = Instant::now();
+        let now = clock::now();
+        let others = self.engine.desk.all().await?.into_iter().map(|held| held.task).filter(|task| {
+            task.id != self.held.task.id && task.is_due(now) && !(self.engine.passes_over)(&task.id)
+        });
+        Ok(others.map(|task| task.id).collect())
+    }
+
+    /// Stops between two batches, where nothing is announced that is not on record.
+    async fn let_go(&mut self, others: Vec<String>) -> Result<Ended, CliError> {
+        if self.change(|task| task.let_go(clock::now())).await? {
+            return Ok(Ended::LetGo { task: self.held.task.clone(), others });
+        }
+        Ok(Ended::Overtaken)
     }
 
     /// Changes the task, if it is still ours to change.

@@ -74,6 +74,11 @@ impl Letters {
         }
     }
 
+    /// True if what comes next is what comes behind a place.
+    pub(super) fn are_behind(&self, cursor: u64) -> bool {
+        self.cursor == cursor
+    }
+
     /// The next one that is meant.
     pub(super) async fn next(&mut self, marks: &Marks) -> Result<Next, CliError> {
         match &mut self.rest {

@@ -23,6 +23,8 @@ pub(crate) struct Marks {
     hasher: RandomState,
     /// The records up to this place of the stream are read.
     through: u64,
+    /// True if something in them is not on record yet.
+    is_supposed: bool,
 }
 
 /// The last operation on one entry.
@@ -30,44 +32,63 @@ pub(crate) struct Marks {
 pub(crate) struct Mark {
     /// What the entry is now.
     pub(crate) state: State,
-    /// Where it was replayed to, if this task did it.
-    pub(crate) by_us: Option<NonZeroU64>,
+    /// The task that did it, by its hash.
+    task: u32,
+    /// Where that task replayed it to.
+    sequence: Option<NonZeroU64>,
 }
 
 impl Marks {
-    /// Reads what is on record; replays of the task `ours` are told from those of others.
-    pub(crate) async fn read(broker: &Broker, ours: &str) -> Result<Self, CliError> {
-        let mut marks = Self::default();
-        marks.refresh(broker, ours).await?;
-        Ok(marks)
+    /// Reads what is on record, and nothing else: what was only supposed is forgotten.
+    pub(crate) async fn read(&mut self, broker: &Broker) -> Result<(), CliError> {
+        if self.is_supposed {
+            *self = Self::default();
+        }
+        self.refresh(broker).await
     }
 
     /// Reads what came on record since: somebody may have discarded what is about to be replayed.
-    pub(crate) async fn refresh(&mut self, broker: &Broker, ours: &str) -> Result<(), CliError> {
+    pub(crate) async fn refresh(&mut self, broker: &Broker) -> Result<(), CliError> {
         let from = self.through + 1;
-        let through = each_record(broker, from, |operation| self.take(&operation, ours)).await?;
+        let through = each_record(broker, from, |operation| self.take(&operation)).await?;
         self.through = self.through.max(through);
         Ok(())
     }
 
     /// Takes one record.
-    pub(crate) fn take(&mut self, operation: &Operation, ours: &str) {
+    pub(crate) fn take(&mut self, operation: &Operation) {
         let state = match operation.operation {
             Kind::Replayed => State::Replayed,
             Kind::Discarded => State::Discarded,
             // They speak of no entries.
             Kind::Resumed | Kind::Expired | Kind::Purged => return,
         };
-        let is_ours = operation.task.as_deref() == Some(ours);
+        let task = operation.task.as_deref().map(|task| self.hash(task));
         for (number, id) in operation.ids.iter().enumerate() {
             let sequence = operation.replays.get(number).map(|replay| replay.sequence);
-            let by_us = sequence.filter(|_| is_ours).and_then(NonZeroU64::new);
-            self.marks.insert(self.hasher.hash_one(id.as_str()), Mark { state, by_us });
+            let sequence = sequence.filter(|_| task.is_some()).and_then(NonZeroU64::new);
+            let mark = Mark { state, task: task.unwrap_or_default(), sequence };
+            self.marks.insert(self.hasher.hash_one(id.as_str()), mark);
         }
+    }
+
+    /// Takes a record that could not be written yet.
+    pub(crate) fn suppose(&mut self, operation: &Operation) {
+        self.take(operation);
+        self.is_supposed = true;
     }
 
     pub(crate) fn of(&self, id: &str) -> Option<Mark> {
         self.marks.get(&self.hasher.hash_one(id)).copied()
+    }
+
+    /// Where an entry was replayed to, if this task did it.
+    pub(crate) fn replayed_by(&self, task: &str, id: &str) -> Option<NonZeroU64> {
+        self.of(id).filter(|mark| mark.task == self.hash(task)).and_then(|mark| mark.sequence)
+    }
+
+    fn hash(&self, task: &str) -> u32 {
+        self.hasher.hash_one(task) as u32
     }
 }
 
@@ -114,4 +135,37 @@ async fn each_record(broker: &Broker, from: u64, mut take: impl FnMut(Operation)
         }
     }
     Ok(through)
+}
+
+#[cfg(test)]
+mod tests {
+    use schemas::Timestamp;
+
+    use super::*;
+    use crate::operation::{Act, Replay};
+
+    #[test]
+    fn what_one_task_replayed_is_told_from_what_another_did() {
+        let replay = Replay {
+            id: "7-a".into(),
+            consumer: "mlflow-sink".into(),
+            kept_at: 4,
+            sequence: 9,
+            subject: "ml.run.trial".into(),
+            message_id: "m".into(),
+            edited: false,
+            upcast: false,
+            named_run: None,
+        };
+        let act = Act { actor: "ann@host".into(), reason: None, filter: None };
+        let operation =
+            Operation::replayed(&act, Timestamp::from_micros(1), vec![replay]).of_task("one", None);
+        let mut marks = Marks::default();
+        marks.suppose(&operation);
+        assert!(marks.is_supposed);
+        assert_eq!(marks.of("7-a").unwrap().state, State::Replayed);
+        assert_eq!(marks.replayed_by("one", "7-a").map(NonZeroU64::get), Some(9));
+        assert_eq!(marks.replayed_by("other", "7-a"), None);
+        assert_eq!(marks.replayed_by("one", "7-b"), None);
+    }
 }

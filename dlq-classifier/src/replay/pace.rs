@@ -4,7 +4,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
-use tokio::time::{Interval, MissedTickBehavior, interval};
+use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at};
 
 const EXPECTED: &str = "expected messages a second from 0.001 to 1000000, such as 50 or 50/s";
 
@@ -37,6 +37,11 @@ impl FromStr for Rate {
 }
 
 impl Rate {
+    /// The time between two messages.
+    pub(crate) fn apart(self) -> Duration {
+        Duration::from_secs_f64(1.0 / self.0)
+    }
+
     /// How many go out in a second, at least one.
     pub(super) fn in_a_second(self) -> usize {
         // Between one and a million.
@@ -50,9 +55,10 @@ pub(super) struct Pace {
 }
 
 impl Pace {
-    pub(super) fn new(rate: Option<Rate>) -> Self {
-        let ticks = rate.map(|Rate(rate)| {
-            let mut ticks = interval(Duration::from_secs_f64(1.0 / rate));
+    /// The first message goes after a wait of its own.
+    pub(super) fn new(rate: Option<Rate>, wait: Duration) -> Self {
+        let ticks = rate.map(|rate| {
+            let mut ticks = interval_at(Instant::now() + wait, rate.apart());
             // A slow broker is not made up for by a burst.
             ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
             ticks
@@ -91,10 +97,10 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn no_more_than_the_rate_go_out() {
         let begin = tokio::time::Instant::now();
-        let mut pace = Pace::new(Some(Rate(10.0)));
+        let mut pace = Pace::new(Some(Rate(10.0)), Duration::from_millis(30));
         for _ in 0..11 {
             pace.wait().await;
         }
-        assert_eq!(begin.elapsed().as_millis(), 1000);
+        assert_eq!(begin.elapsed().as_millis(), 1030);
     }
 }

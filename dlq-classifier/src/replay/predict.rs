@@ -17,7 +17,8 @@ use crate::queue::Queue;
 use crate::task::Plan;
 
 pub(super) async fn predict(queue: &Queue, plan: &Plan, answer: &mut Answer) -> Result<(), CliError> {
-    let marks = Marks::read(&queue.broker, "").await?;
+    let mut marks = Marks::default();
+    marks.read(&queue.broker).await?;
     let mut outlook = Outlook::new(&queue.broker);
     ask_for_trials(queue, plan, &marks, &mut outlook).await?;
     let mut letters = Letters::of(&queue.broker, &plan.wanted, 0, clock::now());

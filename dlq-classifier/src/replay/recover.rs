@@ -47,10 +47,10 @@ pub(super) async fn recover(
                 }
                 // Another's record that cannot be written stops nobody else; what it is to say is known meanwhile.
                 tracing::warn!(task = held.task.id, %error, "what a replay has published is not on record yet");
-                marks.take(&operation, ours);
+                marks.suppose(&operation);
                 continue;
             }
-            marks.take(&operation, ours);
+            marks.take(&operation);
             fault::at("recorded-for-another");
         }
         let is_same = |task: &Task| task.batch.as_ref() == Some(&batch);

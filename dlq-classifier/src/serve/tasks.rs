@@ -1,6 +1,8 @@
-//! Replays nobody is at work on: asked for with `--detach`, or left by a terminal that was closed.
+//! Replays nobody is at work on: asked for with `--detach`, left by a terminal that was closed, or let go by one for others.
+//! They take turns, between two batches, under one lease.
 
 mod resting;
+mod turns;
 
 use std::time::{Duration, Instant};
 
@@ -11,10 +13,11 @@ use service_kit::exit::Exit;
 use service_kit::shutdown::Shutdown;
 
 use crate::queue::Queue;
-use crate::replay::{Desk, Ended, Engine, owner};
+use crate::replay::{Desk, Ended, Engine, Known, Lease, owner};
 use crate::selection::actor;
 use crate::task::{Counts, Stage, Task};
 use resting::Resting;
+use turns::Turns;
 
 /// How often it is looked for a task.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
@@ -24,8 +27,14 @@ const GRACE: Duration = Duration::from_secs(2);
 const MAX_TRIES: u32 = 5;
 
 pub(super) async fn run(broker: Broker, shutdown: Shutdown) {
-    let mut helper =
-        Helper { queue: Queue::on(&broker), desk: None, owner: owner(&actor()), resting: Resting::default() };
+    let mut helper = Helper {
+        queue: Queue::on(&broker),
+        desk: None,
+        owner: owner(&actor()),
+        resting: Resting::default(),
+        turns: Turns::default(),
+        hand: None,
+    };
     while !shutdown.is_draining() {
         let cut_off = async {
             shutdown.drain().await;
@@ -41,11 +50,13 @@ pub(super) async fn run(broker: Broker, shutdown: Shutdown) {
             Ok(false) => {}
             Err(error) => tracing::warn!(%error, "a replay is not carried out yet"),
         }
+        helper.give_up().await;
         tokio::select! {
             () = tokio::time::sleep(LOOK_EVERY) => {}
             () = shutdown.drain() => {}
         }
     }
+    helper.give_up().await;
 }
 
 struct Helper {
@@ -53,10 +64,13 @@ struct Helper {
     desk: Option<Desk>,
     owner: String,
     resting: Resting,
+    turns: Turns,
+    /// The lease between two turns, and what is known by then.
+    hand: Option<(Lease, Known)>,
 }
 
 impl Helper {
-    /// Works on the oldest task nobody is at work on; false if there is none.
+    /// Works on the task whose turn it is, of those nobody is at work on; false if there is none.
     async fn look(&mut self, shutdown: &Shutdown) -> Result<bool, CliError> {
         let desk = match &mut self.desk {
             Some(desk) => desk,
@@ -67,17 +81,33 @@ impl Helper {
         }
         let mut waiting = desk.all().await?;
         waiting.retain(|held| held.task.is_waiting());
-        self.resting.keep(|id| waiting.iter().any(|held| held.task.id == id));
+        let waits = |id: &str| waiting.iter().any(|held| held.task.id == id);
+        self.resting.keep(waits);
+        self.turns.keep(waits);
         if waiting.is_empty() {
             desk.has_settled();
         }
-        let now = Instant::now();
-        let next = waiting.into_iter().find(|held| !self.resting.is_resting(&held.task.id, now));
-        let Some(waiting) = next else { return Ok(false) };
-        let Some(mut lease) = desk.take_lease(&self.owner).await? else { return Ok(false) };
-        let id = waiting.task.id;
-        let engine = Engine { queue: &self.queue, desk, shutdown, is_followed: true };
-        let ended = engine.work(&mut lease, &id, &mut |_, _| {}).await;
+        let resting = self.resting.names(Instant::now());
+        let able = waiting.iter().map(|held| &held.task).filter(|task| !resting.contains(&task.id));
+        if able.clone().next().is_none() {
+            return Ok(false);
+        }
+        let (mut lease, mut known) = match self.hand.take() {
+            Some(hand) => hand,
+            None => match desk.take_lease(&self.owner).await? {
+                Some(lease) => (lease, Known::default()),
+                None => return Ok(false),
+            },
+        };
+        if !lease.keep().await? {
+            return Ok(false);
+        }
+        let Some(id) = self.turns.next(able, clock::now()).map(|task| task.id.clone()) else {
+            return Ok(false);
+        };
+        let (queue, passes_over) = (&self.queue, &|id: &str| resting.contains(id));
+        let engine = Engine { queue, desk, shutdown, is_followed: true, passes_over };
+        let ended = engine.work(&mut lease, &mut known, &id, &mut |_, _| {}).await;
         if let Err(error) = &ended
             && self.queue.broker.is_connected()
         {
@@ -88,7 +118,9 @@ impl Helper {
                 desk.change(held, |task| Some(task.fail(error, clock::now()))).await?;
             }
         }
-        if !matches!(ended, Ok(Ended::Rests(_) | Ended::Overtaken)) && self.queue.broker.is_connected() {
+        if !matches!(ended, Ok(Ended::Rests(_) | Ended::LetGo { .. } | Ended::Overtaken))
+            && self.queue.broker.is_connected()
+        {
             // Not left in the middle: it was the broker, or the drain.
             let is_ours =
                 |task: &Task| task.stage == Stage::Running && task.owner.as_ref() == Some(&self.owner);
@@ -96,11 +128,23 @@ impl Helper {
                 desk.change(held, |task| is_ours(&task).then(|| task.let_go(clock::now()))).await?;
             }
         }
-        lease.give_up().await;
+        if matches!(ended, Ok(Ended::Rests(_) | Ended::LetGo { .. })) {
+            self.hand = Some((lease, known));
+        } else {
+            // Also where somebody else has it by now: then nothing comes of it.
+            lease.give_up().await;
+        }
         if let Ended::Rests(task) = ended? {
             said(&task);
         }
         Ok(true)
+    }
+
+    /// Nobody's turn here: others go on at once.
+    async fn give_up(&mut self) {
+        if let Some((lease, _)) = self.hand.take() {
+            lease.give_up().await;
+        }
     }
 }
 

@@ -49,6 +49,25 @@ fn a_batch_stays_until_it_is_on_record_and_the_cursor_moves_with_it() {
 }
 
 #[test]
+fn the_rate_holds_whoever_goes_on_and_an_order_waits_for_nothing() {
+    let millis = |task: &Task, now| task.wait(at(now)).as_millis();
+    let begun = task().begin("me", at(2));
+    assert!(begun.is_due(at(2)), "nothing was sent yet");
+    let sent = begun.intend(batch(), at(1_000_000));
+    assert_eq!(millis(&sent, 1_050_000), 150);
+    let one = Counts { replayed: 1, ..Counts::default() };
+    let settled = sent.settle(4, one, at(1_100_000)).let_go(at(1_200_000));
+    assert_eq!((millis(&settled, 1_150_000), settled.is_due(at(1_150_000))), (150, false));
+    assert!(settled.is_due(at(1_300_000)));
+    assert_eq!(millis(&settled, 0), 200, "a clock that was set back");
+    let nothing_sent = settled.clone().settle(5, Counts::default(), at(9_000_000));
+    assert_eq!(nothing_sent.sent, settled.sent);
+    let asked = settled.ask(Wish::Cancel, at(1_150_000)).unwrap();
+    assert!(asked.is_due(at(1_150_000)));
+    assert!(!asked.rest(Stage::Cancelled, at(1_150_000)).is_due(at(1_150_000)));
+}
+
+#[test]
 fn what_is_asked_is_followed_at_once_or_by_whoever_is_at_work() {
     let paused = task().ask(Wish::Pause, at(2)).unwrap();
     assert_eq!((paused.stage, paused.is_waiting()), (Stage::Paused, false));

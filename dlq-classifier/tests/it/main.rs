@@ -29,3 +29,4 @@ mod semantic;
 mod storm;
 mod sweep;
 mod tasks;
+mod turns;

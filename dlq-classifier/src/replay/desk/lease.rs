@@ -37,6 +37,8 @@ struct BrokerTime {
 pub(crate) struct Lease {
     desk: Desk,
     pub(crate) owner: String,
+    /// What was found of the one before.
+    pub(crate) found: u64,
     revision: u64,
     renewed: Moment,
 }
@@ -68,8 +70,13 @@ impl Desk {
         if holder.owner.is_some() && !self.stands_still(revision) && !self.is_old(written).await? {
             return Ok(None);
         }
-        let mut lease =
-            Lease { desk: self.clone(), owner: owner.to_owned(), revision, renewed: Moment::now() };
+        let mut lease = Lease {
+            desk: self.clone(),
+            owner: owner.to_owned(),
+            found: revision,
+            revision,
+            renewed: Moment::now(),
+        };
         Ok(lease.write(true).await?.then_some(lease))
     }
 
@@ -108,11 +115,12 @@ impl Lease {
         self.write(true).await
     }
 
-    /// Gives it up, so that the next goes on at once.
-    pub(crate) async fn give_up(mut self) {
+    /// Gives it up, so that the next goes on at once; what the next finds of it.
+    pub(crate) async fn give_up(mut self) -> u64 {
         if !matches!(self.write(false).await, Ok(true)) {
             tracing::debug!("the lease of the replays was not given up; it runs out instead");
         }
+        self.revision
     }
 
     async fn write(&mut self, is_wanted: bool) -> Result<bool, CliError> {

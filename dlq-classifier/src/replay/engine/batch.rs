@@ -49,7 +49,7 @@ pub(super) struct Gathered {
 
 impl Work<'_> {
     pub(super) async fn gather(&mut self) -> Result<Gathered, CliError> {
-        self.marks.refresh(&self.engine.queue.broker, &self.held.task.id).await?;
+        self.marks.refresh(&self.engine.queue.broker).await?;
         let plan = self.held.task.plan.clone();
         let messages = plan.rate.map_or(MAX_MESSAGES, |rate| rate.in_a_second().min(MAX_MESSAGES));
         let cursor = self.held.task.cursor;
@@ -60,7 +60,7 @@ impl Work<'_> {
             && bytes < MAX_BYTES
             && began.elapsed() < LONGEST
         {
-            let (entry, letter) = match self.letters.next(&self.marks).await? {
+            let (entry, letter) = match self.letters.next(self.marks).await? {
                 Next::Letter(entry, letter) => (entry, letter),
                 Next::Gone(named) => {
                     gathered.cursor = named.kept_at;
@@ -74,7 +74,7 @@ impl Work<'_> {
                 }
             };
             gathered.cursor = entry.kept_at;
-            if let Some(sequence) = self.marks.of(&entry.id).and_then(|mark| mark.by_us) {
+            if let Some(sequence) = self.marks.replayed_by(&self.held.task.id, &entry.id) {
                 // Published by somebody who was killed before the task said so.
                 let row = ReplayResult::new(&entry, Outcome::Replayed, None);
                 gathered.rows.push(ReplayResult { sequence: Some(sequence.get()), ..row });

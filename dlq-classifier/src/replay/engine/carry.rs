@@ -141,7 +141,7 @@ impl Work<'_> {
         let operation = Operation::replayed(&task.plan.act(), at, replays).of_task(&task.id, edit.as_deref());
         let operation = Operation { refused, ..operation };
         self.engine.queue.record(&operation).await?;
-        self.marks.take(&operation, &task.id);
+        self.marks.take(&operation);
         Ok(())
     }
 }

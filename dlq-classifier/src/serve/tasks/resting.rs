@@ -1,7 +1,7 @@
 //! Tasks that could not be carried out and rest for a while, so that those behind them get their turn. Pure: the clock is
 //! an argument.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::time::{Duration, Instant};
 
 /// Rest after the first failure; it doubles up to [`LONGEST`].
@@ -22,9 +22,9 @@ struct Rest {
 }
 
 impl Resting {
-    /// True while a task rests.
-    pub(super) fn is_resting(&self, id: &str, now: Instant) -> bool {
-        self.0.get(id).is_some_and(|rest| now < rest.until)
+    /// The tasks that rest now.
+    pub(super) fn names(&self, now: Instant) -> HashSet<String> {
+        self.0.iter().filter(|(_, rest)| now < rest.until).map(|(id, _)| id.clone()).collect()
     }
 
     /// A task could not be carried out; how often that was its own fault.
@@ -50,17 +50,17 @@ mod tests {
     fn a_task_that_fails_rests_longer_each_time_and_only_its_own_faults_count() {
         let mut now = Instant::now();
         let mut resting = Resting::default();
-        assert!(!resting.is_resting("a", now));
+        assert!(!resting.names(now).contains("a"));
         assert_eq!(resting.rest("a", false, now), 0);
-        assert!(resting.is_resting("a", now) && !resting.is_resting("b", now));
+        assert!(resting.names(now).contains("a") && !resting.names(now).contains("b"));
         now += FIRST;
-        assert!(!resting.is_resting("a", now));
+        assert!(!resting.names(now).contains("a"));
         assert_eq!(resting.rest("a", true, now), 1);
-        assert!(resting.is_resting("a", now + FIRST));
+        assert!(resting.names(now + FIRST).contains("a"));
         for _ in 0..20 {
             resting.rest("a", false, now);
         }
-        assert!(!resting.is_resting("a", now + LONGEST));
+        assert!(!resting.names(now + LONGEST).contains("a"));
         assert_eq!(resting.rest("a", true, now), 2);
         resting.keep(|id| id != "a");
         assert_eq!(resting.rest("a", true, now), 1);
