@@ -99,13 +99,13 @@ pub(crate) async fn rebuild(args: &RebuildArgs) -> Result<Exit, CliError> {
     let name = format!("rebuild-{}", uuid::Uuid::now_v7().simple());
     let ledger = Ledger::temporary()?;
     let leader = Leader::demand(&tools.broker, name.clone(), Ledger::temporary()?).await?;
-    let written = async {
+    let write = async |fence| {
         let writer = tools.writer(&name, ledger, &args.target, &args.broker);
-        let told = replay(&tools.broker, &writer, &leader, from, None, &progress).await?;
+        let told = replay(&tools.broker, &writer, &fence, from, None, &progress).await?;
         sweep(&writer, &tools.broker).await?;
-        Ok::<_, CliError>(told)
+        Ok(told)
     };
-    let written = written.await;
+    let written = leader.while_held(write).await;
     leader.release().await;
     progress.clear();
     let told = written?;

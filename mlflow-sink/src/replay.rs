@@ -2,14 +2,14 @@
 //! once.
 //!
 //! Invariants:
-//! - only under the lease: while it is not held, nothing is written;
+//! - only behind the fence of the lease: once that has ended nothing is written, not even what was begun;
 //! - an outage pauses, as long as nothing is answered; a run that MLflow does not take although it takes others is given up after
 //!   a while, and said;
 //! - bounded as the service is: so many events and bytes in hand, whatever the stream holds.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use schemas::cloudevents::header;
 use schemas::subject::STREAM;
@@ -17,18 +17,18 @@ use schemas::{RunId, Timestamp};
 use serde::Serialize;
 use service_kit::broker::Broker;
 use service_kit::error::CliError;
-use service_kit::exit::Exit;
 use service_kit::history::{History, Kept};
 use service_kit::output::{self, Row};
 use service_kit::topology::{MAX_MESSAGE_BYTES, SINK_SUBJECTS};
 use tokio::task::JoinSet;
 
 use crate::client::error::Scope;
+use crate::fence::Fence;
 use crate::gate::luck;
 use crate::lanes::{Lanes, Load, pause};
 use crate::progress::Progress;
 use crate::projection::Seen;
-use crate::serve::leader::Leader;
+use crate::serve::leader::lease_lost;
 use crate::target::stopped;
 use crate::writer::{Fate, Stopped, Writer};
 
@@ -40,8 +40,6 @@ const OVERHEAD_BYTES: usize = 1024;
 const LEAST_ROOM: usize = 2 * MAX_MESSAGE_BYTES as usize;
 /// Tries of a batch MLflow takes badly while it takes others.
 const MAX_TRIES: u32 = 12;
-/// How often it is seen whether the lease is held.
-const LOOK_EVERY: Duration = Duration::from_millis(500);
 
 /// The event of a message and when it happened; `None` when it cannot be read.
 pub(crate) fn seen(kept: &Kept) -> Option<Seen> {
@@ -99,26 +97,25 @@ impl Load for Item {
     }
 }
 
-/// Writes what the stream holds from sequence `from` on, of these runs, or of all.
+/// Writes what the stream holds from sequence `from` on, of these runs, or of all. Itself behind the same fence.
 pub(crate) async fn replay(
     broker: &Broker,
     writer: &Arc<Writer>,
-    leader: &Leader,
+    fence: &Fence,
     from: u64,
     only: Option<&BTreeSet<RunId>>,
     progress: &Progress,
 ) -> Result<Told, CliError> {
     let mut history = History::to_the_present(broker, STREAM, &SINK_SUBJECTS, from).await?;
     let (mut lanes, mut running, mut told) = (Lanes::<Item>::default(), JoinSet::new(), Told::default());
-    let (mut is_read, mut look) = (false, tokio::time::interval(LOOK_EVERY));
+    let mut is_read = false;
     loop {
-        if !leader.holds() {
-            return Err(lease_lost());
-        }
         while running.len() < MAX_BATCHES
             && let Some((run, items)) = lanes.take(Instant::now())
         {
-            running.spawn(write(Arc::clone(writer), run, items));
+            // Its own tasks go on by themselves, whatever holds up the one that waits for them.
+            let (fence, work) = (fence.clone(), write(Arc::clone(writer), run, items));
+            running.spawn(async move { fence.during(work).await });
         }
         let (messages, bytes) = lanes.room();
         let may_read = !is_read && messages > 0 && bytes >= LEAST_ROOM;
@@ -127,7 +124,8 @@ pub(crate) async fn replay(
         }
         tokio::select! {
             Some(done) = running.join_next() => {
-                let (run, count, refusals) = done.map_err(|error| CliError::internal(error.to_string()))?;
+                let written = done.map_err(|error| CliError::internal(error.to_string()))?;
+                let (run, count, refusals) = written.ok_or_else(lease_lost)?;
                 lanes.settle(&run);
                 told.events += count;
                 told.refusals.extend(refusals);
@@ -148,7 +146,6 @@ pub(crate) async fn replay(
                     }
                 }
             },
-            _ = look.tick() => {}
         }
     }
 }
@@ -214,13 +211,6 @@ pub(crate) async fn sweep(writer: &Writer, broker: &Broker) -> Result<(), CliErr
         patience.wait(reason, writer).await.map_err(|reason| stopped(&reason))?;
     }
     Ok(())
-}
-
-/// The lease is somebody else's: nothing may be written any more.
-pub(crate) fn lease_lost() -> CliError {
-    CliError::new("lease-lost", Exit::Unreachable, "another sink has taken over the writing into MLflow")
-        .because("the lease could not be renewed in time")
-        .help("see that the broker answers, and run the command again: what is done stays done")
 }
 
 #[cfg(test)]

@@ -1,4 +1,5 @@
-//! Mending what a check has found, under the lease of the sinks.
+//! Mending what a check has found, under the lease of the sinks and behind its fence: once the lease has ended no further
+//! step is made, however late this process is woken.
 //!
 //! Two rounds. First in place: what was deleted is restored, doubles are deleted, tags that say something else are taken
 //! away, and the events of the run are written again. What is wrong still cannot be changed in MLflow (a value of a
@@ -19,9 +20,10 @@ use super::stream::Asked;
 use super::survey::Key;
 use super::{CheckArgs, Look, look};
 use crate::client::error::ClientError;
+use crate::fence::Fence;
 use crate::ledger::Ledger;
 use crate::progress::Progress;
-use crate::replay::{lease_lost, replay, sweep};
+use crate::replay::{replay, sweep};
 use crate::serve::leader::Leader;
 use crate::target::{Tools, unreachable};
 
@@ -35,7 +37,8 @@ pub(super) async fn repair(
     topology::ensure(&tools.broker).await?;
     let name = format!("check-{}", uuid::Uuid::now_v7().simple());
     let leader = Leader::demand(&tools.broker, name.clone(), Ledger::temporary()?).await?;
-    let mended = Mend { tools, args, asked, progress, leader: &leader, name: &name }.mend().await;
+    let mend = async |fence| Mend { tools, args, asked, progress, fence, name: &name }.mend().await;
+    let mended = leader.while_held(mend).await;
     leader.release().await;
     mended
 }
@@ -45,7 +48,8 @@ struct Mend<'a> {
     args: &'a CheckArgs,
     asked: &'a Asked,
     progress: &'a Progress,
-    leader: &'a Leader,
+    /// All of it is behind this one.
+    fence: Fence,
     name: &'a str,
 }
 
@@ -55,7 +59,6 @@ impl Mend<'_> {
         let first = self.look().await?;
         let found = first.findings.clone();
         for key in keys(&first.findings) {
-            self.still_leads()?;
             if !self.passes(self.in_place(&first, &key).await, &key)? {
                 continue;
             }
@@ -70,7 +73,6 @@ impl Mend<'_> {
             self.passes(self.delete_doubles(&second, &key).await, &key)?;
         }
         for key in anew(&second) {
-            self.still_leads()?;
             self.take_away(&second, &key).await?;
         }
         self.write_again(&second).await?;
@@ -91,10 +93,6 @@ impl Mend<'_> {
         }
     }
 
-    fn still_leads(&self) -> Result<(), CliError> {
-        if self.leader.holds() { Ok(()) } else { Err(lease_lost()) }
-    }
-
     async fn look(&self) -> Result<Look, CliError> {
         look(self.tools, self.asked, self.progress).await
     }
@@ -109,7 +107,7 @@ impl Mend<'_> {
         // Nothing is remembered of what was there before.
         let ledger = Ledger::temporary()?;
         let writer = self.tools.writer(self.name, ledger, &self.args.target, &self.args.broker);
-        let told = replay(&self.tools.broker, &writer, self.leader, from, Some(&runs), self.progress).await?;
+        let told = replay(&self.tools.broker, &writer, &self.fence, from, Some(&runs), self.progress).await?;
         self.progress.clear();
         let mut said: BTreeMap<&str, usize> = BTreeMap::new();
         for refusal in &told.refusals {

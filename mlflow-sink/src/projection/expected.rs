@@ -7,7 +7,7 @@
 //! Invariants:
 //! - an event that comes twice, in order, changes nothing;
 //! - of an event MLflow refused (a dead letter of stage sink) nothing is expected but the end it tells; the MLflow run it
-//!   speaks of is torn, and only its status is compared;
+//!   speaks of is torn until MLflow takes it, and only its status is compared;
 //! - of a run that is over 56 bytes a metric and 16 a tag or parameter are kept (2.3 kB for a trial of twelve metrics), of
 //!   one that goes on a few hundred bytes a metric more: the steps it has.
 //!

@@ -97,6 +97,18 @@ impl Leader {
         self.terms.fence()
     }
 
+    /// Carries a command on as long as it holds the lease this time.
+    ///
+    /// # Errors
+    /// Those of the command; and when the lease ended before it.
+    pub(crate) async fn while_held<T>(
+        &self,
+        work: impl AsyncFnOnce(Fence) -> Result<T, CliError>,
+    ) -> Result<T, CliError> {
+        let fence = self.fence().ok_or_else(lease_lost)?;
+        fence.during(work(fence.clone())).await.unwrap_or_else(|| Err(lease_lost()))
+    }
+
     /// Tells of every change and renewal.
     pub(crate) fn terms(&self) -> Terms {
         self.terms.clone()
@@ -109,4 +121,11 @@ impl Leader {
             tracing::debug!("the lease was not given up; it runs out instead");
         }
     }
+}
+
+/// The lease is somebody else's: nothing may be written any more.
+pub(crate) fn lease_lost() -> CliError {
+    CliError::new("lease-lost", Exit::Unreachable, "another sink has taken over the writing into MLflow")
+        .because("the lease could not be renewed in time")
+        .help("see that the broker answers, and run the command again: what is done stays done")
 }

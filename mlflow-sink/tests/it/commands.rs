@@ -2,9 +2,11 @@
 
 use std::process::Stdio;
 
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use serde_json::Value;
 use testkit::Scratch;
-use tokio::process::Command;
+use tokio::process::{Child, Command};
 
 use crate::pipeline::Pipeline;
 
@@ -37,24 +39,48 @@ impl Told {
     }
 }
 
-/// Runs `mlflow-sink <command> -o json` against a broker and a server.
-pub(crate) async fn command(pipeline: &Pipeline, mlflow: &str, command: &[&str]) -> Told {
+/// A command under way.
+pub(crate) struct Begun {
+    child: Child,
+    _dir: Scratch,
+}
+
+impl Begun {
+    pub(crate) fn signal(&self, signal: Signal) {
+        kill(Pid::from_raw(self.child.id().unwrap().try_into().unwrap()), signal).unwrap();
+    }
+
+    /// Waits for its end.
+    pub(crate) async fn told(self) -> Told {
+        let output = self.child.wait_with_output().await.unwrap();
+        let stdout = String::from_utf8(output.stdout).unwrap();
+        let rows: Vec<Value> =
+            if stdout.is_empty() { Vec::new() } else { serde_json::from_str(&stdout).unwrap() };
+        let stderr = String::from_utf8(output.stderr).unwrap();
+        Told { exit: output.status.code().unwrap(), rows, stderr }
+    }
+}
+
+/// Begins `mlflow-sink <command> -o json` against a broker and a server.
+pub(crate) fn begin(pipeline: &Pipeline, mlflow: &str, command: &[&str]) -> Begun {
     let dir = Scratch::new();
-    let output = Command::new(env!("CARGO_BIN_EXE_mlflow-sink"))
+    let child = Command::new(env!("CARGO_BIN_EXE_mlflow-sink"))
         .args(command)
         .args(["-o", "json", "--nats-url", pipeline.broker.url(), "--mlflow-url", mlflow])
         .args(["--mlflow-experiment", "unused", "--data-dir"])
         .arg(dir.path())
         .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
         .kill_on_drop(true)
-        .output()
-        .await
+        .spawn()
         .unwrap();
-    let stdout = String::from_utf8(output.stdout).unwrap();
-    let rows: Vec<Value> =
-        if stdout.is_empty() { Vec::new() } else { serde_json::from_str(&stdout).unwrap() };
-    let stderr = String::from_utf8(output.stderr).unwrap();
-    Told { exit: output.status.code().unwrap(), rows, stderr }
+    Begun { child, _dir: dir }
+}
+
+/// Runs it to its end.
+pub(crate) async fn command(pipeline: &Pipeline, mlflow: &str, command: &[&str]) -> Told {
+    begin(pipeline, mlflow, command).told().await
 }
 
 /// MLflow is as the stream says, all of it.

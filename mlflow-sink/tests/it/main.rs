@@ -11,6 +11,7 @@ mod economy;
 mod endings;
 mod events;
 mod faults;
+mod fence;
 mod hostile;
 mod kills;
 mod model;

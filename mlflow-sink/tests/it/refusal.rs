@@ -4,10 +4,10 @@ use schemas::event::{MlRunStarted, TrialReported, TrialStatus};
 use schemas::subject::DLQ_STREAM;
 use schemas::{Event, Json};
 use serde_json::json;
-use testkit::{Mlflow, experiment_name};
+use testkit::{HttpFault, HttpProxy, Mlflow, Rule, experiment_name};
 
 use crate::commands::{assert_clean, command};
-use crate::events::{at, ended, reported, run, search, started};
+use crate::events::{at, ended, reported, run, search, started, value};
 use crate::pipeline::Pipeline;
 use crate::server::Server;
 
@@ -76,6 +76,33 @@ async fn what_is_taken_when_it_is_told_again_is_whole_and_is_compared_again() {
     }
     let told = command(&pipeline, &mlflow.url(), &["check"]).await;
     assert_eq!(told.kinds(), ["wrong_tag again/-", "wrong_tag again/again-t00000"]);
+}
+
+#[tokio::test]
+async fn a_trial_is_compared_again_once_a_value_is_taken_that_was_refused() {
+    let (pipeline, mlflow) = (Pipeline::start().await, Mlflow::shared().await);
+    let (experiment, run) = (experiment_name("value-again"), run("value-again"));
+    let proxy = HttpProxy::start(&mlflow.url()).await;
+    let words = r#"{"error_code":"INVALID_PARAMETER_VALUE","message":"not this one"}"#;
+    proxy.set([Rule::on("log-batch", HttpFault::says(400, words)).about("refused-metric")]);
+    let refused = value(&run, 0, "refused-metric", 0, 0.5);
+    let events = [started(&run, &experiment), value(&run, 0, "loss", 0, 0.5), refused.clone()];
+    pipeline.publish(&run, &events).await;
+    let sink = pipeline.sink(&proxy.url(), "unused");
+    pipeline.caught_up().await;
+    assert_eq!(pipeline.dead_letters().await.len(), 1);
+    let server = Server::at(&mlflow.url());
+    let trial = server.runs(&experiment).await["trial-00000"].id.clone();
+    server.log_metric(&trial, "loss", 0.25, 7).await;
+    assert_clean(&pipeline, &mlflow.url()).await;
+
+    proxy.set([]);
+    pipeline.publish_in(1, 2, &run, &[refused]).await;
+    pipeline.caught_up().await;
+    sink.stop().await;
+    let told = command(&pipeline, &mlflow.url(), &["check"]).await;
+    assert_eq!(told.kinds(), [format!("surplus_metric {run}/{run}-t00000")], "{told:?}");
+    assert!(told.rows[0]["detail"].to_string().contains("loss"), "{told:?}");
 }
 
 #[tokio::test]

@@ -127,18 +127,6 @@ impl OrderedIntake {
         Ok(())
     }
 
-    /// The first half of a [`Rewind::Recreate`], as a process leaves it that is killed in its middle. For tests.
-    ///
-    /// # Errors
-    /// What the broker said.
-    #[doc(hidden)]
-    pub async fn rewind_up_to_the_middle(&mut self) -> Result<(), String> {
-        self.lose_order();
-        let found = self.broker.jetstream.get_consumer_from_stream(self.consumer, STREAM).await;
-        let consumer: PullConsumer = found.map_err(|error| error.to_string())?;
-        self.take_away(&consumer).await.map(drop)
-    }
-
     async fn recreate(&self, consumer: &PullConsumer) -> Result<PullConsumer, String> {
         let (config, floor) = self.take_away(consumer).await?;
         let stream =

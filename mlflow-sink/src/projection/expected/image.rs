@@ -1,6 +1,6 @@
 //! One MLflow run as it should be, small: names are numbers, texts are hashes, the points of a metric one sum.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::sync::Arc;
 
@@ -130,6 +130,8 @@ pub struct Image {
     pub metrics: Vec<(Name, Tally)>,
     /// MLflow refused a part of it: what it took of that is not known.
     pub is_torn: bool,
+    /// The same of these values, until MLflow takes them, by the hashes of what they are values of. One a dead letter.
+    pub lacks_values: BTreeSet<u64>,
     /// The same of its start or its report, until MLflow takes it.
     pub lacks_word: bool,
     /// The same of its end.
@@ -146,6 +148,7 @@ impl Image {
             tags: Facts::default(),
             metrics: Vec::new(),
             is_torn: false,
+            lacks_values: BTreeSet::new(),
             lacks_word: false,
             lacks_end: false,
         }
@@ -153,7 +156,7 @@ impl Image {
 
     /// True when it is not known what it should have: MLflow refused a part of it.
     pub fn is_partial(&self) -> bool {
-        self.is_torn || self.lacks_word || self.lacks_end
+        self.is_torn || !self.lacks_values.is_empty() || self.lacks_word || self.lacks_end
     }
 
     /// What is written to it.

@@ -123,8 +123,8 @@ impl Run {
         is_refused: bool,
     ) {
         let trial = self.trial(names, run, &metric.trial_id, seen);
+        trial.lack(metric, is_refused);
         if is_refused {
-            trial.image.is_torn = true;
             return;
         }
         trial.is_refused = false;

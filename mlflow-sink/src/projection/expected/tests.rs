@@ -226,6 +226,25 @@ fn what_mlflow_took_when_it_was_told_again_is_expected_whole() {
 }
 
 #[test]
+fn a_value_mlflow_took_when_it_was_told_again_is_expected_whole() {
+    let (first, second) = (value(0, 1, 0, 0.5), value(0, 1, 1, 0.25));
+    let report = report(0, 1, TrialStatus::Succeeded, 0.1);
+    let mut events = vec![started(10_000), first.clone(), second.clone(), report, completed(1)];
+    let trial = |events: &[Event], refused: &[usize]| {
+        let expected = fold(&events.iter().cloned().enumerate().collect::<Vec<_>>(), refused);
+        expected.runs[&run()].trials.values().next().unwrap().image.is_partial()
+    };
+    assert!(trial(&events, &[1]));
+    events.push(first);
+    assert!(!trial(&events, &[1]));
+    assert!(trial(&events, &[1, 5]), "it was refused again");
+    assert!(trial(&events, &[1, 2]), "another one is still refused");
+    // As an operator mended it.
+    events.push(value(0, 1, 1, 0.125));
+    assert!(!trial(&events, &[1, 2]));
+}
+
+#[test]
 fn where_a_value_stands_that_comes_after_the_final_one_is_not_known() {
     let events = vec![started(10_000), report(0, 1, TrialStatus::Succeeded, 0.1), value(0, 1, 0, 0.5)];
     let expected = fold(&events.into_iter().enumerate().collect::<Vec<_>>(), &[]);

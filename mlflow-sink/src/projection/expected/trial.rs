@@ -1,5 +1,7 @@
 //! One trial, event by event.
 
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+
 use schemas::event::{MetricReported, TrialReported};
 
 use super::super::steps::Steps;
@@ -23,6 +25,22 @@ impl Trial {
     fn take_end_back(&mut self, names: &Names) {
         self.image.remove_tags(names, &trial::ENDING_TAGS);
         self.known.has_old_tags = false;
+    }
+
+    /// Notes that MLflow refused a value, or has taken it. Told again it may have been mended: what it is the value of says
+    /// which one it is.
+    pub(super) fn lack(&mut self, metric: &MetricReported, is_refused: bool) {
+        let lacks = &mut self.image.lacks_values;
+        if lacks.is_empty() && !is_refused {
+            return;
+        }
+        let mut hasher = DefaultHasher::new();
+        (&metric.name, metric.step, metric.attempt).hash(&mut hasher);
+        if is_refused {
+            lacks.insert(hasher.finish());
+        } else {
+            lacks.remove(&hasher.finish());
+        }
     }
 
     pub(super) fn value(&mut self, names: &mut Names, metric: &MetricReported) {
