@@ -56,7 +56,7 @@ impl Marks {
             Kind::Replayed => State::Replayed,
             Kind::Discarded => State::Discarded,
             // They speak of no entries.
-            Kind::Resumed | Kind::Expired | Kind::Purged => return,
+            Kind::Resumed | Kind::Expired | Kind::Purged | Kind::Acknowledged => return,
         };
         let is_ours = operation.task.as_deref() == Some(ours);
         for (number, id) in operation.ids.iter().enumerate() {
