@@ -88,7 +88,7 @@ impl Book {
             Kind::Replayed => State::Replayed,
             Kind::Discarded => State::Discarded,
             // They speak of no entries.
-            Kind::Resumed | Kind::Expired | Kind::Purged => return,
+            Kind::Resumed | Kind::Expired | Kind::Purged | Kind::Acknowledged => return,
         };
         for id in &operation.ids {
             // An entry that has aged out of the stream while the record of it is still there.

@@ -10,6 +10,7 @@ use service_kit::output::{Format, OutputArgs};
 use service_kit::program::{self, Kind};
 use service_kit::shutdown::Shutdown;
 
+use crate::audit::ranges::{self, Range};
 use crate::entry::Groups;
 use crate::filter::Filter;
 use crate::history::Wanted;
@@ -18,7 +19,7 @@ use crate::replay::Rate;
 use crate::selection::Selection;
 use crate::serve::ServeArgs;
 use crate::tasks::TasksArgs;
-use crate::{audit, discard, history, purge, replay, resume, serve, show, tasks};
+use crate::{acknowledge, audit, discard, history, purge, replay, resume, serve, show, tasks};
 
 /// Finds malformed events, keeps them untouched with a verdict, and brings them back.
 #[derive(Debug, clap::Parser)]
@@ -68,6 +69,8 @@ pub enum Operator {
     History(HistoryArgs),
     /// Account for every sequence of the event stream; exit 9 if any is unexplained
     Audit(AuditArgs),
+    /// Answer for what an audit cannot explain, because you know why it is gone
+    Acknowledge(AcknowledgeArgs),
     /// List replays under way, and pause, continue or cancel them
     Tasks(TasksArgs),
 }
@@ -205,6 +208,25 @@ pub struct AuditArgs {
     common: Common,
 }
 
+/// Flags of `acknowledge`.
+#[derive(Debug, clap::Args)]
+pub struct AcknowledgeArgs {
+    /// Sequences of the event stream, such as 42 or 40-99, as `audit` names them
+    #[arg(value_name = "SEQUENCES", value_parser = ranges::parse)]
+    pub(crate) sequences: Vec<Range>,
+    /// Why they are gone, for the record; it has to be said
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) reason: Option<String>,
+    /// Only for one consumer; otherwise for all of them
+    #[arg(long, value_name = "NAME")]
+    pub(crate) consumer: Option<String>,
+    /// Record nothing; tell what would be acknowledged
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+    #[command(flatten)]
+    pub(crate) common: Common,
+}
+
 impl Operator {
     fn common(&self) -> &Common {
         match self {
@@ -217,6 +239,7 @@ impl Operator {
             Self::Resume(args) => &args.common,
             Self::History(args) => &args.common,
             Self::Audit(args) => &args.common,
+            Self::Acknowledge(args) => &args.common,
             Self::Tasks(args) => &args.common,
         }
     }
@@ -256,6 +279,7 @@ pub async fn run(command: Command, shutdown: Shutdown) -> Result<Exit, CliError>
         Command::Operator(Operator::Resume(args)) => resume::run(args).await,
         Command::Operator(Operator::History(args)) => history::run(&args.wanted, &args.common).await,
         Command::Operator(Operator::Audit(args)) => audit::run(&args.common).await,
+        Command::Operator(Operator::Acknowledge(args)) => acknowledge::run(args).await,
         Command::Operator(Operator::Tasks(args)) => tasks::run(args, shutdown).await,
     }
 }

@@ -10,9 +10,13 @@ use service_kit::exit::Exit;
 use service_kit::moment::{Moment, parse_moment};
 use service_kit::output::Row;
 
+use crate::audit::ranges::{Range, some_shown};
 use crate::cli::Common;
-use crate::operation::{Kind, Operation};
+use crate::operation::{Kind, Missing, Operation};
 use crate::queue::Queue;
+
+/// Ranges of one action that are shown in a table.
+const MAX_SHOWN: usize = 3;
 
 /// Which actions are told.
 #[derive(Debug, Clone, Default, clap::Args)]
@@ -41,6 +45,13 @@ struct Action {
     edit: Option<String>,
     task: Option<String>,
     range: Option<(u64, u64)>,
+    /// Of an acknowledgement: the ranges, the losses, and the consumer unless it is for all.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    ranges: Vec<(u64, u64)>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    losses: Vec<Missing>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    consumer: Option<String>,
     ids: Vec<String>,
 }
 
@@ -87,19 +98,39 @@ impl Actions {
 
 impl Action {
     fn of(record: Operation) -> Self {
-        let entries = record.ids.len() as u64;
         Self {
+            count: record.count(),
             at: record.at,
             operation: record.operation,
             actor: record.actor,
-            count: record.range.map_or(entries, |(from, to)| to.saturating_sub(from) + 1),
             edited: record.replays.iter().filter(|replay| replay.edited).count() as u64,
             filter: record.filter,
             reason: record.reason,
             edit: record.edit,
             task: record.task,
             range: record.range,
+            ranges: record.ranges,
+            losses: record.losses,
+            consumer: record.consumer,
             ids: record.ids,
+        }
+    }
+
+    /// What it is about, where it was not picked by a filter.
+    fn named(&self) -> String {
+        let ranges: Vec<Range> = self.range.iter().chain(&self.ranges).copied().collect();
+        let losses: Vec<Range> = self.losses.iter().map(|loss| (loss.from, loss.to)).collect();
+        let mut parts = Vec::new();
+        if !ranges.is_empty() {
+            parts.push(format!("sequences {}", some_shown(&ranges, MAX_SHOWN)));
+        }
+        if !losses.is_empty() {
+            parts.push(format!("lost among {}", some_shown(&losses, MAX_SHOWN)));
+        }
+        match self.ids.as_slice() {
+            [only] if parts.is_empty() => only.clone(),
+            _ if parts.is_empty() => "-".to_owned(),
+            _ => parts.join(", "),
         }
     }
 
@@ -118,18 +149,13 @@ impl Row for Action {
 
     fn cells(&self) -> Vec<String> {
         let text = |value: &Option<String>| value.clone().unwrap_or_else(|| "-".to_owned());
-        let named = match (self.range, self.ids.as_slice()) {
-            (Some((from, to)), _) => format!("sequences {from}-{to}"),
-            (None, [only]) => only.clone(),
-            (None, _) => "-".to_owned(),
-        };
         vec![
             self.at.to_string(),
             self.operation.as_str().to_owned(),
             self.actor.clone(),
             self.count.to_string(),
             self.edited.to_string(),
-            self.filter.clone().unwrap_or(named),
+            self.filter.clone().unwrap_or_else(|| self.named()),
             text(&self.reason),
         ]
     }

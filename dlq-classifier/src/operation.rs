@@ -1,14 +1,18 @@
 //! What was done about dead letters, kept beside them: one message per action on
-//! `cerebros.dlq.operation.<replayed|discarded|resumed|expired|purged>`.
+//! `cerebros.dlq.operation.<replayed|discarded|resumed|expired|purged|acknowledged>`.
 //!
 //! Pure. A record is written after the action was confirmed, so that its existence proves the effect. One record
 //! covers at most [`MAX_IDS`] entries; a larger action writes several.
+
+mod answered;
 
 use schemas::subject::DLQ_OPERATION_PREFIX;
 use schemas::{RunId, Timestamp, failure::bounded_head};
 use serde::{Deserialize, Serialize};
 
 use crate::replay::{Outcome, ReplayResult};
+
+pub use answered::{Answered, MAX_LOSSES, MAX_RANGES, Missing};
 
 /// Entries in one record. At most 900 bytes each (an id, a consumer, a subject, a message id, a run), so that a record stays below
 /// the broker's default limit of 1 MiB.
@@ -32,6 +36,8 @@ pub enum Kind {
     Expired,
     /// Letters that were replayed or discarded were removed.
     Purged,
+    /// Somebody knows why messages left the stream in silence, and answers for them.
+    Acknowledged,
 }
 
 impl Kind {
@@ -43,6 +49,7 @@ impl Kind {
             Self::Resumed => "resumed",
             Self::Expired => "expired",
             Self::Purged => "purged",
+            Self::Acknowledged => "acknowledged",
         }
     }
 }
@@ -136,6 +143,15 @@ pub struct Operation {
     /// First and last sequence of the messages it speaks of, where it names no entries.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub range: Option<(u64, u64)>,
+    /// Ranges of the messages somebody answers for.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub ranges: Vec<(u64, u64)>,
+    /// Losses nobody can name more closely, which somebody answers for.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub losses: Vec<Missing>,
+    /// The consumer these are acknowledged for; absent when it is for all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub consumer: Option<String>,
 }
 
 /// Who acts, why, and on what grounds: the part of a record all its pieces share.
@@ -200,6 +216,12 @@ impl Operation {
         Self { range: Some(range), ..Self::on(Kind::Expired, act, at, Vec::new()) }
     }
 
+    /// A record of what somebody answers for.
+    pub fn acknowledged(act: &Act, at: Timestamp, answered: Answered) -> Self {
+        let Answered { ranges, losses, consumer } = answered;
+        Self { ranges, losses, consumer, ..Self::on(Kind::Acknowledged, act, at, Vec::new()) }
+    }
+
     fn on(operation: Kind, act: &Act, at: Timestamp, ids: Vec<String>) -> Self {
         let bounded = |text: &String| bounded_head(text, MAX_REASON_BYTES);
         Self {
@@ -215,7 +237,18 @@ impl Operation {
             task: None,
             refused: Vec::new(),
             range: None,
+            ranges: Vec::new(),
+            losses: Vec::new(),
+            consumer: None,
         }
+    }
+
+    /// Entries it is about, or messages where it names none.
+    pub fn count(&self) -> u64 {
+        let span = |(from, to): (u64, u64)| to.saturating_sub(from).saturating_add(1);
+        let ranges = self.range.iter().chain(&self.ranges).map(|range| span(*range));
+        let all = ranges.chain(self.losses.iter().map(|loss| loss.count));
+        all.chain([self.ids.len() as u64]).fold(0, u64::saturating_add)
     }
 
     /// Subject the record is kept on.
@@ -226,6 +259,11 @@ impl Operation {
     /// Message id that makes a second publication of this record a duplicate.
     pub fn message_id(&self) -> String {
         let refused = self.refused.first().map_or("", |refused| refused.id.as_str());
+        let answered = self.ranges.first().copied().or(self.losses.first().map(|loss| (loss.from, loss.to)));
+        if let Some((from, to)) = answered {
+            let (kind, at) = (self.operation.as_str(), self.at.micros());
+            return format!("dlq-operation:{kind}:{at}:{from}-{to}:{}", self.ranges.len());
+        }
         let first = self.ids.first().map_or(refused, String::as_str);
         if let Some(task) = &self.task {
             // Whoever takes a task over writes the same record under the same id.

@@ -156,8 +156,8 @@ impl Queue {
         };
         self.publish(&message).await.map_err(|error| {
             let ids = operation.ids.join(", ");
-            let what = format!("what was done is not on record: {} {}", operation.operation.as_str(), ids);
-            unpublished(&error, what)
+            let what = format!("what was done is not on record: {} {ids}", operation.operation.as_str());
+            unpublished(&error, what.trim_end().to_owned())
         })
     }
 }

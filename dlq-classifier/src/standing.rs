@@ -29,7 +29,7 @@ impl Standing {
             Kind::Replayed => State::Replayed,
             Kind::Discarded => State::Discarded,
             // They speak of no entries that are kept.
-            Kind::Resumed | Kind::Expired | Kind::Purged => return,
+            Kind::Resumed | Kind::Expired | Kind::Purged | Kind::Acknowledged => return,
         };
         for id in &operation.ids {
             self.dealt_with.insert(self.hasher.hash_one(id), state);

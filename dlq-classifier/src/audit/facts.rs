@@ -1,5 +1,6 @@
 //! What an audit goes by, as the broker and the queue tell it. Pure data.
 
+use super::acknowledged::Acknowledged;
 use super::letters::{Letter, Letters, Readers};
 use super::ranges::Range;
 use crate::given_up::{GivenUp, Loss};
@@ -27,6 +28,8 @@ pub(crate) struct Facts {
     pub(crate) handled: Option<Handled>,
     /// What consumers gave up and nobody can name, as sweeps have found.
     pub(crate) losses: Vec<(String, Loss)>,
+    /// What somebody answers for.
+    pub(crate) acknowledged: Acknowledged,
 }
 
 /// A durable consumer of the event stream.

@@ -1,7 +1,7 @@
 //! The sums of an audit, and what cannot be explained. Pure.
 //!
 //! Every sequence of the stream is one of: done (everybody it was for has settled it), in flight (somebody has yet to),
-//! dead (it has a letter), expired with notice, gone before anybody kept book, unexplained. A consumer's ack floor is
+//! dead (it has a letter), expired with notice, gone before anybody kept book, acknowledged (somebody answers for it), unexplained. A consumer's ack floor is
 //! taken for done only as far as the consumer has given nothing up: the broker moves a floor past a message that ran out
 //! of deliveries as soon as nothing else is in hand. What was given up stays among the redelivered, which tells how many
 //! there are.
@@ -12,8 +12,10 @@ mod segment;
 use std::collections::HashSet;
 
 use super::facts::{Facts, bit};
-use super::ranges::{Range, total};
+use super::gone::Gone;
+use super::ranges::{Range, total, without};
 use super::report::{Account, Finding, Sums};
+use super::unexplained::Unexplained;
 pub(super) use segment::Segment;
 
 /// Findings that are named; the others are counted.
@@ -158,18 +160,21 @@ impl Ledger {
 
     /// Sums up.
     pub(crate) fn close(mut self) -> Account {
-        let dead_ranges = self.facts.letters.ranges(self.facts.last);
-        let (expired, before) = self.gone(&dead_ranges);
+        let gone = Gone::of(&self.facts);
+        let open = Unexplained::of(&self.facts, &gone).sequences();
+        let answered = gone.acknowledged(&self.facts, &open);
+        self.gone(&gone);
         self.unheard();
         for number in 0..self.facts.readers.len() {
             self.never_read(number);
             self.gave_up(number);
             self.moved_past(number);
         }
-        self.lost();
-        let dead = total(&dead_ranges).saturating_sub(self.also_dead);
+        let acknowledged = total(&answered) + self.lost();
+        let dead = total(&gone.dead).saturating_sub(self.also_dead);
+        let (expired, before) = (total(&gone.expired), total(&without(&gone.before, &answered)));
         let last_sequence = self.facts.last;
-        let accounted = dead + expired + before + self.unexplained;
+        let accounted = dead + expired + before + acknowledged + self.unexplained;
         let in_flight = self.in_flight.min(last_sequence.saturating_sub(accounted));
         let sums = Sums {
             last_sequence,
@@ -178,6 +183,7 @@ impl Ledger {
             dead,
             expired,
             before_records: before,
+            acknowledged,
             unexplained: self.unexplained,
         };
         self.findings.sort_by(|one, other| (one.seq, &one.consumer).cmp(&(other.seq, &other.consumer)));
@@ -185,6 +191,7 @@ impl Ledger {
         Account {
             sums,
             consumers: self.facts.readers.iter().filter(|reader| reader.is_ours).map(Into::into).collect(),
+            acknowledgements: self.facts.acknowledged.told(),
             is_truncated: named < self.unexplained,
             unexplained: self.findings,
         }

@@ -59,8 +59,10 @@ pub(super) async fn facts(queue: &Queue) -> Result<Facts, CliError> {
             if operation.at.micros() < created {
                 return;
             }
-            if operation.operation == Kind::Expired {
-                facts.notices.extend(operation.range);
+            match operation.operation {
+                Kind::Expired => facts.notices.extend(operation.range),
+                Kind::Acknowledged => facts.acknowledged.take(&operation),
+                Kind::Replayed | Kind::Discarded | Kind::Resumed | Kind::Purged => {}
             }
             operation.messages().for_each(|(seq, consumer)| facts.dealt_with(seq, consumer));
         })

@@ -4,8 +4,9 @@ use std::io::{self, Write};
 
 use serde::Serialize;
 
+use super::acknowledged::Acknowledgement;
 use super::facts::Reader;
-use super::ranges::Range;
+use super::ranges::{Range, shown};
 
 /// The result of an audit.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -13,6 +14,8 @@ pub(crate) struct Account {
     pub(crate) sums: Sums,
     pub(crate) consumers: Vec<Consumer>,
     pub(crate) unexplained: Vec<Finding>,
+    /// Who answers for what, the latest of them.
+    pub(crate) acknowledgements: Vec<Acknowledgement>,
     /// There is more unexplained than is named.
     #[serde(rename = "truncated")]
     pub(crate) is_truncated: bool,
@@ -32,6 +35,8 @@ pub(crate) struct Sums {
     pub(crate) expired: u64,
     /// It had left the stream before a classifier began to keep book of what was handled.
     pub(crate) before_records: u64,
+    /// It is gone, or lost, and somebody answers for it.
+    pub(crate) acknowledged: u64,
     pub(crate) unexplained: u64,
 }
 
@@ -118,10 +123,11 @@ impl Account {
             ("dead", sums.dead),
             ("expired with notice", sums.expired),
             ("gone before records", sums.before_records),
+            ("acknowledged", sums.acknowledged),
             ("unexplained", sums.unexplained),
         ];
         for (name, count) in lines {
-            if count > 0 || name != "gone before records" {
+            if count > 0 || !["gone before records", "acknowledged"].contains(&name) {
                 writeln!(out, "  {name:<22} {count}")?;
             }
         }
@@ -133,15 +139,16 @@ impl Account {
                 "{name:<22} settled through {settled_through}, delivered through {delivered_through}, {in_hand} in hand"
             )?;
         }
+        for one in &self.acknowledgements {
+            let Acknowledgement { at, actor, reason, consumer, count, sequences } = one;
+            let whom = consumer.as_ref().map_or_else(String::new, |name| format!("  for {name}"));
+            writeln!(out, "\nacknowledged {sequences}  ({count}){whom}  {actor}  {at}\n  {reason}")?;
+        }
         for finding in &self.unexplained {
-            let through = finding.through.map_or_else(String::new, |through| format!("-{through}"));
+            let sequences = shown((finding.seq, finding.through.unwrap_or(finding.seq)));
             let subject = if finding.subject.is_empty() { "-" } else { &finding.subject };
             let consumer = if finding.consumer.is_empty() { "-" } else { &finding.consumer };
-            writeln!(
-                out,
-                "\nunexplained {}{through}  {subject}  {consumer}\n  {}",
-                finding.seq, finding.why
-            )?;
+            writeln!(out, "\nunexplained {sequences}  {subject}  {consumer}\n  {}", finding.why)?;
         }
         if self.is_truncated {
             writeln!(out, "\nthere is more than is named here")?;

@@ -61,7 +61,7 @@ impl Marks {
             Kind::Replayed => State::Replayed,
             Kind::Discarded => State::Discarded,
             // They speak of no entries.
-            Kind::Resumed | Kind::Expired | Kind::Purged => return,
+            Kind::Resumed | Kind::Expired | Kind::Purged | Kind::Acknowledged => return,
         };
         let task = operation.task.as_deref().map(|task| self.hash(task));
         for (number, id) in operation.ids.iter().enumerate() {

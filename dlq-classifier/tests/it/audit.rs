@@ -30,7 +30,8 @@ impl Room {
         assert!(matches!(code, 0 | 9), "{}", String::from_utf8_lossy(&output.stderr));
         let account: Value = serde_json::from_slice(&output.stdout).unwrap();
         let sum = |name: &str| account["sums"][name].as_u64().unwrap();
-        let parts = ["done", "in_flight", "dead", "expired", "before_records", "unexplained"].map(sum);
+        let parts = ["done", "in_flight", "dead", "expired", "before_records", "acknowledged", "unexplained"];
+        let parts = parts.map(sum);
         assert_eq!(parts.iter().sum::<u64>(), sum("last_sequence"), "{account:#}");
         assert_eq!(code == 9, !account["unexplained"].as_array().unwrap().is_empty(), "{account:#}");
         (account, code)

@@ -20,7 +20,7 @@ const TRIAL: &str = "ml.run.trial";
 
 impl Room {
     /// A classifier that compares consumers with the stream all the time.
-    fn sweeping(&self) -> Serving {
+    pub(crate) fn sweeping(&self) -> Serving {
         self.serve_with(&["--sweep-every", "100ms"])
     }
 
@@ -54,7 +54,7 @@ impl Room {
     }
 
     /// Nothing the broker has said can be read any more.
-    async fn unsaid(&self) {
+    pub(crate) async fn unsaid(&self) {
         wait_until("the broker has said so", PATIENCE, async || {
             (self.state(ADVISORY_STREAM).await.messages > 0).then_some(())
         })
@@ -73,7 +73,7 @@ impl Room {
     }
 
     /// Waits until a sweep has accounted for what a consumer gave up, as it stands.
-    async fn swept(&self, consumer: &mut PullConsumer) {
+    pub(crate) async fn swept(&self, consumer: &mut PullConsumer) {
         let info = consumer.info().await.unwrap().clone();
         self.remembers(&format!("sweep.{}", info.name), |note| {
             note["given_up"]["accounted"] == info.num_redelivered
@@ -84,12 +84,12 @@ impl Room {
     }
 
     /// The book of what was settled, as soon as it says so.
-    async fn book(&self, is_so: impl Fn(&Handled) -> bool) {
+    pub(crate) async fn book(&self, is_so: impl Fn(&Handled) -> bool) {
         self.remembers(handled::KEY, |book| is_so(&serde_json::from_value(book.clone()).unwrap())).await;
     }
 
     /// Every advisory is taken for dealt with.
-    async fn advisories_taken(&self, count: usize) {
+    pub(crate) async fn advisories_taken(&self, count: usize) {
         settle(&self.durable(ADVISORY_STREAM, ADVISORY_CONSUMER).await, count, AckKind::Ack).await;
     }
 }

@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on ends with a panic")]
 
+mod acknowledge;
 mod alerts;
 mod audit;
 mod capture;

@@ -2,63 +2,32 @@
 
 use super::Ledger;
 use crate::audit::facts::{Reader, bit};
-use crate::audit::ranges::{Range, holds, total, united, without};
+use crate::audit::gone::Gone;
+use crate::audit::ranges::{total, without};
 use crate::audit::report::Finding;
-use crate::handled::Hole;
 
 impl Ledger {
-    /// What is no longer on the stream: how much of it went with notice, and how much before anybody kept book.
-    pub(super) fn gone(&mut self, dead: &[Range]) -> (u64, u64) {
-        let before_first = self.facts.first.saturating_sub(1).min(self.facts.last);
-        let (since, through, known, holes) = match &self.facts.handled {
-            Some(handled) => {
-                let (known, silent): (Vec<_>, Vec<_>) = handled.holes.iter().partition(|hole| hole.is_known);
-                let ranges = |holes: Vec<&Hole>| {
-                    united(holes.into_iter().map(|hole| (hole.from, hole.to.min(before_first))).collect())
-                };
-                (handled.since, handled.through(), ranges(known), ranges(silent))
-            }
-            None => (1, 0, Vec::new(), Vec::new()),
-        };
-        let before = united(vec![(1, since.saturating_sub(1).min(before_first))]);
-        let unproven = (through.max(since.saturating_sub(1)) + 1, before_first);
-        let unproven = united(holes.into_iter().chain([unproven]).collect());
-        let notices = united(self.facts.notices.clone());
-        let mut expired = total(&without(&known, dead));
+    /// What is no longer on the stream, and nobody answers for.
+    pub(super) fn gone(&mut self, gone: &Gone) {
         let parts = [
-            (unproven, "it left the stream before everybody had handled it, without notice"),
-            (self.facts.gaps.clone(), "somebody deleted it from the stream, and it has no dead letter"),
+            (&gone.left, "it left the stream before everybody had handled it, without notice"),
+            (&gone.deleted, "somebody deleted it from the stream, and it has no dead letter"),
         ];
-        let ours = self.facts.letters.ranges_of_ours(self.facts.last);
-        for (ranges, why) in parts {
-            let alive = without(&ranges, &ours);
-            let silent = without(&alive, &notices);
-            let unlettered = total(&without(&silent, dead));
-            expired += total(&without(&alive, dead)) - unlettered;
+        for (silent, why) in parts {
+            let open = without(silent, self.facts.acknowledged.for_all());
             // One of them alone is counted where it is named.
-            self.also_dead += silent
+            self.also_dead += open
                 .iter()
                 .filter(|(from, to)| to > from)
-                .map(|range| total(&[*range]) - total(&without(&[*range], dead)))
+                .map(|range| total(&[*range]) - total(&without(&[*range], &gone.dead)))
                 .sum::<u64>();
-            silent.into_iter().for_each(|range| self.find(Finding::of_range(range, "", why)));
+            open.into_iter().for_each(|range| self.find(Finding::of_range(range, "", why)));
         }
-        (expired, total(&without(&before, dead)))
     }
 
-    /// Deliveries the broker says came to nothing, with no letter to show for it.
+    /// Deliveries the broker says came to nothing.
     pub(super) fn unheard(&mut self) {
-        let facts = &self.facts;
-        let since = facts.handled.as_ref().map_or(1, |handled| handled.since);
-        // A message that leaves the stream is terminated for everybody who has it in hand; one letter or notice tells why.
-        let notices = united(facts.notices.clone());
-        let is_on_stream = |seq: u64| seq >= facts.first && !holds(&facts.gaps, seq);
-        let is_open = |seq: u64, consumer: &str| {
-            seq >= since
-                && !facts.letters.excuse(seq, consumer)
-                && (is_on_stream(seq) || !holds(&notices, seq))
-        };
-        let unheard = facts.advisories.iter().filter(|one| one.is_settled && is_open(one.seq, &one.consumer));
+        let unheard = self.facts.unheard().filter(|one| !self.facts.is_answered(one));
         let findings: Vec<Finding> = unheard
             .map(|one| {
                 let why = if one.is_terminated {
@@ -122,20 +91,23 @@ impl Ledger {
             + announced
     }
 
-    /// What sweeps have found to be given up, without being able to name it.
-    pub(super) fn lost(&mut self) {
-        for (consumer, loss) in std::mem::take(&mut self.facts.losses) {
-            let range = (loss.from, loss.to);
-            let named = loss.named.max(self.facts.letters.given_up_by(&consumer, range, loss.since));
-            let count = loss.count.saturating_sub(named);
-            if count > 0 {
+    /// What sweeps have found to be given up, without being able to name it; returns how many of it are answered for.
+    pub(super) fn lost(&mut self) -> u64 {
+        let nameless = self.facts.nameless();
+        let (findings, answered): (Vec<Option<Finding>>, Vec<u64>) = nameless
+            .map(|(consumer, loss, count, answered)| {
+                let open = count - answered;
                 let why = format!(
-                    "{count} of these ran out of deliveries without a dead letter, and nobody can tell which (found {})",
+                    "{open} of these ran out of deliveries without a dead letter, and nobody can tell which (found {})",
                     loss.at
                 );
-                self.find(Finding { count, ..Finding::of_range(range, &consumer, &why) });
-            }
-        }
+                let range = (loss.from, loss.to);
+                let finding = Finding { count: open, ..Finding::of_range(range, consumer, &why) };
+                (Some(finding).filter(|finding| finding.count > 0), answered)
+            })
+            .unzip();
+        findings.into_iter().flatten().for_each(|finding| self.find(finding));
+        answered.into_iter().sum()
     }
 
     /// A consumer that has moved past messages it gave up.

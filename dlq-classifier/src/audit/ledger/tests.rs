@@ -5,6 +5,7 @@ use super::super::letters::Letters;
 use super::*;
 use crate::given_up::{GivenUp, Loss};
 use crate::handled::{Handled, Hole};
+use crate::operation::{Act, Answered, Missing, Operation};
 
 const TRIAL: &str = "ml.run.trial";
 
@@ -40,8 +41,9 @@ fn named(account: &Account) -> Vec<(u64, Option<u64>, &str, u64)> {
 }
 
 fn is_balanced(account: &Account) -> bool {
-    let Sums { last_sequence, done, in_flight, dead, expired, before_records, unexplained } = account.sums;
-    done + in_flight + dead + expired + before_records + unexplained == last_sequence
+    let Sums { last_sequence, done, in_flight, dead, expired, before_records, acknowledged, unexplained } =
+        account.sums;
+    done + in_flight + dead + expired + before_records + acknowledged + unexplained == last_sequence
 }
 
 #[test]
@@ -279,4 +281,88 @@ fn what_somebody_has_dealt_with_needs_no_letter_any_more_and_a_stranger_s_entry_
     let account = audited(facts);
     assert_eq!(named(&account), []);
     assert_eq!((account.sums.dead, account.sums.done), (5, 5));
+}
+
+/// A record of what somebody answers for.
+fn answer(facts: &mut Facts, ranges: &[(u64, u64)], losses: Vec<Missing>, consumer: Option<&str>) {
+    let act = Act { actor: "ann@host".into(), reason: Some("by hand".into()), filter: None };
+    let consumer = consumer.map(str::to_owned);
+    let answered = Answered { ranges: ranges.to_vec(), losses, consumer };
+    facts.acknowledged.take(&Operation::acknowledged(&act, schemas::Timestamp::default(), answered));
+}
+
+#[test]
+fn what_somebody_answers_for_is_its_own_sum_while_it_is_gone_and_nothing_else_tells_of_it() {
+    let mut facts = Facts { first: 8, gaps: vec![(9, 9)], ..settled() };
+    facts.readers[0] = Reader { from: u64::MAX, floor: 0, delivered: 0, ..facts.readers[0].clone() };
+    // Whatever it says: what is on the stream, and what the stream has not got, is not hidden.
+    answer(&mut facts, &[(2, 8), (10, u64::MAX)], Vec::new(), None);
+    let account = audited(facts.clone());
+    assert_eq!(named(&account), [(1, None, "", 1), (8, Some(10), "sink", 3), (9, None, "", 1)]);
+    assert_eq!((account.sums.acknowledged, account.acknowledgements.len()), (6, 1));
+    answer(&mut facts, &[(1, 1), (9, 9)], Vec::new(), None);
+    facts.readers = settled().readers;
+    let account = audited(facts.clone());
+    assert_eq!((named(&account), account.sums.acknowledged, account.sums.done), (vec![], 8, 2));
+    assert!(is_balanced(&account));
+    // A letter and a notice are stronger, and it is counted once when the book has begun behind it.
+    facts.letter(9, CLASSIFIER_CONSUMER, TRIAL, None);
+    facts.notices = vec![(6, 7)];
+    let floors = [("sink".to_owned(), 4), (CLASSIFIER_CONSUMER.to_owned(), 4)].into();
+    facts.handled = Some(Handled { since: 3, floors, ..Handled::default() });
+    let account = audited(facts.clone());
+    let Sums { acknowledged, dead, expired, before_records, done, .. } = account.sums;
+    assert_eq!((acknowledged, dead, expired, before_records, done), (5, 1, 2, 0, 2));
+    // When the stream begins behind a gap, it still is what it was.
+    facts = Facts { first: 10, gaps: Vec::new(), letters: Letters::default(), ..facts };
+    let floors = [("sink".to_owned(), 10), (CLASSIFIER_CONSUMER.to_owned(), 10)].into();
+    facts.handled = Some(Handled { since: 1, floors, ..Handled::default() });
+    let account = audited(facts);
+    assert_eq!((account.sums.acknowledged, account.sums.done), (9, 1));
+    assert!(is_balanced(&account));
+}
+
+#[test]
+fn an_answer_for_one_consumer_covers_no_other_and_nothing_that_is_on_the_stream() {
+    let mut facts = settled();
+    let floors = [("sink".to_owned(), 10), (CLASSIFIER_CONSUMER.to_owned(), 10)].into();
+    facts.handled = Some(Handled { since: 1, floors, ..Handled::default() });
+    let advisory = |seq, consumer: &str| Advisory {
+        seq,
+        consumer: consumer.into(),
+        is_terminated: true,
+        is_settled: true,
+    };
+    facts.advisories = vec![advisory(3, "sink"), advisory(3, "other"), advisory(8, "sink")];
+    answer(&mut facts, &[(3, 3), (8, 8)], Vec::new(), Some("sink"));
+    facts.first = 6;
+    let account = audited(facts.clone());
+    assert_eq!(named(&account), [(3, None, "other", 1), (8, None, "sink", 1)]);
+    assert_eq!(account.sums.acknowledged, 0, "what one still misses is not done with");
+    facts.advisories.remove(1);
+    let account = audited(facts.clone());
+    assert_eq!((named(&account), account.sums.acknowledged), (vec![(8, None, "sink", 1)], 1));
+    // A hole is nobody's in particular.
+    facts.gaps = vec![(9, 9)];
+    answer(&mut facts, &[(9, 9)], Vec::new(), Some("sink"));
+    assert_eq!(named(&audited(facts)), [(8, None, "sink", 1), (9, None, "", 1)]);
+}
+
+#[test]
+fn an_answer_for_a_loss_is_for_that_one_and_for_no_more_than_it_says() {
+    let mut facts = settled();
+    let at = schemas::Timestamp::from_micros(70);
+    let loss = Loss { from: 3, to: 8, count: 3, named: 0, since: 40, at };
+    facts.losses = vec![("sink".to_owned(), loss.clone())];
+    let missing = Missing { consumer: "sink".into(), from: 3, to: 8, count: 2, found: at };
+    answer(&mut facts, &[], vec![missing], None);
+    let account = audited(facts.clone());
+    assert_eq!((named(&account), account.sums.acknowledged), (vec![(3, Some(8), "sink", 1)], 2));
+    assert!(is_balanced(&account));
+    facts.letter(5, "sink", TRIAL, Some(50));
+    assert_eq!(named(&audited(facts.clone())), []);
+    // Another one of the same consumer, or the same of another, is not meant.
+    let later = Loss { at: schemas::Timestamp::from_micros(71), ..loss.clone() };
+    facts.losses = vec![("sink".to_owned(), later), ("other".to_owned(), loss)];
+    assert_eq!(named(&audited(facts)), [(3, Some(8), "other", 3), (3, Some(8), "sink", 2)]);
 }

@@ -105,6 +105,9 @@ fn record(tally: &mut Tally, glance: &Glance) {
         operation::Kind::Replayed | operation::Kind::Discarded => {
             record.ids.iter().for_each(|id| tally.handled(id, glance.sequence));
         }
-        operation::Kind::Resumed | operation::Kind::Expired | operation::Kind::Purged => {}
+        operation::Kind::Resumed
+        | operation::Kind::Expired
+        | operation::Kind::Purged
+        | operation::Kind::Acknowledged => {}
     }
 }
