@@ -39,7 +39,10 @@ impl Mlflow {
     }
 
     async fn of(python: PathBuf, version: &str) -> Self {
-        Self { server: serve(python, &shared_dir().join(version)).await, _dir: None }
+        // The next test tries again where one could not start: half a database would not let it.
+        static TRIES: AtomicU32 = AtomicU32::new(1);
+        let dir = format!("{version}-{}", TRIES.fetch_add(1, Ordering::Relaxed));
+        Self { server: serve(python, &shared_dir().join(dir)).await, _dir: None }
     }
 
     /// `http://127.0.0.1:PORT`, the tracking URI.

@@ -11,7 +11,8 @@ use crate::house::{House, WorkerProcess};
 
 async fn house_with_worker() -> (House, WorkerProcess) {
     let house = House::open().await;
-    let worker = house.worker(&["--slots", "1", "--allow-entrypoint", "faulty_trainers:*"]).await;
+    let arguments = ["--slots", "1", "--allow-entrypoint", "faulty_trainers:*", "--retry-backoff-ms", "20"];
+    let worker = house.worker(&arguments).await;
     (house, worker)
 }
 

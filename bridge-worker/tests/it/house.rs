@@ -22,6 +22,10 @@ use tokio::process::{Child, Command};
 /// Longest wait for anything in these tests; a busy machine with two cores imports scikit-learn in seconds.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(90);
 
+/// The import of scikit-learn takes seconds of every start of a child, and most tests train nothing with it: one that is
+/// about the start of such a child says so by a `--preload` of its own.
+const LIGHT: [&str; 2] = ["--preload", "noop"];
+
 /// A broker of this test's own.
 pub(crate) struct House {
     pub(crate) nats: Nats,
@@ -66,9 +70,11 @@ impl House {
         let fixtures = testkit::workspace().join("python/tests/fixtures");
         let log =
             std::fs::File::options().create(true).append(true).open(self.scratch.join("worker.log")).unwrap();
+        let preload = if arguments.contains(&"--preload") { &[][..] } else { &LIGHT[..] };
         let child = Command::new(env!("CARGO_BIN_EXE_bridge-worker"))
             .arg("serve")
             .args(["--http", "127.0.0.1:0"])
+            .args(preload)
             .args(arguments)
             .env_remove("CEREBROS_ENABLED")
             .env_remove("FEATURES")

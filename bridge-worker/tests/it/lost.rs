@@ -36,6 +36,13 @@ fn short(run: &str) -> serde_json::Value {
     request(run, "sleeps", space, json!({"max_trials": 4, "parallelism": 1}))
 }
 
+/// Ends a run that goes on by itself for ten minutes: a worker that stops would wait its whole grace for it.
+async fn cancelled(house: &House, run: &str) {
+    let body = json!({"run_id": run}).to_string();
+    house.publish_plain("cerebros.nas.run.cancel_requested", body).await;
+    assert_eq!(house.ended(run).await.state, RunState::Cancelled);
+}
+
 /// Resolves when a worker waits for requests, which it does when it can train.
 async fn ready(house: &House) {
     wait_until("the worker waits for requests", PATIENCE, async || {
@@ -85,6 +92,7 @@ async fn a_request_for_a_run_in_good_hands_has_no_effect_though_its_first_reques
     .await;
     let record = house.record("held").await.unwrap();
     assert_eq!((record.state, record.attempt), (RunState::Running, 1));
+    cancelled(&house, "held").await;
     worker.stop().await;
 }
 
@@ -133,6 +141,7 @@ async fn hand_overs_that_count_from_one_again_bring_a_dead_worker_s_run_back() {
     })
     .await;
     assert!(asked.elapsed() < topology::ACK_WAIT, "no lease has to run out: {:?}", asked.elapsed());
+    cancelled(&house, "counted").await;
     worker.stop().await;
 }
 

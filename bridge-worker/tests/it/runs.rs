@@ -17,7 +17,7 @@ const SMALL: &str = r#"{"run_id": "small", "dataset_id": "iris", "search_space":
 #[tokio::test]
 async fn a_bare_request_by_hand_is_trained_and_every_trial_comes_out_as_an_event() {
     let house = House::open().await;
-    let _worker = house.worker(&["--slots", "2"]).await;
+    let _worker = house.worker(&["--slots", "2", "--preload", "mlp"]).await;
     house.publish_plain("cerebros.nas.run.requested", SMALL).await;
     let record = house.ended("small").await;
     assert_eq!(record.state, RunState::Completed);

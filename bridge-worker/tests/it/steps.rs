@@ -94,6 +94,11 @@ pub(crate) async fn settings(house: &House) -> ChildSettings {
 }
 
 pub(crate) async fn shorten_ack_wait(house: &House) {
+    set_ack_wait(house, ACK_WAIT).await;
+}
+
+/// Has the broker wait so long for a word about a request, as an operator would; workers leave it so.
+pub(crate) async fn set_ack_wait(house: &House, ack_wait: Duration) {
     let stream = house.broker.jetstream.get_stream(STREAM).await.unwrap();
     let info = stream.consumer_info(WORKER_CONSUMER).await.unwrap();
     let mut config = service_kit::topology::consumers()
@@ -101,7 +106,7 @@ pub(crate) async fn shorten_ack_wait(house: &House) {
         .find(|config| config.durable_name.as_deref() == Some(WORKER_CONSUMER))
         .unwrap();
     assert_eq!(config.ack_wait, info.config.ack_wait);
-    config.ack_wait = ACK_WAIT;
+    config.ack_wait = ack_wait;
     stream.update_consumer(config).await.unwrap();
 }
 

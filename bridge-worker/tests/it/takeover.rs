@@ -11,6 +11,7 @@ use serde_json::json;
 use testkit::{Fault, Proxy, wait_until};
 
 use crate::house::{House, PATIENCE};
+use crate::steps::set_ack_wait;
 
 fn forty(run: &str) -> serde_json::Value {
     json!({"run_id": run, "dataset_id": "digits", "trainer": "faulty_trainers:sleeps_in_slices", "seed": 5,
@@ -74,6 +75,8 @@ async fn a_stopped_worker_interrupts_its_run_at_no_cost_and_the_next_goes_on_at_
 #[tokio::test]
 async fn a_frozen_worker_s_events_are_refused_when_another_has_taken_over() {
     let house = House::open().await;
+    // How soon the broker gives the frozen worker up.
+    set_ack_wait(&house, Duration::from_secs(5)).await;
     let frozen = house.worker(&ARGUMENTS).await;
     house.request(forty("frozen")).await;
     house.trained("frozen", 3).await;

@@ -29,12 +29,13 @@ const NAMES: [&str; 13] = [
 /// A house in which every check is ok.
 struct Sound {
     house: House,
-    mlflow: Mlflow,
+    mlflow: &'static Mlflow,
 }
 
 impl Sound {
     async fn open() -> Self {
-        let (house, mlflow) = (House::open().await, Mlflow::start().await);
+        // The check only asks MLflow who it is.
+        let (house, mlflow) = (House::open().await, Mlflow::shared().await);
         let repository = house.scratch.join("repository");
         std::fs::create_dir(&repository).unwrap();
         std::fs::write(repository.join("VERSION"), "1.2.3\n").unwrap();

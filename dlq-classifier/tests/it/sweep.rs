@@ -26,7 +26,8 @@ fn config(name: &str, max_deliver: i64) -> pull::Config {
 }
 
 fn serve(room: &Room) -> Serving {
-    room.serve_with(&["--sweep-every", "100ms"])
+    // An alert is a message of the queue as well, and these count them all.
+    room.serve_with(&["--sweep-every", "100ms", "--alert-depth", "5000", "--alert-rate", "5000"])
 }
 
 async fn request(room: &Room, run: &str) {
