@@ -47,7 +47,7 @@ impl Rates {
     }
 
     fn remark(&self, name: &str) -> String {
-        format!("{name} {:.0?}", self.0)
+        format!("{name} {:.1?}", self.0)
     }
 }
 
@@ -60,7 +60,7 @@ pub(crate) async fn measure(effort: Effort) -> Result<Vec<Finding>, CliError> {
         let mlflow = mlflow(&stand, "mlflow", Some(1)).await?;
         let mut fluent = Fluent::start(&stand, &mlflow.url()).await?;
         let sink = sink(&stand, &programs, &mlflow, "sink").await?;
-        let mut findings = trials(effort, &broker, &mlflow, &mut fluent, ("one worker", 300)).await?;
+        let mut findings = trials(effort, &broker, &mlflow, &mut fluent, ("one worker", 6, 200)).await?;
         findings.push(values(effort, &broker, &mut fluent).await?);
         sink.stop().await;
         (findings, mlflow)
@@ -81,7 +81,7 @@ async fn as_mlflow_comes(
     let mlflow = mlflow(stand, "mlflow-default", None).await?;
     let mut fluent = Fluent::start(stand, &mlflow.url()).await?;
     let sink = sink(stand, programs, &mlflow, "sink-default").await?;
-    let findings = trials(effort, broker, &mlflow, &mut fluent, ("default workers", 100)).await?;
+    let findings = trials(effort, broker, &mlflow, &mut fluent, ("default workers", 3, 100)).await?;
     sink.stop().await;
     mlflow.stop().await;
     Ok(findings)
@@ -110,9 +110,9 @@ async fn trials(
     broker: &Broker,
     mlflow: &Mlflow,
     fluent: &mut Fluent,
-    (server, count): (&str, u32),
+    (server, rounds, count): (&str, u32, u32),
 ) -> Result<Vec<Finding>, CliError> {
-    let (rounds, count) = (effort.choose(1, 4), effort.choose(60, count));
+    let (rounds, count) = (effort.choose(1, rounds), effort.choose(60, count));
     progress(format!(
         "{rounds} rounds of {count} trials by the sink, by a bare client, by the fluent client ({server})"
     ));
@@ -134,13 +134,14 @@ async fn trials(
         }
     }
     let name = format!("mlflow: trials, {server}");
-    let beside = |peer: Peer, target| {
-        Finding::beside(name.clone(), ours.median(), peer, Ratio::OursByPeer, target)
-            .with_remark(ours.remark("by round"))
-    };
+    let beside =
+        |peer: Peer, target| Finding::beside(name.clone(), ours.median(), peer, Ratio::OursByPeer, target);
+    let remark = |peer: &Rates| format!("{}, {}", ours.remark("by round, ours"), peer.remark("peer"));
+    let bare = Peer::new("a bare client with the same calls", raw.median());
+    let fluent = Peer::new("MLflow's fluent client", peer.median());
     Ok(vec![
-        beside(Peer::new("a bare client with the same calls", raw.median()), Target::RatioAtLeast(0.95)),
-        beside(Peer::new("MLflow's fluent client", peer.median()), Target::RatioAtLeast(2.0)),
+        beside(bare, Target::RatioAtLeast(0.95)).with_remark(remark(&raw)),
+        beside(fluent, Target::RatioAtLeast(2.0)).with_remark(remark(&peer)),
     ])
 }
 

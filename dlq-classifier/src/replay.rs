@@ -135,12 +135,14 @@ async fn wanted(args: &ReplayArgs, queue: &Queue) -> Result<Vec<Wanted>, CliErro
     Ok(chosen.chunks(MAX_IDS).map(|part| Wanted::These(part.iter().map(named).collect())).collect())
 }
 
-/// The last word: counts for people, and an error when the one entry that was named could not be replayed. A dry run
-/// has done what it was asked for, whatever it found.
+/// The last word: counts for people, and an error when the one entry that was named could not be replayed. Of several, one
+/// that would die again is a finding; what was replayed before is none, so that the same command may be run again. A dry
+/// run has done what it was asked for, whatever it found.
 fn conclude(sum: &Sum, is_several: bool, is_dry_run: bool) -> Result<Exit, CliError> {
     if is_several || is_dry_run {
         output::note(sum.summary());
-        return Ok(Exit::Done);
+        let is_finding = sum.count(Outcome::Invalid) > 0 && !is_dry_run;
+        return Ok(if is_finding { Exit::Findings } else { Exit::Done });
     }
     let Some(only) = &sum.first else { return Ok(Exit::Done) };
     let reason = only.reason.clone().unwrap_or_default();

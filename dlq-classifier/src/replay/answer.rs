@@ -69,6 +69,11 @@ impl Sum {
         }
     }
 
+    /// How many came to this end.
+    pub(crate) fn count(&self, wanted: Outcome) -> u64 {
+        COUNTED.iter().zip(self.counts).find(|(outcome, _)| **outcome == wanted).map_or(0, |(_, count)| count)
+    }
+
     /// How many came to which end, as one sentence.
     pub(crate) fn summary(&self) -> String {
         let counts = COUNTED.iter().zip(self.counts).filter(|(_, count)| *count > 0);

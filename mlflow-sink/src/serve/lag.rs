@@ -39,6 +39,8 @@ struct Lag {
     events: i64,
     /// How long the oldest of them is in the stream.
     oldest_seconds: i64,
+    /// As many are unsettled as the consumer may have: the broker hands out no others.
+    is_full: bool,
 }
 
 /// Says it until it is dropped.
@@ -49,10 +51,19 @@ pub(super) async fn tell(broker: Broker, numbers: Numbers, page: Page) {
         gauge.set(value);
         page.set(value);
     };
+    let mut was_full = false;
     loop {
         due.tick().await;
         match lag(&broker).await {
             Ok(lag) => {
+                if lag.is_full && !was_full {
+                    tracing::warn!(
+                        events = lag.events,
+                        "the broker hands out no further events: the consumer {SINK_CONSUMER} has as many unsettled as it may. \
+                         `mlflow-sink check` names the runs that are stuck: remove what keeps them, or raise max_ack_pending"
+                    );
+                }
+                was_full = lag.is_full;
                 say(&numbers.lag, &page.events, lag.events);
                 say(&numbers.oldest_event_seconds, &page.oldest, lag.oldest_seconds);
             }
@@ -66,7 +77,7 @@ async fn lag(broker: &Broker) -> Result<Lag, async_nats::Error> {
     let info = consumer.cached_info();
     let events = info.num_pending.saturating_add(info.num_ack_pending as u64);
     if events == 0 {
-        return Ok(Lag { events: 0, oldest_seconds: 0 });
+        return Ok(Lag { events: 0, oldest_seconds: 0, is_full: false });
     }
     let stream = broker.jetstream.get_stream_no_info(STREAM).await?;
     let next = info.ack_floor.stream_sequence + 1;
@@ -74,6 +85,7 @@ async fn lag(broker: &Broker) -> Result<Lag, async_nats::Error> {
     Ok(Lag {
         events: i64::try_from(events).unwrap_or(i64::MAX),
         oldest_seconds: oldest.map_or(0, |since| age(since, clock::now())),
+        is_full: is_full(info.num_ack_pending, info.config.max_ack_pending),
     })
 }
 
@@ -97,6 +109,11 @@ async fn first_of(
     Ok(first.map(|(_, time)| time))
 }
 
+/// A consumer without a bound is never full.
+fn is_full(unsettled: usize, bound: i64) -> bool {
+    usize::try_from(bound).is_ok_and(|bound| bound > 0 && unsettled >= bound)
+}
+
 /// Whole seconds; none before it, when the clocks of two machines differ.
 fn age(since: Timestamp, now: Timestamp) -> i64 {
     (now.millis() - since.millis()).max(0) / 1000
@@ -105,6 +122,12 @@ fn age(since: Timestamp, now: Timestamp) -> i64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_consumer_is_full_with_as_many_as_it_may_have_and_never_without_a_bound() {
+        assert!(is_full(400, 400) && is_full(401, 400) && !is_full(399, 400));
+        assert!(!is_full(400, -1) && !is_full(400, 0));
+    }
 
     #[test]
     fn an_event_is_so_many_seconds_old_and_never_younger_than_now() {

@@ -3,8 +3,6 @@
 //! For whoever reads a hundred thousand messages to count or to list them: the broker leaves the payloads out, and
 //! nothing is copied, sorted or looked up before somebody asks for it. Nothing is consumed.
 
-use std::time::Duration;
-
 use async_nats::HeaderMap;
 use async_nats::jetstream::consumer::{DeliverPolicy, pull};
 use async_nats::jetstream::{self};
@@ -18,10 +16,6 @@ use crate::error::CliError;
 
 /// Header in which the broker says how large a payload is that it leaves out.
 const PAYLOAD_SIZE: &str = "Nats-Msg-Size";
-
-/// How long messages gather before they are read on: far shorter than it takes to read as many as the client asks for
-/// ahead.
-const GATHERING: Duration = Duration::from_millis(1);
 
 /// What of each message is read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -78,14 +72,10 @@ impl Scan {
     /// The next message; `None` at the end.
     pub async fn next(&mut self) -> Result<Option<Glance>, CliError> {
         let Some(messages) = self.messages.as_mut() else { return Ok(None) };
-        // Nearly every message is there already when it is asked for. When none is, some are let come before one is asked
-        // for again: waking for each of them costs as much as reading it.
+        // Nearly every message is there already when it is asked for, and needs no timer.
         let next = match messages.next().now_or_never() {
             Some(next) => next,
-            None => {
-                tokio::time::sleep(GATHERING).await;
-                tokio::time::timeout(SILENCE_LIMIT, messages.next()).await.map_err(|_| silent())?
-            }
+            None => tokio::time::timeout(SILENCE_LIMIT, messages.next()).await.map_err(|_| silent())?,
         };
         let message = match next {
             Some(Ok(message)) => message,
