@@ -109,7 +109,7 @@ async fn the_dry_run_equals_the_outcome() {
     let predicted = room.json(&["replay", "--all", "--dry-run", "--edit", REPAIR]).await;
     let effects: Vec<&str> = expected.iter().map(|(effect, _)| *effect).collect();
     assert_eq!(column(&predicted, "effect"), effects, "{predicted:#}");
-    let done = room.json(&["replay", "--all", "--edit", REPAIR]).await;
+    let done = room.json_with_findings(&["replay", "--all", "--edit", REPAIR]).await;
     let outcomes: Vec<&str> = expected.iter().map(|(_, outcome)| *outcome).collect();
     assert_eq!(column(&done, "outcome"), outcomes, "{done:#}");
     let foreseen: Vec<String> = column(&predicted, "outcome")

@@ -86,7 +86,7 @@ async fn what_is_still_invalid_is_not_published() {
         let said = String::from_utf8(output.stderr).unwrap();
         assert!(said.contains("budget") && said.contains("still invalid"), "{said}");
     }
-    let bulk = room.json(&["replay", "--class", "validation"]).await;
+    let bulk = room.json_with_findings(&["replay", "--class", "validation"]).await;
     assert_eq!(text(&bulk[0], "outcome"), "invalid");
     let usage = room.dlq(&["replay", &id, "--edit", ".budget |"]).await;
     assert_eq!(usage.status.code(), Some(2));
@@ -215,7 +215,7 @@ async fn what_has_no_payload_any_more_is_refused_with_the_remedy_and_the_others_
         assert!(!said.contains("repair it"), "{said}");
     }
     assert_eq!(room.state("ELSEWHERE").await.messages, 0);
-    let bulk = room.json(&["replay", "--all", "--edit", invented]).await;
+    let bulk = room.json_with_findings(&["replay", "--all", "--edit", invented]).await;
     assert_eq!((text(&bulk[0], "outcome"), text(&bulk[0], "id")), ("replayed", repairable.as_str()));
     assert_eq!((text(&bulk[1], "outcome"), text(&bulk[1], "id")), ("invalid", gone.as_str()));
     assert!(text(&bulk[1], "reason").contains("gone from the stream"), "{bulk}");

@@ -179,8 +179,18 @@ impl<N> Room<N> {
 
     /// Runs a command that has to succeed, and reads its JSON.
     pub(crate) async fn json(&self, arguments: &[&str]) -> Value {
+        self.json_and_exit(arguments, 0).await
+    }
+
+    /// The same for a replay of several of which one has to be invalid.
+    pub(crate) async fn json_with_findings(&self, arguments: &[&str]) -> Value {
+        self.json_and_exit(arguments, 9).await
+    }
+
+    async fn json_and_exit(&self, arguments: &[&str], exit: i32) -> Value {
         let output = self.dlq(&[arguments, &["-o", "json"]].concat()).await;
-        assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(exit), "{arguments:?}: {said}");
         serde_json::from_slice(&output.stdout).unwrap()
     }
 

@@ -299,7 +299,7 @@ async fn a_terminal_that_follows_prints_what_the_one_at_work_did() {
     })
     .await;
     let rows = room
-        .json(&[
+        .json_with_findings(&[
             "replay",
             "--all",
             "--edit",
