@@ -131,6 +131,10 @@ impl program::Cli for Cli {
             | Command::Completions { .. } => Kind::Client,
         }
     }
+
+    fn is_on_one_thread(&self) -> bool {
+        matches!(&self.command, Command::Dlq { command } if command.is_on_one_thread())
+    }
 }
 
 #[cfg(test)]

@@ -264,6 +264,17 @@ impl program::Cli for Cli {
             Command::Operator(_) => Kind::Client,
         }
     }
+
+    fn is_on_one_thread(&self) -> bool {
+        matches!(&self.command, Command::Operator(command) if command.is_on_one_thread())
+    }
+}
+
+impl Operator {
+    /// See [`program::Cli::is_on_one_thread`].
+    pub fn is_on_one_thread(&self) -> bool {
+        matches!(self, Self::Groups(_))
+    }
 }
 
 /// Does what was asked for.

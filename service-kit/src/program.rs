@@ -50,6 +50,12 @@ pub trait Cli: clap::Parser {
 
     /// How the chosen command lives.
     fn kind(&self) -> Kind;
+
+    /// True for a command that reads a lot, one after the other, and says little at its end: on one thread nothing has to be
+    /// handed to another, which would cost as much as the reading. While it writes, it hears nobody.
+    fn is_on_one_thread(&self) -> bool {
+        false
+    }
 }
 
 /// Runs a program from its arguments to its exit code.
@@ -78,7 +84,7 @@ where
 {
     let kind = cli.kind();
     log.start(name, kind)?;
-    let runtime = runtime()?;
+    let runtime = runtime(cli.is_on_one_thread())?;
     let work = || {
         runtime.block_on(async {
             let shutdown = Shutdown::listen()?;
@@ -90,15 +96,18 @@ where
     result
 }
 
-fn runtime() -> Result<tokio::runtime::Runtime, CliError> {
-    let cores = std::thread::available_parallelism().map_or(1, usize::from);
-    tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(cores.min(MAX_WORKER_THREADS))
-        .enable_all()
-        .build()
-        .map_err(|error| {
-            CliError::new("threads", Exit::LocalResource, "threads cannot be started").because(error)
-        })
+fn runtime(is_on_one_thread: bool) -> Result<tokio::runtime::Runtime, CliError> {
+    let mut builder = if is_on_one_thread {
+        tokio::runtime::Builder::new_current_thread()
+    } else {
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        let mut builder = tokio::runtime::Builder::new_multi_thread();
+        builder.worker_threads(cores.min(MAX_WORKER_THREADS));
+        builder
+    };
+    builder.enable_all().build().map_err(|error| {
+        CliError::new("threads", Exit::LocalResource, "threads cannot be started").because(error)
+    })
 }
 
 /// Lets the work run to its end, or to the point where a signal takes it away.
