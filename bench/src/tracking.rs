@@ -56,17 +56,15 @@ pub(crate) async fn measure(effort: Effort) -> Result<Vec<Finding>, CliError> {
     let programs = Programs::build(&[SINK]).await?;
     let stand = Stand::open().await?;
     let broker = stand.connect().await?;
-    let (mut findings, mlflow) = {
-        let mlflow = mlflow(&stand, "mlflow", Some(1)).await?;
-        let mut fluent = Fluent::start(&stand, &mlflow.url()).await?;
-        let sink = sink(&stand, &programs, &mlflow, "sink").await?;
-        let mut findings = trials(effort, &broker, &mlflow, &mut fluent, ("one worker", 6, 200)).await?;
-        findings.push(values(effort, &broker, &mut fluent).await?);
-        sink.stop().await;
-        (findings, mlflow)
-    };
-    findings.push(backlog(effort, &stand, &broker, &programs, &mlflow).await?);
-    mlflow.stop().await;
+    let server = mlflow(&stand, "mlflow", Some(1)).await?;
+    let mut fluent = Fluent::start(&stand, &server.url()).await?;
+    let sink = sink(&stand, &programs, &server, "sink").await?;
+    let mut findings = trials(effort, &broker, &server, &mut fluent, ("one worker", 6, 200)).await?;
+    findings.push(values(effort, &broker, &mut fluent).await?);
+    drop(fluent);
+    sink.stop().await;
+    findings.push(backlog(effort, &stand, &broker, &programs, &server).await?);
+    server.stop().await;
     findings.extend(as_mlflow_comes(effort, &stand, &broker, &programs).await?);
     Ok(findings)
 }

@@ -237,27 +237,26 @@ impl Verdict {
                 found[at] = Some(found[at].map_or(value, |known| known.min(value)));
             }
         }
-        let get = |at: usize| found[at];
         let stage = [Stage::Decode, Stage::Validate, Stage::Execute, Stage::Publish, Stage::Sink]
             .into_iter()
-            .find(|stage| get(const { at("Stage") }) == Some(stage.as_str()))?;
+            .find(|stage| found[const { at("Stage") }] == Some(stage.as_str()))?;
         Some(Self {
-            id: get(const { at("Id") })?.to_owned(),
-            class: FailureClass::parse(get(const { at("Class") })?)?,
+            id: found[const { at("Id") }]?.to_owned(),
+            class: FailureClass::parse(found[const { at("Class") }]?)?,
             stage,
-            reason: get(const { at("Reason") })?.to_owned(),
-            fingerprint: get(const { at("Fingerprint") })?.to_owned(),
-            stream: get(const { at("Stream") })?.to_owned(),
-            sequence: get(const { at("Sequence") })?.parse().ok()?,
-            consumer: get(const { at("Consumer") })?.to_owned(),
-            subject: get(const { at("Subject") })?.to_owned(),
-            deliveries: get(const { at("Deliveries") })?.parse().ok()?,
-            first_seen: Timestamp::parse(get(const { at("First-Seen") })?).ok()?,
-            seen: Timestamp::parse(get(const { at("Seen") })?).ok()?,
-            replays: get(const { at("Replays") })?.parse().ok()?,
-            cause: get(const { at("Cause") }).and_then(FailureClass::parse),
-            run: get(const { at("Run") }).map(str::to_owned),
-            is_payload_gone: get(const { at("Payload") }).is_some(),
+            reason: found[const { at("Reason") }]?.to_owned(),
+            fingerprint: found[const { at("Fingerprint") }]?.to_owned(),
+            stream: found[const { at("Stream") }]?.to_owned(),
+            sequence: found[const { at("Sequence") }]?.parse().ok()?,
+            consumer: found[const { at("Consumer") }]?.to_owned(),
+            subject: found[const { at("Subject") }]?.to_owned(),
+            deliveries: found[const { at("Deliveries") }]?.parse().ok()?,
+            first_seen: Timestamp::parse(found[const { at("First-Seen") }]?).ok()?,
+            seen: Timestamp::parse(found[const { at("Seen") }]?).ok()?,
+            replays: found[const { at("Replays") }]?.parse().ok()?,
+            cause: found[const { at("Cause") }].and_then(FailureClass::parse),
+            run: found[const { at("Run") }].map(str::to_owned),
+            is_payload_gone: found[const { at("Payload") }].is_some(),
         })
     }
 }

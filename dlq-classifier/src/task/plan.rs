@@ -77,3 +77,20 @@ impl Counts {
         }
     }
 }
+
+#[cfg(test)]
+impl Plan {
+    /// One for tests: of nothing, at a rate.
+    pub(crate) fn at_rate(rate: Option<&str>) -> Self {
+        Self {
+            actor: "ann@host".into(),
+            reason: None,
+            filter: None,
+            wanted: Wanted::These(Vec::new()),
+            to: None,
+            edit: None,
+            rate: rate.map(|rate| rate.parse().unwrap()),
+            takes_unsafe: false,
+        }
+    }
+}

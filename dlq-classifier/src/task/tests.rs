@@ -9,16 +9,7 @@ fn at(micros: i64) -> Timestamp {
 fn task() -> Task {
     let wanted =
         Wanted::These(vec![Named { id: "7-a".into(), kept_at: 4 }, Named { id: "9-b".into(), kept_at: 8 }]);
-    let plan = Plan {
-        actor: "ann@host".into(),
-        reason: None,
-        filter: None,
-        wanted,
-        to: None,
-        edit: Some(Edit::Jq(".a = 1".into())),
-        rate: Some("5/s".parse().unwrap()),
-        takes_unsafe: false,
-    };
+    let plan = Plan { wanted, edit: Some(Edit::Jq(".a = 1".into())), ..Plan::at_rate(Some("5/s")) };
     Task::new("t".into(), plan, at(1))
 }
 

@@ -5,7 +5,7 @@ use schemas::subject::STREAM;
 use serde_json::Value;
 use service_kit::topology::{SINK_CONSUMER, WORKER_CONSUMER};
 
-use crate::audit::{fetch, settle};
+use crate::audit::settle;
 use crate::outage::with_room_for;
 use crate::room::{Room, text};
 
@@ -182,18 +182,7 @@ async fn what_a_consumer_terminated_is_answered_for_when_it_is_gone_and_only_for
 async fn a_loss_nobody_can_name_is_answered_for_as_a_whole_and_hides_none_that_comes_later() {
     let room = Room::new().await;
     let mut sink = room.limited_sink(2).await;
-    let mut lose = async || {
-        room.trials(3).await;
-        let mut messages = fetch(&sink, 3).await.into_iter();
-        for message in [messages.next(), messages.nth(1)] {
-            message.unwrap().double_ack().await.unwrap();
-        }
-        room.given_up(&mut sink).await;
-        room.unsaid().await;
-        room.trials(1).await;
-        settle(&sink, 1, AckKind::Ack).await;
-    };
-    lose().await;
+    room.loses_one(&mut sink).await;
     // A number that no classifier has written down may grow.
     let early = room.acknowledge(&["1-4"]).await;
     assert_eq!(early["acknowledged"], 0, "{early:#}");
@@ -209,7 +198,7 @@ async fn a_loss_nobody_can_name_is_answered_for_as_a_whole_and_hides_none_that_c
     let whole = room.acknowledge(&["1-4", "--consumer", SINK_CONSUMER]).await;
     assert_eq!(whole["acknowledged"], 1, "{whole:#}");
     assert_eq!(room.explained().await["acknowledged"], 1);
-    lose().await;
+    room.loses_one(&mut sink).await;
     let again = room.named().await;
     assert!(again.iter().all(|(_, _, consumer)| consumer == SINK_CONSUMER), "{again:?}");
     let serving = room.sweeping();

@@ -62,6 +62,19 @@ impl Room {
         self.broker.jetstream.get_stream(ADVISORY_STREAM).await.unwrap().purge().await.unwrap();
     }
 
+    /// The second of three trials is given up and nobody says so, and the floor moves past it.
+    pub(crate) async fn loses_one(&self, sink: &mut PullConsumer) {
+        self.trials(3).await;
+        let mut messages = fetch(sink, 3).await.into_iter();
+        for message in [messages.next(), messages.nth(1)] {
+            message.unwrap().double_ack().await.unwrap();
+        }
+        self.given_up(sink).await;
+        self.unsaid().await;
+        self.trials(1).await;
+        settle(sink, 1, AckKind::Ack).await;
+    }
+
     /// Waits until what a classifier remembers says so.
     async fn remembers(&self, key: &str, is_so: impl Fn(&Value) -> bool) {
         let bucket = self.broker.jetstream.get_key_value(DLQ_BUCKET).await.unwrap();
@@ -171,15 +184,7 @@ async fn a_discard_of_a_stranger_s_letter_does_not_cover_what_the_sink_terminate
 async fn what_was_counted_as_lost_stays_named_when_the_broker_has_forgotten_it() {
     let mut room = Room::new().await;
     let mut sink = room.limited_sink(2).await;
-    room.trials(3).await;
-    let mut messages = fetch(&sink, 3).await.into_iter();
-    for message in [messages.next(), messages.nth(1)] {
-        message.unwrap().double_ack().await.unwrap();
-    }
-    room.given_up(&mut sink).await;
-    room.unsaid().await;
-    room.trials(1).await;
-    settle(&sink, 1, AckKind::Ack).await;
+    room.loses_one(&mut sink).await;
     let lost = [(1, Some(4), SINK_CONSUMER.to_owned())];
     assert_eq!(room.named().await, lost);
     let serving = room.sweeping();

@@ -252,6 +252,15 @@ async fn a_task_is_paused_continued_and_cancelled_between_two_entries() {
     assert_eq!(room.dlq(&["tasks", "pause"]).await.status.code(), Some(2));
 }
 
+/// Interrupts a terminal that follows a replay: it says how to go on.
+pub(crate) async fn interrupt(terminal: Child) {
+    signal(&terminal, "-INT");
+    let output = terminal.wait_with_output().await.unwrap();
+    assert_eq!(output.status.code(), Some(130));
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(said.contains("tasks continue"), "{said}");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn an_interrupted_terminal_pauses_its_replay_and_says_how_to_go_on() {
     let (room, _serving) = with_entries(40).await;
@@ -260,11 +269,7 @@ async fn an_interrupted_terminal_pauses_its_replay_and_says_how_to_go_on() {
         (!published_and_recorded(&room).await.0.is_empty()).then_some(())
     })
     .await;
-    signal(&terminal, "-INT");
-    let output = terminal.wait_with_output().await.unwrap();
-    assert_eq!(output.status.code(), Some(130));
-    let said = String::from_utf8(output.stderr).unwrap();
-    assert!(said.contains("tasks continue"), "{said}");
+    interrupt(terminal).await;
     let tasks = room.json(&["tasks"]).await;
     assert_eq!(text(&tasks[0], "state"), "paused");
     room.json(&["tasks", "continue", text(&tasks[0], "id")]).await;

@@ -10,7 +10,9 @@ use service_kit::history::History;
 use testkit::wait_until;
 
 use crate::room::{PATIENCE, Room, text};
-use crate::tasks::{REPAIR, assert_each_once, published_and_recorded, signal, state, with_entries};
+use crate::tasks::{
+    REPAIR, assert_each_once, interrupt, published_and_recorded, signal, state, with_entries,
+};
 
 async fn ids(room: &Room) -> Vec<String> {
     let listed = room.json(&["list"]).await;
@@ -183,11 +185,7 @@ async fn a_terminal_that_waits_for_its_turn_is_interrupted_like_one_at_work() {
         shown["owner"].is_null().then(|| text(&shown, "id").to_owned())
     })
     .await;
-    signal(&terminal, "-INT");
-    let output = terminal.wait_with_output().await.unwrap();
-    assert_eq!(output.status.code(), Some(130));
-    let said = String::from_utf8(output.stderr).unwrap();
-    assert!(said.contains("tasks continue"), "{said}");
+    interrupt(terminal).await;
     assert_eq!(text(&shown(&room, &task).await, "state"), "paused");
 }
 

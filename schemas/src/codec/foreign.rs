@@ -128,3 +128,27 @@ pub fn foreign_fingerprint(headers: &impl HeaderSource, payload: &[u8]) -> Optio
     let fingerprint = avro::header(&content.payload).ok()?;
     Version::of_fingerprint(fingerprint).is_none().then_some(fingerprint)
 }
+
+#[cfg(test)]
+mod tests {
+    use base64::Engine as _;
+    use base64::prelude::BASE64_STANDARD;
+
+    use super::*;
+    use crate::headers::{Headers, header};
+
+    #[test]
+    fn an_envelope_around_avro_is_found_however_its_member_is_spelled() {
+        let fingerprint = Fingerprint([7; 8]);
+        let datum = [&avro::MARKER[..], &fingerprint.0, b"datum"].concat();
+        let mut headers = Headers::default();
+        headers.push(header::CONTENT_TYPE, "application/cloudevents+json");
+        for member in ["data_base64", "data\\u005fbase64"] {
+            let text = format!(
+                r#"{{"specversion":"1.0","type":"ml.run.trial.v2","datacontenttype":"application/avro","{member}":"{}"}}"#,
+                BASE64_STANDARD.encode(&datum)
+            );
+            assert_eq!(foreign_fingerprint(&headers, text.as_bytes()), Some(fingerprint), "{text}");
+        }
+    }
+}

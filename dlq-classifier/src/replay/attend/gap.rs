@@ -62,20 +62,10 @@ impl Turn {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::selection::Wanted;
     use crate::task::{Plan, Wish};
 
     fn task() -> Task {
-        let plan = Plan {
-            actor: "ann@host".into(),
-            reason: None,
-            filter: None,
-            wanted: Wanted::These(Vec::new()),
-            to: None,
-            edit: None,
-            rate: Some("0.01/s".parse().unwrap()),
-            takes_unsafe: false,
-        };
+        let plan = Plan::at_rate(Some("0.01/s"));
         Task { sent: Some(clock::now()), ..Task::new("t".into(), plan, clock::now()) }
     }
 

@@ -37,7 +37,6 @@ impl Turns {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::selection::Wanted;
     use crate::task::{Plan, Wish};
 
     fn at(seconds: i64) -> Timestamp {
@@ -45,16 +44,7 @@ mod tests {
     }
 
     fn task(id: &str, rate: Option<&str>, sent: Option<i64>) -> Task {
-        let plan = Plan {
-            actor: "ann@host".into(),
-            reason: None,
-            filter: None,
-            wanted: Wanted::These(Vec::new()),
-            to: None,
-            edit: None,
-            rate: rate.map(|rate| rate.parse().unwrap()),
-            takes_unsafe: false,
-        };
+        let plan = Plan::at_rate(rate);
         Task { sent: sent.map(at), ..Task::new(id.into(), plan, at(1)) }
     }
 
