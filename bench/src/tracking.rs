@@ -33,6 +33,12 @@ const MEGABYTES: f64 = 64.0;
 /// Values that wait when the sink starts, and the runs they belong to.
 const BACKLOG: (u32, u32) = (100_000, 20);
 
+/// What is measured with one server: its name, rounds, and the trials of each: by the sink and by the bare client, and by
+/// the fluent client, which takes a third of a second for each where the server has its default workers.
+type Rounds = (&'static str, u32, u32, u32);
+const ONE_WORKER: Rounds = ("one worker", 5, 300, 300);
+const DEFAULT_WORKERS: Rounds = ("default workers", 5, 300, 60);
+
 /// Rates by round, of one side.
 #[derive(Debug, Default)]
 struct Rates(Vec<f64>);
@@ -59,7 +65,7 @@ pub(crate) async fn measure(effort: Effort) -> Result<Vec<Finding>, CliError> {
     let server = mlflow(&stand, "mlflow", Some(1)).await?;
     let mut fluent = Fluent::start(&stand, &server.url()).await?;
     let sink = sink(&stand, &programs, &server, "sink").await?;
-    let mut findings = trials(effort, &broker, &server, &mut fluent, ("one worker", 6, 200)).await?;
+    let mut findings = trials(effort, &broker, &server, &mut fluent, ONE_WORKER).await?;
     findings.push(values(effort, &broker, &mut fluent).await?);
     drop(fluent);
     sink.stop().await;
@@ -79,7 +85,7 @@ async fn as_mlflow_comes(
     let mlflow = mlflow(stand, "mlflow-default", None).await?;
     let mut fluent = Fluent::start(stand, &mlflow.url()).await?;
     let sink = sink(stand, programs, &mlflow, "sink-default").await?;
-    let findings = trials(effort, broker, &mlflow, &mut fluent, ("default workers", 3, 100)).await?;
+    let findings = trials(effort, broker, &mlflow, &mut fluent, DEFAULT_WORKERS).await?;
     sink.stop().await;
     mlflow.stop().await;
     Ok(findings)
@@ -108,11 +114,13 @@ async fn trials(
     broker: &Broker,
     mlflow: &Mlflow,
     fluent: &mut Fluent,
-    (server, rounds, count): (&str, u32, u32),
+    (server, rounds, count, fluent_count): Rounds,
 ) -> Result<Vec<Finding>, CliError> {
     let (rounds, count) = (effort.choose(1, rounds), effort.choose(60, count));
+    let fluent_count = fluent_count.min(count);
     progress(format!(
-        "{rounds} rounds of {count} trials by the sink, by a bare client, by the fluent client ({server})"
+        "{rounds} rounds of {count} trials by the sink and by a bare client, of {fluent_count} by the fluent client \
+         ({server})"
     ));
     let bare = Bare::new(&mlflow.url()).await?;
     let [mut ours, mut raw, mut peer] = [(); 3].map(|()| Rates::default());
@@ -122,13 +130,14 @@ async fn trials(
         let took = [
             ours::trials(broker, &run, count).await?,
             bare.trials(&format!("{run}-bare"), count).await?,
-            fluent.log(What::Trials, count).await?,
+            fluent.log(What::Trials, fluent_count).await?,
         ];
         if round > 0 {
             [&mut ours, &mut raw, &mut peer]
                 .into_iter()
                 .zip(took)
-                .for_each(|(rates, took)| rates.add(count, took));
+                .zip([count, count, fluent_count])
+                .for_each(|((rates, took), count)| rates.add(count, took));
         }
     }
     let name = format!("mlflow: trials, {server}");

@@ -1,9 +1,11 @@
-//! How many calls are under way at once: as many as the server carries out, and one or two that wait for it there.
+//! How many calls are under way at once: as many as make the server carry out more of them.
 //!
-//! What is found out by what calls take, as TCP Vegas does it (Brakmo and Peterson, 1995): of `n` calls under way that take
-//! `r` each, where one alone takes `m`, about `n * (1 - m / r)` only wait. A server with one interpreter gets two or three
-//! at once: more are no faster, and make its threads fight for it. One with several workers, or far away, gets all there
-//! may be. What one alone takes is looked at from time to time: both the server and what it holds change.
+//! Found by trying, as thread pools do it (Hellerstein et al., "Optimizing Concurrency Levels in the .NET ThreadPool",
+//! 2009): a number is kept for a while, one more or one less is tried, and one more is kept when it pays. By Little's law
+//! `n` calls under way that take `r` each are `n / r` carried out. A server with one interpreter gets two at once: more
+//! are no faster, and make its threads fight for it. One with several workers, or far away, gets all there may be.
+//!
+//! What a call takes alone does not tell which of them a server is: one that answers 40 ms late as a rule does not always.
 //!
 //! Pure. Learned from calls that are always of the same size, and only while there are as many as there may be.
 
@@ -15,48 +17,51 @@ use super::MAX_CONNECTIONS;
 const LEAST: usize = 2;
 /// As many as are tried first.
 const AT_FIRST: usize = 4;
-/// Calls that may wait at the server: fewer, and one more is tried; more, and one less is.
-const WAITING: (f64, f64) = (1.0, 2.0);
-/// Calls looked at before the number changes, for each that may be under way.
-const LOOKED_AT: usize = 4;
+/// What one more has to bring, as a part of what it brings where calls do not wait for each other: to be taken, and to be
+/// kept. One too many costs a hundredth, one too few up to a third.
+const PAYS: (f64, f64) = (0.4, 0.2);
+/// Calls a number is judged by, for each that may be under way. They differ by a third: of so many the mean is known to a
+/// tenth with two under way, to a twentieth with eight.
+const JUDGED_BY: usize = 10;
+/// Most numbers of calls in a row, each enough to judge by, in which nothing is tried.
+const MAX_REST: u32 = 32;
+/// One call counts as at most so many usual ones: it says more of the machine than of the number.
+const MAX_USUAL: f64 = 3.0;
 /// The calls that are learned from.
 const ALIKE: [&str; 2] = ["runs/create", "runs/update"];
-/// Of these, so many are made before one alone is looked at: the first time, and again. Fewer would not tell: a new
-/// connection acknowledges at once what an older one is late with.
-const LOOK_AFTER: (usize, usize) = (100, 1000);
-/// So many calls are made alone, at most and of the kinds that are learned from.
-const LOOK: (usize, usize) = (16, 8);
 
 /// How many calls may be under way.
 #[derive(Debug)]
 pub(super) struct Breadth {
-    limit: usize,
-    /// What a call takes alone, in seconds, of each that is learned from, as far as it is known.
-    alone: [Option<f64>; ALIKE.len()],
-    look: Option<Look>,
-    /// Calls that can be learned from until the next look.
-    until_look: usize,
-    /// Calls since the number changed, and the sum of `m / r` over them.
-    seen: usize,
-    swiftness: f64,
+    /// The number that is kept.
+    kept: usize,
+    /// What calls took with it, as far as it is known.
+    usual: Took,
+    /// The number that is tried instead.
+    tried: Option<usize>,
+    /// True when one more is tried next, false when one less is.
+    is_upwards: bool,
+    seen: Took,
+    /// Calls that are still to be answered which began beside another number.
+    strangers: usize,
+    /// In so many numbers of calls nothing is tried; and how many that will be after the next try in vain.
+    rest: (u32, u32),
 }
 
-/// Calls are made one by one.
-#[derive(Debug, Default)]
-struct Look {
-    calls: usize,
-    alike: [Vec<f64>; ALIKE.len()],
-}
+/// How many calls there were of each kind, and what they took together, in seconds.
+#[derive(Debug, Default, Clone, Copy)]
+struct Took([(f64, f64); ALIKE.len()]);
 
 impl Default for Breadth {
     fn default() -> Self {
         Self {
-            limit: AT_FIRST,
-            alone: [None; ALIKE.len()],
-            look: None,
-            until_look: LOOK_AFTER.0,
-            seen: 0,
-            swiftness: 0.0,
+            kept: AT_FIRST,
+            usual: Took::default(),
+            tried: None,
+            is_upwards: true,
+            seen: Took::default(),
+            strangers: 0,
+            rest: (0, 0),
         }
     }
 }
@@ -64,145 +69,100 @@ impl Default for Breadth {
 impl Breadth {
     /// How many.
     pub(super) fn limit(&self) -> usize {
-        if self.look.is_some() { 1 } else { self.limit }
+        self.tried.unwrap_or(self.kept)
     }
 
     /// A call was answered that had begun as one of `at_once`.
     pub(super) fn answered(&mut self, path: &str, took: Duration, at_once: usize) {
-        let kind = ALIKE.iter().position(|alike| *alike == path);
-        let took = took.as_secs_f64().max(1e-6);
-        match (&mut self.look, kind) {
-            (Some(look), _) => {
-                if look.is_over_with(kind.filter(|_| at_once == 1), took) {
-                    self.take_in();
+        let Some(kind) = ALIKE.iter().position(|alike| *alike == path) else { return };
+        if at_once < self.limit() {
+            return;
+        }
+        if self.strangers > 0 {
+            self.strangers -= 1;
+            return;
+        }
+        let most = self.usual.mean(kind).map_or(f64::MAX, |usual| usual * MAX_USUAL);
+        self.seen.add(kind, took.as_secs_f64().clamp(1e-6, most));
+        if self.seen.calls() >= count(JUDGED_BY * self.limit()) {
+            self.judge();
+        }
+    }
+
+    /// Enough was seen of the number that is kept, or of the one that is tried.
+    fn judge(&mut self) {
+        let seen = std::mem::take(&mut self.seen);
+        match self.tried.take() {
+            None => {
+                self.usual = seen;
+                match self.rest.0.checked_sub(1) {
+                    Some(rest) => self.rest.0 = rest,
+                    None => self.try_next(),
                 }
             }
-            (None, Some(kind)) if at_once >= self.limit => self.learn(kind, took),
-            (None, _) => {}
+            Some(tried) if self.is_better(tried, seen) => {
+                (self.kept, self.usual, self.rest) = (tried, seen, (0, 0));
+                self.try_next();
+            }
+            Some(_) => {
+                self.is_upwards = !self.is_upwards;
+                self.rest = (self.rest.1, (2 * self.rest.1).clamp(1, MAX_REST));
+                self.strangers = self.kept;
+            }
         }
     }
 
-    /// Takes in what a look has shown: of each kind what it took as a rule.
-    fn take_in(&mut self) {
-        let Some(look) = self.look.take() else { return };
-        for (alone, mut seen) in self.alone.iter_mut().zip(look.alike) {
-            seen.sort_by(f64::total_cmp);
-            *alone = seen.get(seen.len() / 2).copied().or(*alone);
+    /// True when more calls are carried out with the number that was tried, by enough; of a lower one, not fewer by so
+    /// much.
+    fn is_better(&self, tried: usize, seen: Took) -> bool {
+        let gain = seen.swifter_than(self.usual) * count(tried) / count(self.kept);
+        if tried > self.kept {
+            gain >= 1.0 + PAYS.0 / count(self.kept)
+        } else {
+            1.0 / gain < 1.0 + PAYS.1 / count(tried)
         }
     }
 
-    fn learn(&mut self, kind: usize, took: f64) {
-        self.until_look -= 1;
-        if self.until_look == 0 {
-            (self.until_look, self.look) = (LOOK_AFTER.1, Some(Look::default()));
-        }
-        let Some(alone) = self.alone[kind] else { return };
-        self.seen += 1;
-        self.swiftness += (alone / took).min(1.0);
-        if self.seen >= LOOKED_AT * self.limit {
-            self.change();
-        }
-    }
-
-    #[expect(clippy::cast_precision_loss, reason = "a handful of calls")]
-    fn change(&mut self) {
-        let waiting = self.limit as f64 * (1.0 - self.swiftness / self.seen as f64);
-        if waiting < WAITING.0 {
-            self.limit = (self.limit + 1).min(MAX_CONNECTIONS);
-        } else if waiting > WAITING.1 {
-            self.limit = (self.limit - 1).max(LEAST);
-        }
-        (self.seen, self.swiftness) = (0, 0.0);
+    /// Tries the next number in the direction there is one in.
+    fn try_next(&mut self) {
+        self.is_upwards = self.kept == LEAST || (self.is_upwards && self.kept < MAX_CONNECTIONS);
+        self.tried = Some(if self.is_upwards { self.kept + 1 } else { self.kept - 1 });
+        self.strangers = self.kept;
     }
 }
 
-impl Look {
-    /// A call was answered; `kind` of one that was alone and can be learned from. True with the last one.
-    fn is_over_with(&mut self, kind: Option<usize>, took: f64) -> bool {
-        self.calls += 1;
-        if let Some(kind) = kind {
-            self.alike[kind].push(took);
-        }
-        self.calls >= LOOK.0 || self.alike.iter().map(Vec::len).sum::<usize>() >= LOOK.1
+#[expect(clippy::cast_precision_loss, reason = "a handful of calls")]
+fn count(number: usize) -> f64 {
+    number as f64
+}
+
+impl Took {
+    fn add(&mut self, kind: usize, seconds: f64) {
+        let (calls, sum) = &mut self.0[kind];
+        *calls += 1.0;
+        *sum += seconds;
+    }
+
+    fn calls(self) -> f64 {
+        self.0.iter().map(|(calls, _)| calls).sum()
+    }
+
+    fn mean(self, kind: usize) -> Option<f64> {
+        let (calls, sum) = self.0[kind];
+        (calls > 0.0).then(|| sum / calls)
+    }
+
+    /// What these calls would have taken at the means of others, by what they took.
+    fn swifter_than(self, others: Self) -> f64 {
+        let kinds = self
+            .0
+            .iter()
+            .enumerate()
+            .filter_map(|(kind, (calls, sum))| others.mean(kind).map(|mean| (calls * mean, *sum)));
+        let (there, here) = kinds.fold((0.0, 0.0), |(there, here), (mean, sum)| (there + mean, here + sum));
+        if here > 0.0 { there / here } else { 1.0 }
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// Calls of a server, each of which takes what `millis` says of so many at once; the least and the most there came to
-    /// be of them in the last hundred, looks aside.
-    fn after(breadth: &mut Breadth, calls: usize, millis: impl Fn(usize) -> u64) -> (usize, usize) {
-        for call in 0..calls {
-            let at_once = breadth.limit();
-            breadth.answered(ALIKE[call % ALIKE.len()], Duration::from_millis(millis(at_once)), at_once);
-        }
-        let mut limits = Vec::new();
-        for call in 0..100 {
-            let at_once = breadth.limit();
-            breadth.answered(ALIKE[call % ALIKE.len()], Duration::from_millis(millis(at_once)), at_once);
-            limits.extend((at_once > 1).then_some(at_once));
-        }
-        (limits.iter().copied().min().unwrap(), limits.iter().copied().max().unwrap())
-    }
-
-    #[test]
-    fn a_server_that_carries_out_one_call_after_the_other_gets_two_or_three_at_once() {
-        let mut breadth = Breadth::default();
-        for calls in [400, 10_000] {
-            let (least, most) = after(&mut breadth, calls, |at_once| 8 * at_once as u64);
-            assert!(most <= 3, "{least} to {most} after {calls}");
-        }
-    }
-
-    #[test]
-    fn one_call_that_was_fast_by_luck_while_it_was_looked_makes_nobody_hold_back() {
-        let mut breadth = Breadth::default();
-        let late = Duration::from_millis(48);
-        let mut fast = 2;
-        for call in 0..600 {
-            let at_once = breadth.limit();
-            let is_lucky = breadth.look.is_some() && fast > 0;
-            fast -= usize::from(is_lucky);
-            let took = if is_lucky { Duration::from_millis(8) } else { late };
-            breadth.answered(ALIKE[call % ALIKE.len()], took, at_once);
-        }
-        assert_eq!((breadth.limit(), fast), (MAX_CONNECTIONS, 0));
-    }
-
-    #[test]
-    fn a_server_that_answers_late_gets_all_there_may_be() {
-        let mut breadth = Breadth::default();
-        assert_eq!(after(&mut breadth, 400, |_| 48), (MAX_CONNECTIONS, MAX_CONNECTIONS));
-        let (least, _) = after(&mut breadth, 5000, |at_once| if at_once < 7 { 48 } else { 60 });
-        assert!(least >= 6, "{least}");
-    }
-
-    #[test]
-    fn a_server_that_has_become_slower_is_held_for_busy_no_longer_than_until_the_next_look() {
-        let mut breadth = Breadth::default();
-        after(&mut breadth, 400, |_| 10);
-        assert_eq!(after(&mut breadth, 200, |_| 40).0, LEAST);
-        assert_eq!(after(&mut breadth, LOOK_AFTER.1 + 300, |_| 40), (MAX_CONNECTIONS, MAX_CONNECTIONS));
-    }
-
-    #[test]
-    fn calls_of_any_size_teach_nothing_and_do_not_stay_alone() {
-        let mut breadth = Breadth::default();
-        for call in 0..1000 {
-            let at_once = breadth.limit();
-            breadth.answered("runs/log-batch", Duration::from_millis(call), at_once);
-        }
-        assert_eq!(breadth.limit(), AT_FIRST);
-    }
-
-    #[test]
-    fn a_few_calls_at_once_teach_nothing_while_there_may_be_more() {
-        let mut breadth = Breadth::default();
-        after(&mut breadth, 10, |_| 8);
-        let before = breadth.limit();
-        (0..1000).for_each(|_| breadth.answered(ALIKE[0], Duration::from_millis(500), 1));
-        assert_eq!(breadth.limit(), before);
-    }
-}
+mod tests;

@@ -15,6 +15,10 @@ use crate::client::MAX_CONNECTIONS;
 use crate::ledger::record::{Child, Parent};
 use crate::projection::Seen;
 
+/// Trials that are written at once: some of them talk to the broker, and as many calls to MLflow as there may be are under
+/// way all the same.
+const TRIALS_AT_ONCE: usize = MAX_CONNECTIONS + MAX_CONNECTIONS / 2;
+
 impl Writer {
     /// Writes a batch, whole or not at all.
     pub(super) async fn write_batch(&self, run: &RunId, events: &[Seen]) -> Result<Vec<Fate>, Trouble> {
@@ -125,7 +129,7 @@ impl Writer {
         Ok(known)
     }
 
-    /// Writes the trials of a batch, as many at once as MLflow serves.
+    /// Writes the trials of a batch, several at once.
     async fn write_trials(
         &self,
         run: &RunId,
@@ -144,7 +148,7 @@ impl Writer {
         let mut is_stopped = false;
         loop {
             if !is_stopped {
-                going.extend(waiting.by_ref().take(MAX_CONNECTIONS - going.len()));
+                going.extend(waiting.by_ref().take(TRIALS_AT_ONCE - going.len()));
             }
             let Some(outcome) = going.next().await else { break };
             is_stopped |= matches!(outcome, Err(Trouble::Stopped(_)));

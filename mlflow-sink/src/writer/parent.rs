@@ -67,10 +67,15 @@ impl Writer {
         if !known.takes_start(started, seen.attempt) {
             return Ok(());
         }
-        let refused = match self.put(&known.mlflow_id, &mut known.originals, told()).await {
+        let (written, named) = tokio::join!(
+            self.put(&known.mlflow_id, &mut known.originals, told()),
+            self.write_dataset(&known.mlflow_id, started)
+        );
+        let refused = match written {
             Err(Trouble::Refused(words)) => Some(words),
             written => written.map(|()| None)?,
         };
+        named?;
         if let Some(words) = &refused {
             self.write_without_values(&known.mlflow_id, &mut known.originals, told(), words).await?;
         }
@@ -82,7 +87,6 @@ impl Writer {
             self.client.delete_tag(&known.mlflow_id, parent::REFUSED_TAG).await?;
         }
         known.is_refused = refused.is_some();
-        self.write_dataset(&known.mlflow_id, started).await?;
         known.open(started, seen.attempt);
         // What MLflow refused is the event's fault and its dead letter; the run goes on all the same.
         if let Some(words) = refused {

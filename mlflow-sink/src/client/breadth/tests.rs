@@ -1,0 +1,115 @@
+use super::*;
+
+/// Numbers from 0 to 1, always the same.
+struct Luck(u64);
+
+impl Luck {
+    fn next(&mut self) -> f64 {
+        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        f64::from(u32::try_from(self.0 >> 33).unwrap()) / f64::from(1_u32 << 31)
+    }
+}
+
+/// Calls of a server, each of which takes what `seconds` says of so many at once; how many there were at once in the
+/// second half of them: the least, the mean and the most.
+fn after(breadth: &mut Breadth, calls: usize, mut seconds: impl FnMut(usize) -> f64) -> (usize, f64, usize) {
+    let mut limits = Vec::new();
+    for call in 0..calls {
+        let at_once = breadth.limit();
+        // Calls of a kind come in rows, as those of trials do that were begun together.
+        let kind = ALIKE[call / 8 % ALIKE.len()];
+        breadth.answered(kind, Duration::from_secs_f64(seconds(at_once)), at_once);
+        limits.push(at_once);
+    }
+    let late = &limits[calls / 2..];
+    let mean = count(late.iter().sum()) / count(late.len());
+    (*late.iter().min().unwrap(), mean, *late.iter().max().unwrap())
+}
+
+/// A server with one interpreter, which two calls keep busy; a few in a hundred of each call's time are lost to every
+/// further one.
+fn one_interpreter(at_once: usize) -> f64 {
+    0.008 * count(at_once) * (1.0 + 0.02 * count(at_once))
+}
+
+/// One that answers late: most calls by 40 ms, and some at once.
+fn late(luck: &mut Luck, at_once: usize) -> f64 {
+    let work = 0.010 + 0.0005 * count(at_once);
+    if luck.next() < 0.2 { work } else { work + 0.040 }
+}
+
+#[test]
+fn a_server_that_carries_out_one_call_after_the_other_gets_two_or_three_at_once() {
+    let mut breadth = Breadth::default();
+    let (_, mean, most) = after(&mut breadth, 1000, one_interpreter);
+    assert!(mean < 2.3 && most <= 3, "{mean}, at most {most}");
+}
+
+#[test]
+fn calls_that_differ_from_each_other_do_not_hide_that_a_server_carries_out_one_after_the_other() {
+    for seed in 0..20 {
+        let (mut breadth, mut luck) = (Breadth::default(), Luck(seed));
+        // A third of them are half as slow again, some far slower.
+        let (_, mean, _) = after(&mut breadth, 6000, |at_once| {
+            let luck = luck.next();
+            let strange = if luck < 0.01 { 10.0 } else { 0.6 + luck };
+            one_interpreter(at_once) * strange
+        });
+        assert!(mean < 3.0, "{mean} with seed {seed}");
+    }
+}
+
+#[test]
+fn a_server_that_answers_late_gets_all_there_may_be_though_some_answers_are_early() {
+    for seed in 0..20 {
+        let (mut breadth, mut luck) = (Breadth::default(), Luck(seed));
+        let (_, mean, _) = after(&mut breadth, 6000, |at_once| late(&mut luck, at_once));
+        assert!(mean > 6.5, "{mean} with seed {seed}");
+    }
+}
+
+#[test]
+fn a_server_that_takes_no_more_than_six_at_once_gets_about_six() {
+    let mut breadth = Breadth::default();
+    let (least, _, most) = after(&mut breadth, 4000, |at_once| 0.048 * (count(at_once) / 6.0).max(1.0));
+    assert!(least >= 5 && most <= 7, "{least} to {most}");
+}
+
+#[test]
+fn the_number_follows_a_server_that_changes() {
+    let mut breadth = Breadth::default();
+    after(&mut breadth, 2000, |_| 0.048);
+    assert!(breadth.limit() >= MAX_CONNECTIONS - 1);
+    // Somebody restarts it with one worker.
+    let (_, mean, _) = after(&mut breadth, 10_000, one_interpreter);
+    assert!(mean < 2.3, "{mean}");
+    let (_, mean, _) = after(&mut breadth, 10_000, |_| 0.048);
+    assert!(mean > 7.5, "{mean}");
+}
+
+#[test]
+fn a_server_that_only_becomes_slower_keeps_its_number() {
+    let mut breadth = Breadth::default();
+    after(&mut breadth, 2000, |_| 0.010);
+    let (least, mean, _) = after(&mut breadth, 6000, |_| 0.080);
+    assert!(least >= MAX_CONNECTIONS - 2 && mean > 7.5, "{mean}, at least {least}");
+}
+
+#[test]
+fn calls_of_any_size_teach_nothing() {
+    let mut breadth = Breadth::default();
+    for call in 0..1000 {
+        let at_once = breadth.limit();
+        breadth.answered("runs/log-batch", Duration::from_millis(call), at_once);
+    }
+    assert_eq!(breadth.limit(), AT_FIRST);
+}
+
+#[test]
+fn a_few_calls_at_once_teach_nothing_while_there_may_be_more() {
+    let mut breadth = Breadth::default();
+    after(&mut breadth, 10, |_| 0.008);
+    let before = breadth.limit();
+    (0..1000).for_each(|_| breadth.answered(ALIKE[0], Duration::from_millis(500), 1));
+    assert_eq!(breadth.limit(), before);
+}
