@@ -273,7 +273,7 @@ impl program::Cli for Cli {
 impl Operator {
     /// See [`program::Cli::is_on_one_thread`].
     pub fn is_on_one_thread(&self) -> bool {
-        matches!(self, Self::Groups(_))
+        matches!(self, Self::List(_) | Self::Groups(_))
     }
 }
 
@@ -299,8 +299,13 @@ async fn list(args: ListArgs) -> Result<Exit, CliError> {
     let queue = Queue::open(&args.common.broker).await?;
     let now = service_kit::clock::now();
     let mut listing = args.common.output.printer().listing();
-    queue.each(|entry| if args.filter.takes(&entry, now) { listing.push(entry) } else { Ok(()) }).await?;
-    listing.end()?;
+    let mut entries = queue.entries().await?;
+    while let Some(entry) = entries.next().await? {
+        if args.filter.takes(&entry, now) {
+            listing.push_aside(entry).await?;
+        }
+    }
+    listing.end_aside().await?;
     Ok(Exit::Done)
 }
 

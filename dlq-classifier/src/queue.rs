@@ -31,6 +31,19 @@ pub(crate) struct Queue {
     pub(crate) broker: Broker,
 }
 
+/// The entries of a queue, one at a time.
+pub(crate) struct Entries {
+    standing: Standing,
+    letters: Letters,
+}
+
+/// Its letters by their headers.
+struct Letters {
+    scan: Scan,
+    /// Messages without a verdict so far.
+    strangers: u64,
+}
+
 impl Queue {
     pub(crate) async fn open(args: &BrokerArgs) -> Result<Self, CliError> {
         let broker = Broker::connect(&args.resolve()?, "dlq-classifier", CONNECT_PATIENCE).await?;
@@ -46,13 +59,12 @@ impl Queue {
     pub(crate) async fn read(&self, ids: &[String]) -> Result<Book, CliError> {
         let mut book = Book::default();
         let is_meant = |entry: &Entry| ids.iter().any(|id| entry.id.starts_with(id.as_str()));
-        self.letters(|entry| {
+        let mut letters = self.letters().await?;
+        while let Some(entry) = letters.next().await? {
             if is_meant(&entry) {
                 book.letter(entry);
             }
-            Ok(())
-        })
-        .await?;
+        }
         self.each_operation(|operation, _| book.apply(&operation)).await?;
         Ok(book)
     }
@@ -62,9 +74,18 @@ impl Queue {
         &self,
         mut take: impl FnMut(Entry) -> Result<(), CliError>,
     ) -> Result<(), CliError> {
+        let mut entries = self.entries().await?;
+        while let Some(entry) = entries.next().await? {
+            take(entry)?;
+        }
+        Ok(())
+    }
+
+    /// Every entry as it stands, oldest first. None is kept.
+    pub(crate) async fn entries(&self) -> Result<Entries, CliError> {
         let mut standing = Standing::default();
         self.each_operation(|operation, _| standing.apply(&operation)).await?;
-        self.letters(|entry| standing.tell(entry).map_or(Ok(()), &mut take)).await
+        Ok(Entries { standing, letters: self.letters().await? })
     }
 
     /// Hands the record of every operation to `take`, oldest first, with its sequence.
@@ -79,27 +100,9 @@ impl Queue {
         Ok(())
     }
 
-    /// Hands every letter to `take`, as its headers tell it.
-    pub(crate) async fn letters(
-        &self,
-        mut take: impl FnMut(Entry) -> Result<(), CliError>,
-    ) -> Result<(), CliError> {
-        let mut strangers = 0_u64;
-        let mut scan = self.scan(&[], Depth::Headers).await?;
-        while let Some(letter) = next(&mut scan).await? {
-            let subject = letter.subject();
-            if subject.starts_with(DLQ_OPERATION_PREFIX) || subject.starts_with(DLQ_ALERT_PREFIX) {
-                continue;
-            }
-            match Entry::glance(&letter) {
-                Some(entry) => take(entry)?,
-                None => strangers += 1,
-            }
-        }
-        if strangers > 0 {
-            tracing::warn!(count = strangers, "the dead-letter stream holds messages without a verdict");
-        }
-        Ok(())
+    /// Every letter, as its headers tell it.
+    async fn letters(&self) -> Result<Letters, CliError> {
+        Ok(Letters { scan: self.scan(&[], Depth::Headers).await?, strangers: 0 })
     }
 
     async fn scan(&self, filters: &[String], depth: Depth) -> Result<Scan, CliError> {
@@ -159,6 +162,40 @@ impl Queue {
             let what = format!("what was done is not on record: {} {ids}", operation.operation.as_str());
             unpublished(&error, what.trim_end().to_owned())
         })
+    }
+}
+
+impl Entries {
+    /// The next one; `None` after the last.
+    pub(crate) async fn next(&mut self) -> Result<Option<Entry>, CliError> {
+        while let Some(entry) = self.letters.next().await? {
+            let entry = self.standing.tell(entry);
+            if entry.is_some() {
+                return Ok(entry);
+            }
+        }
+        Ok(None)
+    }
+}
+
+impl Letters {
+    async fn next(&mut self) -> Result<Option<Entry>, CliError> {
+        while let Some(letter) = next(&mut self.scan).await? {
+            let subject = letter.subject();
+            if subject.starts_with(DLQ_OPERATION_PREFIX) || subject.starts_with(DLQ_ALERT_PREFIX) {
+                continue;
+            }
+            let entry = Entry::glance(&letter);
+            if entry.is_some() {
+                return Ok(entry);
+            }
+            self.strangers += 1;
+        }
+        if self.strangers > 0 {
+            tracing::warn!(count = self.strangers, "the dead-letter stream holds messages without a verdict");
+            self.strangers = 0;
+        }
+        Ok(None)
     }
 }
 

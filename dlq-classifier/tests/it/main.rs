@@ -20,6 +20,7 @@ mod lost;
 mod meanwhile;
 mod outage;
 mod oversize;
+mod patience;
 mod purge;
 mod repair;
 mod reuse;
