@@ -26,6 +26,8 @@ const MAX_ACKS_IN_FLIGHT: usize = 4096;
 const GONE_POLL: Duration = Duration::from_millis(500);
 /// How often it is looked whether a lost connection is back.
 const CONNECTION_POLL: Duration = Duration::from_millis(20);
+/// Pause before the second attempt to connect; it doubles with each.
+const FIRST_RECONNECT_DELAY: Duration = Duration::from_millis(20);
 /// Longest pause between two attempts to reconnect.
 const MAX_RECONNECT_DELAY: Duration = Duration::from_secs(1);
 
@@ -140,16 +142,21 @@ impl Broker {
     }
 }
 
+/// How long the client waits before an attempt to connect, counted from one. The first one is that of a command somebody has
+/// just typed, or that after a connection was lost.
+fn reconnect_delay(attempt: usize) -> Duration {
+    let Some(earlier) = attempt.checked_sub(2) else { return Duration::ZERO };
+    let doublings = u32::try_from(earlier.min(6)).unwrap_or(6);
+    (FIRST_RECONNECT_DELAY * 2_u32.pow(doublings)).min(MAX_RECONNECT_DELAY)
+}
+
 fn options(target: &BrokerTarget, name: &str) -> Result<ConnectOptions, CliError> {
     let mut options = ConnectOptions::new()
         .name(name)
         .ping_interval(PING_INTERVAL)
         .connection_timeout(CONNECT_TIMEOUT)
         .request_timeout(Some(REQUEST_TIMEOUT))
-        .reconnect_delay_callback(|attempts| {
-            let exponent = u32::try_from(attempts.min(6)).unwrap_or(6);
-            (Duration::from_millis(20) * 2_u32.pow(exponent)).min(MAX_RECONNECT_DELAY)
-        })
+        .reconnect_delay_callback(reconnect_delay)
         .event_callback(|event| async move {
             match event {
                 async_nats::Event::Connected => tracing::info!("connected to the broker"),
@@ -214,4 +221,15 @@ fn unreachable(target: &BrokerTarget, error: &async_nats::ConnectError) -> CliEr
     CliError::new("broker-unreachable", Exit::Unreachable, format!("no broker answers at {}", target.url))
         .because(format!("{error} (address from {})", target.origin))
         .help("start one with `cerebros up`, or set NATS_URL to a running nats-server with JetStream")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_attempt_to_connect_waits_for_nothing_and_later_ones_at_most_a_second() {
+        let delays = [0, 1, 2, 3, 4, 7, 8, 9, usize::MAX].map(|attempt| reconnect_delay(attempt).as_millis());
+        assert_eq!(delays, [0, 0, 20, 40, 80, 640, 1000, 1000, 1000]);
+    }
 }
