@@ -6,7 +6,7 @@
 use std::collections::HashMap;
 
 use schemas::cloudevents::header;
-use schemas::dead_letter::{MAX_REPLAYS, Place, Verdict, block_bytes, original_headers};
+use schemas::dead_letter::{MAX_REPLAYS, Place, Verdict, block_bytes_said, original_headers};
 use schemas::{FailureClass, RunId, Stage, Timestamp};
 use serde::Serialize;
 use service_kit::dead_letter;
@@ -92,8 +92,13 @@ impl Entry {
 
     /// Reads a dead letter by its headers alone.
     pub fn glance(letter: &Glance) -> Option<Self> {
-        let verdict = Verdict::find(letter.headers())?;
-        let bytes = letter.bytes().saturating_sub(block_bytes(letter.headers()));
+        let (mut whole, mut block) = (None, None);
+        let headers = letter.headers().inspect(|(name, value)| {
+            whole = whole.or_else(|| Glance::bytes_said(name, value));
+            block = block.or_else(|| block_bytes_said(name, value));
+        });
+        let verdict = Verdict::find(headers)?;
+        let bytes = whole.unwrap_or(letter.payload().len()).saturating_sub(block.unwrap_or(0));
         let entry = Self::of(verdict, letter.sequence, bytes);
         if entry.run_id.is_some() {
             return Some(entry);

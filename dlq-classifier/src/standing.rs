@@ -5,9 +5,8 @@
 //! wherever they stand: that is the rule of [`crate::book`] and of replays as well. A second letter of the same entry (its first confirmation was lost, and the broker had forgotten
 //! its message id) is not told again.
 
-use std::collections::HashMap;
-use std::collections::HashSet;
-use std::hash::{BuildHasher as _, RandomState};
+use std::collections::{HashMap, HashSet};
+use std::hash::{BuildHasher as _, BuildHasherDefault, Hasher, RandomState};
 
 use crate::entry::{Entry, State};
 use crate::operation::{Kind, Operation};
@@ -16,10 +15,30 @@ use crate::operation::{Kind, Operation};
 #[derive(Debug, Default)]
 pub struct Standing {
     /// By a hash of its id nobody can aim at.
-    dealt_with: HashMap<u64, State>,
+    dealt_with: HashMap<u64, State, BuildHasherDefault<AsItIs>>,
     /// Entries told already, by the same.
-    told: HashSet<u64>,
+    told: HashSet<u64, BuildHasherDefault<AsItIs>>,
     hasher: RandomState,
+}
+
+/// Takes a number for its own hash, because it is one.
+#[derive(Debug, Default)]
+struct AsItIs(u64);
+
+impl Hasher for AsItIs {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        for byte in bytes {
+            self.0 = self.0.rotate_left(8) ^ u64::from(*byte);
+        }
+    }
+
+    fn write_u64(&mut self, hash: u64) {
+        self.0 = hash;
+    }
 }
 
 impl Standing {

@@ -8,7 +8,7 @@ mod form;
 
 use sha2::{Digest, Sha256};
 
-pub use form::{Form, beside, block, block_bytes, fits};
+pub use form::{Form, beside, block, block_bytes, block_bytes_said, fits};
 
 use crate::failure::bounded_head;
 use crate::headers::{Headers, header, starts_with_ignoring_case};
@@ -293,8 +293,31 @@ const fn is_same(one: &[u8], other: &[u8]) -> bool {
 
 /// Which of the verdict's headers a name is. All but a stranger's are written as ours are.
 fn place_of(name: &str) -> Option<usize> {
-    let as_written = NAMES.iter().position(|known| *known == name);
-    as_written.or_else(|| NAMES.iter().position(|known| known.eq_ignore_ascii_case(name)))
+    let beginning = beginning(name.as_bytes());
+    let as_written = BEGINNINGS.iter().position(|known| *known == beginning);
+    as_written
+        .filter(|place| NAMES[*place] == name)
+        .or_else(|| NAMES.iter().position(|known| known.eq_ignore_ascii_case(name)))
+}
+
+/// How each of [`NAMES`] begins: sixteen numbers are compared in less time than two texts.
+const BEGINNINGS: [u64; NAMES.len()] = {
+    let (mut all, mut place) = ([0; NAMES.len()], 0);
+    while place < NAMES.len() {
+        all[place] = beginning(NAMES[place].as_bytes());
+        place += 1;
+    }
+    all
+};
+
+/// The length of a name and its first letters, as a number.
+const fn beginning(name: &[u8]) -> u64 {
+    let (mut number, mut index) = (name.len() as u64, 0);
+    while index < name.len() && index < 7 {
+        number = number << 8 | name[index] as u64;
+        index += 1;
+    }
+    number
 }
 
 /// The headers the message had before it died, as far as they may be sent again: without the verdict, without what

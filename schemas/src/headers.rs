@@ -66,7 +66,9 @@ impl HeaderSource for Headers {
 
 /// True if a header's name begins so, in whatever case.
 pub(crate) fn starts_with_ignoring_case(name: &str, prefix: &str) -> bool {
-    name.as_bytes().get(..prefix.len()).is_some_and(|head| head.eq_ignore_ascii_case(prefix.as_bytes()))
+    let head = name.as_bytes().get(..prefix.len());
+    // Nearly always it is written as it is meant, or something else altogether.
+    head.is_some_and(|head| head == prefix.as_bytes() || head.eq_ignore_ascii_case(prefix.as_bytes()))
 }
 
 #[cfg(test)]

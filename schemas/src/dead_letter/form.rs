@@ -72,8 +72,12 @@ pub fn block(headers: &Headers) -> Vec<u8> {
 
 /// How many bytes in front of a letter's payload are headers of the original.
 pub fn block_bytes<'a>(mut headers: impl Iterator<Item = (&'a str, &'a str)>) -> usize {
-    let said = headers.find(|(name, _)| name.eq_ignore_ascii_case(HEADER_BYTES));
-    said.and_then(|(_, bytes)| bytes.parse().ok()).unwrap_or(0)
+    headers.find_map(|(name, value)| block_bytes_said(name, value)).unwrap_or(0)
+}
+
+/// The same of the one header that says so; `None` for every other.
+pub fn block_bytes_said(name: &str, value: &str) -> Option<usize> {
+    name.eq_ignore_ascii_case(HEADER_BYTES).then(|| value.parse().unwrap_or(0))
 }
 
 /// The headers of a letter as they would be with those of its original among them.

@@ -107,10 +107,9 @@ impl Glance {
         &self.message.payload
     }
 
-    /// Size of its payload, here or not.
-    pub fn bytes(&self) -> usize {
-        let said = self.headers().find(|(name, _)| *name == PAYLOAD_SIZE);
-        said.and_then(|(_, size)| size.parse().ok()).unwrap_or(self.message.payload.len())
+    /// Size of a payload the broker has left out, from the one header that says so; `None` for every other.
+    pub fn bytes_said(name: &str, value: &str) -> Option<usize> {
+        if name == PAYLOAD_SIZE { value.parse().ok() } else { None }
     }
 }
 
