@@ -298,14 +298,14 @@ pub async fn run(command: Command, shutdown: Shutdown) -> Result<Exit, CliError>
 async fn list(args: ListArgs) -> Result<Exit, CliError> {
     let queue = Queue::open(&args.common.broker).await?;
     let now = service_kit::clock::now();
-    let mut listing = args.common.output.printer().listing();
+    let mut listing = args.common.output.printer().listing().aside();
     let mut entries = queue.entries().await?;
     while let Some(entry) = entries.next().await? {
         if args.filter.takes(&entry, now) {
-            listing.push_aside(entry).await?;
+            listing.push(entry).await?;
         }
     }
-    listing.end_aside().await?;
+    listing.end().await?;
     Ok(Exit::Done)
 }
 

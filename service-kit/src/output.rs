@@ -10,6 +10,7 @@
 //! Deliberately not here: progress bars (they belong to the command that shows them) and logs
 //! ([`crate::telemetry`]).
 
+mod aside;
 mod listing;
 pub mod plain_text;
 mod stderr;
@@ -19,6 +20,7 @@ use std::io::{self, IsTerminal, Write};
 
 use serde::Serialize;
 
+pub use aside::Aside;
 pub use listing::Listing;
 pub(crate) use stderr::speak_json;
 pub use stderr::{Stderr, error, note, warning};

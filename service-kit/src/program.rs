@@ -53,7 +53,7 @@ pub trait Cli: clap::Parser {
 
     /// True for a command that reads a lot, one after the other: on one thread nothing has to be handed to another, which
     /// would cost as much as the reading. It may write at its end, or aside
-    /// ([`push_aside`](crate::output::Listing::push_aside)): while it writes otherwise, it hears nobody.
+    /// ([`Aside`](crate::output::Aside)): while it writes otherwise, it hears nobody.
     fn is_on_one_thread(&self) -> bool {
         false
     }

@@ -40,13 +40,8 @@ impl<T: Serialize + Row> Listing<T> {
         if self.collect(row)? { self.write() } else { Ok(()) }
     }
 
-    /// The same while everything else goes on: for whoever holds a connection that has to answer.
-    pub async fn push_aside(&mut self, row: T) -> Result<(), CliError> {
-        if self.collect(row)? { self.write_aside().await } else { Ok(()) }
-    }
-
     /// Adds a row to what is printed next; true when that is enough to be printed.
-    fn collect(&mut self, row: T) -> Result<bool, CliError> {
+    pub(super) fn collect(&mut self, row: T) -> Result<bool, CliError> {
         match self.printer.format {
             Format::Table => {
                 self.page.push(row);
@@ -75,18 +70,18 @@ impl<T: Serialize + Row> Listing<T> {
         self.write()
     }
 
-    /// The same while everything else goes on.
-    pub async fn end_aside(mut self) -> Result<(), CliError> {
-        self.collect_end();
-        self.write_aside().await
-    }
-
-    fn collect_end(&mut self) {
+    /// Adds what ends the list to what is printed next.
+    pub(super) fn collect_end(&mut self) {
         match self.printer.format {
             Format::Table if !self.page.is_empty() || !self.is_begun => self.lay_out(),
             Format::Table | Format::Ndjson => {}
             Format::Json => self.text.push_str(if self.is_begun { "\n]\n" } else { "[]\n" }),
         }
+    }
+
+    /// What is printed next.
+    pub(super) fn take_text(&mut self) -> String {
+        std::mem::take(&mut self.text)
     }
 
     fn lay_out(&mut self) {
@@ -97,15 +92,6 @@ impl<T: Serialize + Row> Listing<T> {
 
     fn write(&mut self) -> Result<(), CliError> {
         let written = write_out(self.text.as_bytes());
-        self.text.clear();
-        written
-    }
-
-    async fn write_aside(&mut self) -> Result<(), CliError> {
-        let text = std::mem::take(&mut self.text);
-        let writing = tokio::task::spawn_blocking(move || (write_out(text.as_bytes()), text));
-        let (written, text) = writing.await.map_err(CliError::internal)?;
-        self.text = text;
         self.text.clear();
         written
     }
