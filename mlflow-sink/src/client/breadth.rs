@@ -17,14 +17,13 @@ use super::MAX_CONNECTIONS;
 const LEAST: usize = 2;
 /// As many as are tried first.
 const AT_FIRST: usize = 4;
-/// What one more has to bring, as a part of what it brings where calls do not wait for each other: to be taken, and to be
-/// kept. One too many costs a hundredth, one too few up to a third.
-const PAYS: (f64, f64) = (0.4, 0.2);
+/// What one more has to bring, as a part of what it brings where calls do not wait for each other.
+const PAYS: f64 = 0.4;
 /// Calls a number is judged by, for each that may be under way. They differ by a third: of so many the mean is known to a
 /// tenth with two under way, to a twentieth with eight.
 const JUDGED_BY: usize = 10;
 /// Most numbers of calls in a row, each enough to judge by, in which nothing is tried.
-const MAX_REST: u32 = 32;
+const MAX_REST: u32 = 16;
 /// One call counts as at most so many usual ones: it says more of the machine than of the number.
 const MAX_USUAL: f64 = 3.0;
 /// The calls that are learned from.
@@ -117,9 +116,9 @@ impl Breadth {
     fn is_better(&self, tried: usize, seen: Took) -> bool {
         let gain = seen.swifter_than(self.usual) * count(tried) / count(self.kept);
         if tried > self.kept {
-            gain >= 1.0 + PAYS.0 / count(self.kept)
+            gain >= 1.0 + PAYS / count(self.kept)
         } else {
-            1.0 / gain < 1.0 + PAYS.1 / count(tried)
+            1.0 / gain < 1.0 + PAYS / count(tried)
         }
     }
 
