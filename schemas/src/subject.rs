@@ -1,5 +1,5 @@
 //! The subjects: exactly `cerebros.nas.run.<event>`, `ml.run.<event>` and `cerebros.dlq.<class>.<original subject>`;
-//! beside them, for workers among themselves, `cerebros.fence.<run>`.
+//! beside them, for programs among themselves, `cerebros.fence.<run>` and [`REPLAY_FENCE`].
 
 use sha2::{Digest as _, Sha256};
 
@@ -14,10 +14,12 @@ pub const DLQ_STREAM: &str = "CEREBROS_DLQ";
 pub const ADVISORY_STREAM: &str = "CEREBROS_ADVISORIES";
 /// The two families of events.
 pub const EVENT_SUBJECTS: [&str; 2] = ["cerebros.nas.run.*", "ml.run.*"];
-/// What the event stream takes in: the events, and the fences of runs that were taken over.
+/// What the event stream takes in: the events, and the fences of runs and replays that were taken over.
 pub const STREAM_SUBJECTS: [&str; 3] = [EVENT_SUBJECTS[0], EVENT_SUBJECTS[1], "cerebros.fence.>"];
 /// Prefix of the fences: `cerebros.fence.<run id>`. They are no events; readers of events ask for [`EVENT_SUBJECTS`].
 pub const FENCE_PREFIX: &str = "cerebros.fence.";
+/// The fence of the replays of dead letters. No run has such an id.
+pub const REPLAY_FENCE: &str = "cerebros.fence.~replays";
 /// What the dead-letter stream takes in.
 pub const DLQ_SUBJECTS: &str = "cerebros.dlq.>";
 /// Prefix of the dead letters.

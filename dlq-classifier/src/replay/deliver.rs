@@ -10,9 +10,11 @@ use schemas::dead_letter::REPLAY_OF;
 use schemas::subject::STREAM;
 use service_kit::error::CliError;
 use service_kit::exit::Exit;
+use service_kit::fence::is_refusal_by_fence;
 use service_kit::history::{self, Kept};
 use service_kit::publish::{Outgoing, PublishFailure, Published, to_header_map};
 
+use super::desk::Lease;
 use super::draft;
 use crate::edit::Draft;
 use crate::entry::Entry;
@@ -40,14 +42,22 @@ pub(super) enum Delivered {
     Refused(String),
 }
 
-/// Publishes the message of an entry, once.
-pub(super) async fn deliver(queue: &Queue, entry: &Entry, draft: &Draft) -> Result<Delivered, CliError> {
+/// Publishes the message of an entry, once; `None` when somebody else is at work on the replays.
+pub(super) async fn deliver(
+    queue: &Queue,
+    lease: &mut Lease,
+    entry: &Entry,
+    draft: &Draft,
+) -> Result<Option<Delivered>, CliError> {
     let first = draft::message_id(&draft.headers);
     for message_id in [first, draft::own_message_id(entry)] {
-        let published = match send(queue, draft, &message_id).await {
+        let Some(sent) = send(queue, lease, draft, &message_id).await? else {
+            return Ok(None);
+        };
+        let published = match sent {
             Ok(published) => published,
             Err(error @ (PublishFailure::Refused { .. } | PublishFailure::Encode(_))) => {
-                return Ok(Delivered::Refused(error.to_string()));
+                return Ok(Some(Delivered::Refused(error.to_string())));
             }
             Err(error @ (PublishFailure::Full { .. } | PublishFailure::Unconfirmed { .. })) => {
                 return Err(unpublished(&error, format!("{} was not replayed", entry.id)));
@@ -55,35 +65,55 @@ pub(super) async fn deliver(queue: &Queue, entry: &Entry, draft: &Draft) -> Resu
         };
         let sequence = published.sequence;
         if !published.is_duplicate {
-            return Ok(Delivered::Published { sequence, message_id, was_there: false });
+            return Ok(Some(Delivered::Published { sequence, message_id, was_there: false }));
         }
         // Taken off its stream meanwhile, as readers of a work queue do: it was there.
         let Some(kept) = holder(queue, &draft.subject, sequence).await? else {
-            return Ok(Delivered::Published { sequence, message_id, was_there: true });
+            return Ok(Some(Delivered::Published { sequence, message_id, was_there: true }));
         };
         if kept.headers.get(REPLAY_OF) == Some(&entry.id) {
             let is_same = kept.payload == draft.payload && kept.subject == draft.subject;
-            return Ok(if is_same {
+            return Ok(Some(if is_same {
                 Delivered::Published { sequence, message_id, was_there: true }
             } else {
                 Delivered::Otherwise { kept: Box::new(kept), message_id }
-            });
+            }));
         }
         tracing::info!(entry = entry.id, message_id, sequence, "a stranger's message has the id of a replay");
     }
-    Ok(Delivered::Refused("messages of somebody else have both of the ids it could have".to_owned()))
+    Ok(Some(Delivered::Refused("messages of somebody else have both of the ids it could have".to_owned())))
 }
 
-async fn send(queue: &Queue, draft: &Draft, message_id: &str) -> Result<Published, PublishFailure> {
+/// Publishes it, into the event stream behind the fence; `None` when somebody else is at work on the replays.
+async fn send(
+    queue: &Queue,
+    lease: &mut Lease,
+    draft: &Draft,
+    message_id: &str,
+) -> Result<Option<Result<Published, PublishFailure>>, CliError> {
     let mut headers = draft.headers.clone();
     headers.0.retain(|(name, _)| !name.eq_ignore_ascii_case(header::MESSAGE_ID));
     headers.push(header::MESSAGE_ID, message_id);
-    let message = Outgoing {
+    let mut message = Outgoing {
         subject: draft.subject.clone(),
         headers: to_header_map(&headers),
         payload: draft.payload.clone().into(),
     };
-    queue.publish(&message).await
+    let is_fenced = !draft::is_foreign(&draft.subject);
+    loop {
+        if is_fenced {
+            lease.condition(&mut message.headers);
+        }
+        match queue.publish(&message).await {
+            Err(failure) if is_fenced && is_refusal_by_fence(&failure) => {
+                // Raised by one who had no right to any more, or aged out of the stream; else the lease is not ours.
+                if !lease.raise().await? {
+                    return Ok(None);
+                }
+            }
+            sent => return Ok(Some(sent)),
+        }
+    }
 }
 
 /// The message a broker has already, where it can be found.

@@ -70,8 +70,9 @@ impl Engine<'_> {
     ) -> Result<Ended, CliError> {
         let all = self.desk.all().await?;
         self.desk.tidy(&all).await?;
-        known.marks.read(&self.queue.broker).await?;
-        recover(self.queue, self.desk, all, &mut known.marks, id).await?;
+        if !recover(self.queue, self.desk, lease, all, &mut known.marks, id).await? {
+            return Ok(Ended::Overtaken);
+        }
         let Some(held) = self.desk.get(id).await? else { return Ok(Ended::Overtaken) };
         if held.task.stage.is_over() {
             return Ok(Ended::Rests(held.task));

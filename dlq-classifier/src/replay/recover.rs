@@ -10,7 +10,7 @@ use service_kit::clock;
 use service_kit::error::CliError;
 use service_kit::history::{self, History, Kept};
 
-use super::desk::{Desk, Held};
+use super::desk::{Desk, Held, Lease};
 use super::marks::Marks;
 use super::prepare::finish;
 use super::{deliver, draft};
@@ -21,14 +21,20 @@ use crate::operation::{Operation, Replay};
 use crate::queue::Queue;
 use crate::task::{Batch, Task};
 
-/// Puts on record what the tasks in `all` have published and nobody has recorded. Only whoever has the lease may.
+/// Puts on record what the tasks in `all` have published and nobody has recorded; false when somebody else has the lease.
 pub(super) async fn recover(
     queue: &Queue,
     desk: &Desk,
+    lease: &mut Lease,
     all: Vec<Held>,
     marks: &mut Marks,
     ours: &str,
-) -> Result<(), CliError> {
+) -> Result<bool, CliError> {
+    // Also where the lease was given up: a message nobody confirmed may still be on its way.
+    if all.iter().any(|held| held.task.batch.is_some()) && !lease.raise().await? {
+        return Ok(false);
+    }
+    marks.read(&queue.broker).await?;
     for held in all {
         let Some(batch) = held.task.batch.clone() else { continue };
         let found = published(queue, &held.task, &batch, marks).await?;
@@ -56,7 +62,7 @@ pub(super) async fn recover(
         let is_same = |task: &Task| task.batch.as_ref() == Some(&batch);
         desk.change(held, |task| is_same(&task).then(|| task.set_aside(clock::now()))).await?;
     }
-    Ok(())
+    Ok(true)
 }
 
 /// The entries of a batch that are on the stream and not on record.

@@ -12,6 +12,7 @@ mod corpus;
 mod endless;
 mod evidence;
 mod expiry;
+mod fenced;
 mod foresight;
 mod growth;
 mod hostile;

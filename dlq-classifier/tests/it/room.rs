@@ -177,6 +177,13 @@ impl<N> Room<N> {
         command.spawn().unwrap()
     }
 
+    /// A command that stands still at a step of a replay until it is woken.
+    pub(crate) fn start_held_up(&self, arguments: &[&str], step: &str) -> Child {
+        let mut command = self.program();
+        command.args(arguments).env("DLQ_TEST_STOP_AT", step).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command.spawn().unwrap()
+    }
+
     /// Runs a command that has to succeed, and reads its JSON.
     pub(crate) async fn json(&self, arguments: &[&str]) -> Value {
         self.json_and_exit(arguments, 0).await

@@ -1,15 +1,24 @@
 //! The lease of whoever is at work on tasks. No clocks are compared but the broker's with itself: a lease is over when the
 //! broker says that it was written too long ago, or when it has stood still for as long before our own eyes.
+//!
+//! Whoever was held up learns too late that the lease is over. So replays into the event stream are published behind a fence
+//! ([`REPLAY_FENCE`]): under the condition that the last message on it is the one the lease says. Who takes over a lease that
+//! was not given up raises the fence and writes down in the lease where it stands, in this order: a place that was written
+//! down is known to nobody but the one who has the lease, and is passed when the next takes it. What the one before still
+//! had on its way is refused from then on, so that what is found on the stream is all there is of it.
 
 use std::sync::PoisonError;
 use std::time::{Duration, Instant};
 
+use async_nats::HeaderMap;
 use async_nats::jetstream::kv;
 use async_nats::jetstream::response::Response;
 use schemas::Timestamp;
+use schemas::subject::REPLAY_FENCE;
 use serde::{Deserialize, Serialize};
 use service_kit::clock;
 use service_kit::error::CliError;
+use service_kit::fence::Bar;
 use service_kit::topology::DLQ_BUCKET;
 
 use super::{Desk, unavailable};
@@ -25,6 +34,15 @@ const RENEW_EVERY: Duration = Duration::from_secs(2);
 #[derive(Debug, Default, Serialize, Deserialize)]
 struct Holder {
     owner: Option<String>,
+    /// Sequence of the last message on the fence; 0 while there is none.
+    #[serde(default)]
+    fence: u64,
+}
+
+/// What a message on the fence says: who raised it.
+#[derive(Debug, Serialize)]
+struct Mark<'a> {
+    owner: &'a str,
 }
 
 /// What the broker says the time is.
@@ -41,6 +59,9 @@ pub(crate) struct Lease {
     pub(crate) found: u64,
     revision: u64,
     renewed: Moment,
+    bar: Bar,
+    /// Where the fence stands.
+    fence: u64,
 }
 
 /// A moment by both clocks of a machine: one of them stands still while it sleeps, the other may be set back.
@@ -76,8 +97,11 @@ impl Desk {
             found: revision,
             revision,
             renewed: Moment::now(),
+            bar: Bar::on(&self.broker, REPLAY_FENCE.to_owned()),
+            fence: holder.fence,
         };
-        Ok(lease.write(true).await?.then_some(lease))
+        let is_ours = lease.write(true).await? && (holder.owner.is_none() || lease.raise().await?);
+        Ok(is_ours.then_some(lease))
     }
 
     /// True if the broker wrote it longer ago than a lease lasts, by its own clock.
@@ -115,6 +139,21 @@ impl Lease {
         self.write(true).await
     }
 
+    /// Shuts out whoever had the lease before; false when somebody else has it. Also what to do when a message was refused: a
+    /// fence older than the stream keeps messages is gone.
+    pub(crate) async fn raise(&mut self) -> Result<bool, CliError> {
+        let mark = serde_json::to_vec(&Mark { owner: &self.owner }).expect("a name is plain data");
+        let raised: Result<u64, service_kit::fence::Unavailable> =
+            self.bar.raise(|_| Ok(Some(mark.clone()))).await;
+        self.fence = raised.map_err(|error| unavailable(&error))?;
+        self.write(true).await
+    }
+
+    /// Puts the condition of the fence on a message for the event stream.
+    pub(crate) fn condition(&self, headers: &mut HeaderMap) {
+        self.bar.demand(self.fence, headers);
+    }
+
     /// Gives it up, so that the next goes on at once; what the next finds of it.
     pub(crate) async fn give_up(mut self) -> u64 {
         if !matches!(self.write(false).await, Ok(true)) {
@@ -125,7 +164,7 @@ impl Lease {
 
     async fn write(&mut self, is_wanted: bool) -> Result<bool, CliError> {
         let renewed = Moment::now();
-        let holder = Holder { owner: is_wanted.then(|| self.owner.clone()) };
+        let holder = Holder { owner: is_wanted.then(|| self.owner.clone()), fence: self.fence };
         let text = serde_json::to_vec(&holder).expect("names are plain data").into();
         match self.desk.bucket.update(LEASE, text, self.revision).await {
             Ok(revision) => (self.revision, self.renewed) = (revision, renewed),

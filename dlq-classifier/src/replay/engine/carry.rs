@@ -46,8 +46,10 @@ impl Work<'_> {
                     break;
                 }
             }
-            match deliver(self.engine.queue, &ready.entry, &ready.prepared.draft).await {
-                Ok(delivered) => rows.push(self.take(ready, delivered, &mut replays)),
+            match deliver(self.engine.queue, self.lease, &ready.entry, &ready.prepared.draft).await {
+                // Whoever has the lease now finds what went out before, and puts it on record.
+                Ok(None) => return Ok(false),
+                Ok(Some(delivered)) => rows.push(self.take(ready, delivered, &mut replays)),
                 Err(error) => {
                     failed = Some(error);
                     break;
