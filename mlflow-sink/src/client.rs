@@ -17,6 +17,7 @@ pub mod histories;
 mod identity;
 pub mod models;
 pub mod pages;
+mod reuse;
 mod transport;
 pub mod whole;
 mod wire;

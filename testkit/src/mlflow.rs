@@ -26,6 +26,13 @@ impl Mlflow {
         Self { server, _dir: Some(dir) }
     }
 
+    /// The same as its users start it, without a word about its workers.
+    pub async fn start_as_it_comes() -> Self {
+        let dir = Scratch::new();
+        let config = MlflowConfig { workers: None, ..config(mlflow_python().await, dir.path()) };
+        Self { server: started(Server::start(config).await), _dir: Some(dir) }
+    }
+
     /// The one all tests of this process share; ends with the process. Keep apart with [`experiment_name`].
     pub async fn shared() -> &'static Self {
         static SHARED: OnceCell<Mlflow> = OnceCell::const_new();
@@ -73,8 +80,11 @@ pub fn experiment_name(test: &str) -> String {
 }
 
 async fn serve(python: PathBuf, dir: &Path) -> Server {
-    let config = MlflowConfig::new(python, dir.join("mlflow"), dir.join("mlflow.log"));
-    started(Server::start(config).await)
+    started(Server::start(config(python, dir)).await)
+}
+
+fn config(python: PathBuf, dir: &Path) -> MlflowConfig {
+    MlflowConfig::new(python, dir.join("mlflow"), dir.join("mlflow.log"))
 }
 
 /// Nothing runs at the end of a test process, so each one removes what those before it left.

@@ -41,10 +41,18 @@ pub(super) struct Breadth {
     /// True when one more is tried next, false when one less is.
     is_upwards: bool,
     seen: Took,
-    /// Calls that are still to be answered which began beside another number.
-    strangers: usize,
+    /// How often the number has changed: a call that began before tells nothing of it.
+    changes: u32,
     /// In so many numbers of calls nothing is tried; and how many that will be after the next try in vain.
     rest: (u32, u32),
+}
+
+/// What is noted of a call when it begins.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Begun {
+    /// Calls under way, with it.
+    at_once: usize,
+    changes: u32,
 }
 
 /// How many calls there were of each kind, and what they took together, in seconds.
@@ -59,7 +67,7 @@ impl Default for Breadth {
             tried: None,
             is_upwards: true,
             seen: Took::default(),
-            strangers: 0,
+            changes: 0,
             rest: (0, 0),
         }
     }
@@ -71,20 +79,23 @@ impl Breadth {
         self.tried.unwrap_or(self.kept)
     }
 
-    /// A call was answered that had begun as one of `at_once`.
-    pub(super) fn answered(&mut self, path: &str, took: Duration, at_once: usize) {
+    /// A call begins as one of so many.
+    pub(super) fn begin(&self, at_once: usize) -> Begun {
+        Begun { at_once, changes: self.changes }
+    }
+
+    /// A call was answered.
+    pub(super) fn answered(&mut self, path: &str, took: Duration, begun: Begun) {
         let Some(kind) = ALIKE.iter().position(|alike| *alike == path) else { return };
-        if at_once < self.limit() {
-            return;
-        }
-        if self.strangers > 0 {
-            self.strangers -= 1;
+        if begun.at_once < self.limit() || begun.changes != self.changes {
             return;
         }
         let most = self.usual.mean(kind).map_or(f64::MAX, |usual| usual * MAX_USUAL);
         self.seen.add(kind, took.as_secs_f64().clamp(1e-6, most));
         if self.seen.calls() >= count(JUDGED_BY * self.limit()) {
+            let limit = self.limit();
             self.judge();
+            self.changes = self.changes.wrapping_add(u32::from(self.limit() != limit));
         }
     }
 
@@ -106,7 +117,6 @@ impl Breadth {
             Some(_) => {
                 self.is_upwards = !self.is_upwards;
                 self.rest = (self.rest.1, (2 * self.rest.1).clamp(1, MAX_REST));
-                self.strangers = self.kept;
             }
         }
     }
@@ -126,7 +136,6 @@ impl Breadth {
     fn try_next(&mut self) {
         self.is_upwards = self.kept == LEAST || (self.is_upwards && self.kept < MAX_CONNECTIONS);
         self.tried = Some(if self.is_upwards { self.kept + 1 } else { self.kept - 1 });
-        self.strangers = self.kept;
     }
 }
 

@@ -4,6 +4,7 @@ use std::pin::pin;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use reqwest::header::{CONNECTION, HeaderValue};
 use reqwest::{Method, RequestBuilder, Response};
 use serde::de::{DeserializeOwned, IgnoredAny};
 use service_kit::clock;
@@ -13,9 +14,10 @@ use service_kit::mlflow::tracking::Tracking;
 use tokio::sync::{Notify, Semaphore, SemaphorePermit, watch};
 use tokio::time::timeout;
 
-use super::breadth::Breadth;
+use super::breadth::{Begun, Breadth};
 use super::breaker::{Breaker, Phase};
 use super::error::{self, Call, ClientError, Disposition, Scope};
+use super::reuse::{self, Reuse};
 use super::{CALL_TIMEOUT, MAX_CONNECTIONS};
 use crate::gate::luck;
 
@@ -28,6 +30,8 @@ const SUSPICIOUS_AFTER: Duration = Duration::from_secs(8);
 const PROBE_TIMEOUT: Duration = Duration::from_secs(4);
 /// MLflow's server closes idle connections after five seconds; one that is about to be closed is not used any more.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(3);
+/// The end of the connection with the answer.
+const CLOSE: HeaderValue = HeaderValue::from_static("close");
 /// Largest answer that is read.
 const MAX_ANSWER_BYTES: usize = 32 << 20;
 
@@ -40,6 +44,8 @@ pub(super) struct Transport {
     breadth: Mutex<(Breadth, usize)>,
     breaker: Option<watch::Sender<Breaker>>,
     suspicion: Notify,
+    /// Without encryption only, where a new connection costs next to nothing.
+    reuse: Option<Mutex<Reuse>>,
 }
 
 impl Transport {
@@ -55,7 +61,8 @@ impl Transport {
         let breadth = Breadth::default();
         let (connections, suspicion) = (Semaphore::new(breadth.limit()), Notify::new());
         let breadth = Mutex::new((Breadth::default(), breadth.limit()));
-        Ok(Self { http, tracking, connections, breadth, breaker, suspicion })
+        let reuse = (!tracking.is_https()).then(Mutex::default);
+        Ok(Self { http, tracking, connections, breadth, breaker, suspicion, reuse })
     }
 
     pub(super) fn url(&self) -> &str {
@@ -87,37 +94,65 @@ impl Transport {
         patience: Duration,
     ) -> Result<A, ClientError> {
         let turn = self.turn(call).await?;
-        let (began, at_once) = (Instant::now(), self.at_once());
-        let mut exchange = pin!(exchange(call, request, patience));
-        let answer = match timeout(SUSPICIOUS_AFTER, &mut exchange).await {
-            Ok(answer) => answer,
-            Err(_) => {
-                self.suspicion.notify_one();
-                exchange.await
+        let (began, begun) = (Instant::now(), self.begin());
+        let is_fresh = self.reuse().is_fresh();
+        let request = if is_fresh { request.header(CONNECTION, CLOSE) } else { request };
+        let mut behind = None;
+        let answer = {
+            let mut exchange = pin!(exchange(call, request, patience, &mut behind));
+            match timeout(SUSPICIOUS_AFTER, &mut exchange).await {
+                Ok(answer) => answer,
+                Err(_) => {
+                    self.suspicion.notify_one();
+                    exchange.await
+                }
             }
         };
+        if let Some(behind) = behind {
+            self.look(is_fresh, behind);
+        }
         if let Err(error) = &answer
             && let Disposition::Wait(asked, Scope::All) = error.disposition()
         {
             self.tell(|breaker| breaker.outage(&error.to_string(), asked, Instant::now(), luck()));
         }
         let took = answer.is_ok().then(|| began.elapsed());
-        self.learn(call.path, took, at_once, turn);
+        self.learn(call.path, took, begun, turn);
         answer
     }
 
-    /// Calls under way now.
-    fn at_once(&self) -> usize {
-        let there_are = self.breadth.lock().unwrap_or_else(PoisonError::into_inner).1;
-        there_are.saturating_sub(self.connections.available_permits())
+    /// Whether connections are used again. Always over TLS, where a new one is dear.
+    fn reuse(&self) -> Reuse {
+        let known = self.reuse.as_ref().map(|known| *known.lock().unwrap_or_else(PoisonError::into_inner));
+        known.unwrap_or_default()
+    }
+
+    /// Learns how long after its head the end of an answer came.
+    fn look(&self, was_fresh: bool, behind: Duration) {
+        let Some(known) = &self.reuse else { return };
+        let mut known = known.lock().unwrap_or_else(PoisonError::into_inner);
+        let next = known.after(was_fresh, behind);
+        if next.is_fresh() && !known.is_fresh() {
+            tracing::debug!(
+                "MLflow sends heads and bodies of answers apart: each call has a connection of its own"
+            );
+        }
+        *known = next;
+    }
+
+    /// Notes beside how many others a call begins.
+    fn begin(&self) -> Begun {
+        let held = self.breadth.lock().unwrap_or_else(PoisonError::into_inner);
+        let (breadth, there_are) = &*held;
+        breadth.begin(there_are.saturating_sub(self.connections.available_permits()))
     }
 
     /// Lets more calls be under way, or fewer, as one teaches that has ended; `took`: if it was answered.
-    fn learn(&self, path: &str, took: Option<Duration>, at_once: usize, turn: SemaphorePermit<'_>) {
+    fn learn(&self, path: &str, took: Option<Duration>, begun: Begun, turn: SemaphorePermit<'_>) {
         let mut held = self.breadth.lock().unwrap_or_else(PoisonError::into_inner);
         let (breadth, there_are) = &mut *held;
         if let Some(took) = took {
-            breadth.answered(path, took, at_once);
+            breadth.answered(path, took, begun);
         }
         let there_may_be = breadth.limit();
         if *there_are > there_may_be {
@@ -131,7 +166,8 @@ impl Transport {
 
     /// Asks whatever the breaker says, and before everything that waits for its turn.
     pub(super) async fn probe(&self, call: Call<'_>, request: RequestBuilder) -> Result<(), ClientError> {
-        let answer = timeout(PROBE_TIMEOUT, exchange::<IgnoredAny>(call, request, PROBE_TIMEOUT)).await;
+        let answer =
+            timeout(PROBE_TIMEOUT, exchange::<IgnoredAny>(call, request, PROBE_TIMEOUT, &mut None)).await;
         let answer = answer.unwrap_or_else(|_| Err(ClientError::outage(call.path, "no answer in time")));
         let now = Instant::now();
         match &answer {
@@ -170,19 +206,23 @@ impl Transport {
     }
 }
 
+/// One exchange; `behind` is how long after its head the end of an answer came, of one that is short.
 async fn exchange<A: DeserializeOwned>(
     call: Call<'_>,
     request: RequestBuilder,
     patience: Duration,
+    behind: &mut Option<Duration>,
 ) -> Result<A, ClientError> {
     let path = call.path;
     let response = match timeout(patience, request.send()).await {
         Ok(sent) => sent.map_err(|error| ClientError::unreachable(path, &error))?,
         Err(_) => return Err(ClientError::slow(call)),
     };
+    let began = Instant::now();
     let status = response.status();
     let retry_after = error::retry_after(response.headers(), clock::now());
     let body = read(call, response).await?;
+    *behind = (body.len() <= reuse::LONGEST).then(|| began.elapsed());
     if !status.is_success() {
         return Err(ClientError::answered(call, status, retry_after, &body));
     }

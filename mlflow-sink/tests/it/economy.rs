@@ -1,6 +1,6 @@
 //! What the sink asks MLflow for, when nothing goes wrong: no more than it has to.
 
-use testkit::{HttpProxy, Mlflow, experiment_name};
+use testkit::{HttpProxy, Mlflow, Proxy, experiment_name};
 
 use crate::events::{reported, run, started, value};
 use crate::pipeline::Pipeline;
@@ -49,4 +49,29 @@ async fn a_trial_that_is_only_reported_takes_three_calls() {
     let with_tags = batches.iter().filter(|call| call.body.contains("cerebros.status")).count();
     assert_eq!(with_tags, 0, "the tags of a report are written with the creation");
     sink.stop().await;
+}
+
+/// Connections the sink opens to a server for so many trials.
+async fn connections_for(mlflow: &Mlflow, trials: u32, name: &str) -> u64 {
+    let (pipeline, proxy) = (Pipeline::start().await, Proxy::start(&mlflow.url()).await);
+    let (experiment, run) = (experiment_name(name), run(name));
+    let sink = pipeline.sink(&proxy.url(), &experiment);
+    pipeline.publish(&run, &[started(&run, &experiment)]).await;
+    let reports: Vec<_> = (0..trials).map(|number| reported(&run, number).into()).collect();
+    pipeline.publish(&run, &reports).await;
+    pipeline.caught_up().await;
+    sink.stop().await;
+    proxy.accepted()
+}
+
+#[tokio::test]
+async fn connections_are_used_again_where_answers_come_whole() {
+    let opened = connections_for(Mlflow::shared().await, 40, "kept-alive").await;
+    assert!(opened <= 20, "{opened} connections for 120 calls");
+}
+
+#[tokio::test]
+async fn where_bodies_of_answers_wait_for_an_acknowledgement_calls_get_connections_of_their_own() {
+    let opened = connections_for(&Mlflow::start_as_it_comes().await, 60, "late-bodies").await;
+    assert!(opened >= 90, "{opened} connections for 180 calls");
 }

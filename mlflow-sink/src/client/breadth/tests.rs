@@ -18,7 +18,8 @@ fn after(breadth: &mut Breadth, calls: usize, mut seconds: impl FnMut(usize) -> 
         let at_once = breadth.limit();
         // Calls of a kind come in rows, as those of trials do that were begun together.
         let kind = ALIKE[call / 8 % ALIKE.len()];
-        breadth.answered(kind, Duration::from_secs_f64(seconds(at_once)), at_once);
+        let begun = breadth.begin(at_once);
+        breadth.answered(kind, Duration::from_secs_f64(seconds(at_once)), begun);
         limits.push(at_once);
     }
     let late = &limits[calls / 2..];
@@ -100,7 +101,7 @@ fn calls_of_any_size_teach_nothing() {
     let mut breadth = Breadth::default();
     for call in 0..1000 {
         let at_once = breadth.limit();
-        breadth.answered("runs/log-batch", Duration::from_millis(call), at_once);
+        breadth.answered("runs/log-batch", Duration::from_millis(call), breadth.begin(at_once));
     }
     assert_eq!(breadth.limit(), AT_FIRST);
 }
@@ -110,6 +111,17 @@ fn a_few_calls_at_once_teach_nothing_while_there_may_be_more() {
     let mut breadth = Breadth::default();
     after(&mut breadth, 10, |_| 0.008);
     let before = breadth.limit();
-    (0..1000).for_each(|_| breadth.answered(ALIKE[0], Duration::from_millis(500), 1));
+    (0..1000).for_each(|_| breadth.answered(ALIKE[0], Duration::from_millis(500), breadth.begin(1)));
     assert_eq!(breadth.limit(), before);
+}
+
+#[test]
+fn what_began_beside_another_number_tells_nothing_of_the_one_there_is_now() {
+    let mut breadth = Breadth::default();
+    let before = breadth.begin(MAX_CONNECTIONS);
+    after(&mut breadth, JUDGED_BY * AT_FIRST, |_| 0.008);
+    let tried = breadth.limit();
+    assert_ne!(tried, AT_FIRST);
+    (0..1000).for_each(|_| breadth.answered(ALIKE[0], Duration::from_millis(500), before));
+    assert_eq!(breadth.limit(), tried);
 }
