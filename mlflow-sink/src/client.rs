@@ -42,9 +42,8 @@ use transport::Transport;
 pub use wire::{Experiment, FoundRun, HistoryPoint};
 
 /// Most calls under way at once; how many there are follows from what they take ([`breadth`]). MLflow with one worker takes
-/// no more of them with eight than with two: its interpreter is the limit. With its default of four workers each answer
-/// waits 40 ms for the delayed acknowledgement of its first half (the workers inherit a socket on which `TCP_NODELAY` is
-/// not set), and eight calls at once are what fills these waits; sixteen bring nothing more.
+/// no more of them with eight than with two: its interpreter is the limit. One with several workers, or far away, takes
+/// more; sixteen bring nothing that eight do not.
 pub const MAX_CONNECTIONS: usize = 8;
 /// Deadline of a call; a busy server takes its time over a large batch, and a write that is given up may still happen.
 const CALL_TIMEOUT: Duration = Duration::from_secs(30);

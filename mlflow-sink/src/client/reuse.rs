@@ -4,7 +4,7 @@
 //! is acknowledged (Nagle's algorithm, RFC 896). On a connection in use that takes 40 ms: the other side waits for
 //! something to send the acknowledgement with (RFC 1122, 4.2.3.2). So does MLflow with its default of four workers, which
 //! inherit such a socket. On a new connection Linux acknowledges at once. Where bodies come that late, a new connection is
-//! cheaper; everywhere else, one in use.
+//! cheaper; everywhere else, one in use (ADR 15).
 //!
 //! It is looked at the one sign that tells: the time from the head of an answer to its end.
 //!
