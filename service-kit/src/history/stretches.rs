@@ -18,7 +18,7 @@ use crate::broker::Broker;
 use crate::error::CliError;
 
 /// When nothing has come for so long what was asked for is taken for lost, as it is with a connection.
-const LOST_AFTER: Duration = Duration::from_secs(4);
+const LOST_AFTER: Duration = Duration::from_secs(8);
 /// Messages that are asked for at once: so many may stand in memory with all their headers before the first is looked at.
 const ASKED_AT_ONCE: u64 = 200;
 /// Pause after the broker has refused something it will grant again.
@@ -139,7 +139,8 @@ impl Stretches {
 
     /// Asks for what the stretch still holds; for nothing where the stream has none.
     async fn ask(&mut self) -> Result<(), Failure> {
-        let mut wanted = self.extent.expected((self.until - self.next).saturating_add(1)).min(ASKED_AT_ONCE);
+        let left = self.until.saturating_sub(self.next).saturating_add(1);
+        let mut wanted = self.extent.expected(left).min(ASKED_AT_ONCE);
         if self.consumer.is_none() {
             let stream = self.broker.jetstream.get_stream_no_info(&self.stream).await?;
             let consumer = stream.create_consumer(self.config()).await?;
