@@ -5,6 +5,7 @@ use std::process::{Command, Output};
 use schemas::subject::DLQ_STREAM;
 use testkit::wait_until;
 
+use crate::hostile::publish_raw;
 use crate::patience::keep;
 use crate::room::{PATIENCE, Room, text};
 
@@ -94,4 +95,19 @@ async fn a_broker_that_takes_no_second_connection_is_read_on_the_first() {
     })
     .await;
     assert_eq!(printed(output).lines().count(), 30);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_letter_that_breaks_the_client_down_ends_the_list_with_a_reason() {
+    let room = Room::new().await;
+    for sequence in 1..=LETTERS {
+        keep(&room, sequence, "a reason", true).await;
+        if sequence == 20 {
+            publish_raw(&room, b"cerebros.dlq.decode.decode", b"NATS/1.0\r\nA: c\rd\r\n\r\n", b"x").await;
+        }
+    }
+    let output = room.dlq_paged(3, &["list", "-o", "ndjson"]).await;
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(6), "{said}");
+    assert!(said.contains("queue-stalled") && said.contains("break the protocol"), "{said}");
 }
