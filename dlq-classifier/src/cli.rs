@@ -10,8 +10,9 @@ use service_kit::output::{Format, OutputArgs};
 use service_kit::program::{self, Kind};
 use service_kit::shutdown::Shutdown;
 
+use crate::abreast::{self, Work};
 use crate::audit::ranges::{self, Range};
-use crate::entry::Groups;
+use crate::entry::{Entry, Groups};
 use crate::filter::Filter;
 use crate::history::Wanted;
 use crate::queue::Queue;
@@ -296,31 +297,33 @@ pub async fn run(command: Command, shutdown: Shutdown) -> Result<Exit, CliError>
 }
 
 async fn list(args: ListArgs) -> Result<Exit, CliError> {
-    let queue = Queue::open(&args.common.broker).await?;
-    let now = service_kit::clock::now();
-    let mut listing = args.common.output.printer().listing().aside();
-    let mut entries = queue.entries().await?;
-    while let Some(entry) = entries.next().await? {
-        if args.filter.takes(&entry, now) {
-            listing.push(entry).await?;
-        }
-    }
+    let Common { broker, output } = args.common;
+    let queue = Queue::open(&broker).await?;
+    let (now, printer) = (service_kit::clock::now(), output.printer());
+    let work = Work {
+        is_wanted: move |entry: &Entry| args.filter.takes(entry, now),
+        make: move |entries: &mut dyn Iterator<Item = Entry>| printer.ready(entries),
+    };
+    let mut listing = printer.listing().aside();
+    abreast::read(&queue, &broker, work, async |page| listing.append(page).await).await?;
     listing.end().await?;
     Ok(Exit::Done)
 }
 
 async fn groups(args: GroupsArgs) -> Result<Exit, CliError> {
-    let queue = Queue::open(&args.common.broker).await?;
+    let Common { broker, output } = args.common;
+    let queue = Queue::open(&broker).await?;
     let now = service_kit::clock::now();
+    let work = Work {
+        is_wanted: move |entry: &Entry| args.filter.takes(entry, now),
+        make: |entries: &mut dyn Iterator<Item = Entry>| Ok(entries.collect::<Groups>()),
+    };
     let mut groups = Groups::default();
-    queue
-        .each(|entry| {
-            if args.filter.takes(&entry, now) {
-                groups.take(entry);
-            }
-            Ok(())
-        })
-        .await?;
-    args.common.output.printer().rows(&groups.into_sorted())?;
+    abreast::read(&queue, &broker, work, async |page| {
+        groups.append(page);
+        Ok(())
+    })
+    .await?;
+    output.printer().rows(&groups.into_sorted())?;
     Ok(Exit::Done)
 }

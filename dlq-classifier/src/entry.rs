@@ -216,25 +216,33 @@ pub struct Groups(HashMap<String, Group>);
 impl Groups {
     /// Takes the next entry, in the order of the queue.
     pub fn take(&mut self, entry: Entry) {
-        let Some(group) = self.0.get_mut(&entry.fingerprint) else {
-            let group = Group {
-                fingerprint: entry.fingerprint.clone(),
-                class: entry.class,
-                stage: entry.stage,
-                reason: entry.reason,
-                count: 1,
-                first_seen: entry.first_seen,
-                last_seen: entry.first_seen,
-                sample: entry.id,
-            };
-            self.0.insert(entry.fingerprint, group);
+        self.add(Group {
+            fingerprint: entry.fingerprint,
+            class: entry.class,
+            stage: entry.stage,
+            reason: entry.reason,
+            count: 1,
+            first_seen: entry.first_seen,
+            last_seen: entry.first_seen,
+            sample: entry.id,
+        });
+    }
+
+    /// Takes the groups of the entries that come next in the queue.
+    pub fn append(&mut self, next: Self) {
+        next.0.into_values().for_each(|group| self.add(group));
+    }
+
+    fn add(&mut self, next: Group) {
+        let Some(group) = self.0.get_mut(&next.fingerprint) else {
+            self.0.insert(next.fingerprint.clone(), next);
             return;
         };
-        group.count += 1;
-        group.first_seen = group.first_seen.min(entry.first_seen);
-        group.last_seen = group.last_seen.max(entry.first_seen);
-        group.sample = entry.id;
-        group.reason = entry.reason;
+        group.count += next.count;
+        group.first_seen = group.first_seen.min(next.first_seen);
+        group.last_seen = group.last_seen.max(next.last_seen);
+        group.sample = next.sample;
+        group.reason = next.reason;
     }
 
     /// The groups, the largest first.
@@ -243,6 +251,14 @@ impl Groups {
         groups.sort_by(|one, other| {
             other.count.cmp(&one.count).then_with(|| one.fingerprint.cmp(&other.fingerprint))
         });
+        groups
+    }
+}
+
+impl FromIterator<Entry> for Groups {
+    fn from_iter<Entries: IntoIterator<Item = Entry>>(entries: Entries) -> Self {
+        let mut groups = Self::default();
+        entries.into_iter().for_each(|entry| groups.take(entry));
         groups
     }
 }

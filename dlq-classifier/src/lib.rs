@@ -17,6 +17,7 @@
 //!
 //! Deliberately not here: permanent failures in execution (the consumer that saw them dead-letters them itself).
 
+mod abreast;
 mod acknowledge;
 pub mod alert;
 mod audit;

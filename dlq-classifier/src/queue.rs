@@ -10,13 +10,13 @@ use service_kit::config::BrokerArgs;
 use service_kit::dead_letter;
 use service_kit::error::CliError;
 use service_kit::exit::Exit;
-use service_kit::history::{self, Depth, Glance, Kept, Scan};
+use service_kit::history::{self, Depth, Glance, Kept, Scan, Stretches};
 use service_kit::publish::{self, Outgoing, PublishFailure, Published};
 
 use crate::book::Book;
 use crate::entry::Entry;
 use crate::operation::Operation;
-use crate::standing::Standing;
+use crate::standing::{Standing, Told};
 
 /// How long a command waits for a broker that does not answer.
 const CONNECT_PATIENCE: Duration = Duration::from_secs(3);
@@ -34,14 +34,23 @@ pub(crate) struct Queue {
 /// The entries of a queue, one at a time.
 pub(crate) struct Entries {
     standing: Standing,
+    told: Told,
     letters: Letters,
 }
 
 /// Its letters by their headers.
-struct Letters {
-    scan: Scan,
+pub(crate) struct Letters {
+    pub(crate) source: Source,
     /// Messages without a verdict so far.
-    strangers: u64,
+    pub(crate) strangers: u64,
+}
+
+/// Where letters come from.
+pub(crate) enum Source {
+    /// The stream from its beginning to the present.
+    Whole(Box<Scan>),
+    /// Some of its stretches.
+    Stretches(Box<Stretches>),
 }
 
 impl Queue {
@@ -65,6 +74,7 @@ impl Queue {
                 book.letter(entry);
             }
         }
+        warn_of(letters.strangers);
         self.each_operation(|operation, _| book.apply(&operation)).await?;
         Ok(book)
     }
@@ -83,9 +93,15 @@ impl Queue {
 
     /// Every entry as it stands, oldest first. None is kept.
     pub(crate) async fn entries(&self) -> Result<Entries, CliError> {
+        let standing = self.standing().await?;
+        Ok(Entries { standing, told: Told::default(), letters: self.letters().await? })
+    }
+
+    /// What was done with the entries.
+    pub(crate) async fn standing(&self) -> Result<Standing, CliError> {
         let mut standing = Standing::default();
         self.each_operation(|operation, _| standing.apply(&operation)).await?;
-        Ok(Entries { standing, letters: self.letters().await? })
+        Ok(standing)
     }
 
     /// Hands the record of every operation to `take`, oldest first, with its sequence.
@@ -101,8 +117,8 @@ impl Queue {
     }
 
     /// Every letter, as its headers tell it.
-    async fn letters(&self) -> Result<Letters, CliError> {
-        Ok(Letters { scan: self.scan(&[], Depth::Headers).await?, strangers: 0 })
+    pub(crate) async fn letters(&self) -> Result<Letters, CliError> {
+        Ok(Letters::of(Source::Whole(Box::new(self.scan(&[], Depth::Headers).await?))))
     }
 
     async fn scan(&self, filters: &[String], depth: Depth) -> Result<Scan, CliError> {
@@ -169,18 +185,31 @@ impl Entries {
     /// The next one; `None` after the last.
     pub(crate) async fn next(&mut self) -> Result<Option<Entry>, CliError> {
         while let Some(entry) = self.letters.next().await? {
-            let entry = self.standing.tell(entry);
-            if entry.is_some() {
-                return Ok(entry);
+            let digest = self.standing.digest(&entry.id);
+            if self.told.is_first(digest) {
+                return Ok(Some(self.standing.tell(entry, digest)));
             }
         }
+        warn_of(std::mem::take(&mut self.letters.strangers));
         Ok(None)
     }
 }
 
 impl Letters {
-    async fn next(&mut self) -> Result<Option<Entry>, CliError> {
-        while let Some(letter) = next(&mut self.scan).await? {
+    pub(crate) fn of(source: Source) -> Self {
+        Self { source, strangers: 0 }
+    }
+
+    /// Goes on with another stretch, where that is what it reads.
+    pub(crate) fn turn_to(&mut self, stretch: (u64, u64)) {
+        if let Source::Stretches(stretches) = &mut self.source {
+            stretches.turn_to(stretch);
+        }
+    }
+
+    /// The next one; `None` after the last of its source.
+    pub(crate) async fn next(&mut self) -> Result<Option<Entry>, CliError> {
+        while let Some(letter) = self.source.next().await? {
             let subject = letter.subject();
             if subject.starts_with(DLQ_OPERATION_PREFIX) || subject.starts_with(DLQ_ALERT_PREFIX) {
                 continue;
@@ -191,16 +220,32 @@ impl Letters {
             }
             self.strangers += 1;
         }
-        if self.strangers > 0 {
-            tracing::warn!(count = self.strangers, "the dead-letter stream holds messages without a verdict");
-            self.strangers = 0;
-        }
         Ok(None)
     }
 }
 
+impl Source {
+    async fn next(&mut self) -> Result<Option<Glance>, CliError> {
+        match self {
+            Self::Whole(scan) => next(scan).await,
+            Self::Stretches(stretches) => heard(stretches.next().await),
+        }
+    }
+}
+
+/// Says what was met that is no letter.
+pub(crate) fn warn_of(strangers: u64) {
+    if strangers > 0 {
+        tracing::warn!(count = strangers, "the dead-letter stream holds messages without a verdict");
+    }
+}
+
 async fn next(scan: &mut Scan) -> Result<Option<Glance>, CliError> {
-    scan.next().await.map_err(|error| if error.code == "stream-silent" { stalled() } else { error })
+    heard(scan.next().await)
+}
+
+fn heard(next: Result<Option<Glance>, CliError>) -> Result<Option<Glance>, CliError> {
+    next.map_err(|error| if error.code == "stream-silent" { stalled() } else { error })
 }
 
 fn stalled() -> CliError {

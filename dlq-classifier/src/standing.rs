@@ -14,12 +14,14 @@ use crate::operation::{Kind, Operation};
 /// The state of each entry that somebody has dealt with.
 #[derive(Debug, Default)]
 pub struct Standing {
-    /// By a hash of its id nobody can aim at.
+    /// By the digest of its id.
     dealt_with: HashMap<u64, State, BuildHasherDefault<AsItIs>>,
-    /// Entries told already, by the same.
-    told: HashSet<u64, BuildHasherDefault<AsItIs>>,
     hasher: RandomState,
 }
+
+/// Entries that were told already, by their digests.
+#[derive(Debug, Default)]
+pub struct Told(HashSet<u64, BuildHasherDefault<AsItIs>>);
 
 /// Takes a number for its own hash, because it is one.
 #[derive(Debug, Default)]
@@ -51,18 +53,26 @@ impl Standing {
             Kind::Resumed | Kind::Expired | Kind::Purged | Kind::Acknowledged => return,
         };
         for id in &operation.ids {
-            self.dealt_with.insert(self.hasher.hash_one(id), state);
+            self.dealt_with.insert(self.digest(id), state);
         }
     }
 
-    /// The entry as it stands; `None` when it was told already.
-    pub fn tell(&mut self, entry: Entry) -> Option<Entry> {
-        let hash = self.hasher.hash_one(&entry.id);
-        if !self.told.insert(hash) {
-            return None;
-        }
-        let state = self.dealt_with.get(&hash).copied();
-        Some(Entry { state: state.unwrap_or(entry.state), ..entry })
+    /// A hash of the id of an entry nobody can aim at.
+    pub fn digest(&self, id: &str) -> u64 {
+        self.hasher.hash_one(id)
+    }
+
+    /// An entry as it stands, by its digest.
+    pub fn tell(&self, entry: Entry, digest: u64) -> Entry {
+        let state = self.dealt_with.get(&digest).copied();
+        Entry { state: state.unwrap_or(entry.state), ..entry }
+    }
+}
+
+impl Told {
+    /// True the first time. Letters have to come in the order of the stream: the earliest of an entry is told.
+    pub fn is_first(&mut self, digest: u64) -> bool {
+        self.0.insert(digest)
     }
 }
 
@@ -106,12 +116,17 @@ mod tests {
         let entries = [letter(7, 1), letter(8, 2)].map(|entry| (entry.id, entry.consumer));
         let discard = Operation::discarded(&act, Timestamp::default(), entries.to_vec());
         standing.apply(&discard);
-        assert_eq!(standing.tell(letter(7, 1)).unwrap().state, State::Discarded);
+        let mut told = Told::default();
+        let mut tell = |letter: Entry| {
+            let digest = standing.digest(&letter.id);
+            told.is_first(digest).then(|| standing.tell(letter, digest).state)
+        };
+        assert_eq!(tell(letter(7, 1)), Some(State::Discarded));
         assert_eq!(
-            standing.tell(letter(8, 3)).unwrap().state,
-            State::Discarded,
+            tell(letter(8, 3)),
+            Some(State::Discarded),
             "a second letter of a message that was dealt with is no news"
         );
-        assert_eq!(standing.tell(letter(7, 9)), None);
+        assert_eq!(tell(letter(7, 9)), None);
     }
 }

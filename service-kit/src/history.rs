@@ -1,9 +1,11 @@
 //! Reading a stream without consuming it: from a sequence on, to the present or for ever.
 
 mod bucket;
+mod extent;
 mod letters;
 mod scan;
 mod stored;
+mod stretches;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -23,9 +25,11 @@ use crate::publish::from_header_map;
 use crate::schema_registry;
 
 pub use bucket::last_values;
+pub use extent::Extent;
 pub(crate) use scan::pairs;
 pub use scan::{Depth, Glance, Scan};
 pub use stored::{Raw, first_since, next_at, next_on, raw};
+pub use stretches::Stretches;
 
 /// A broker that holds messages and does not hand one over for this long is not well.
 pub const SILENCE_LIMIT: Duration = Duration::from_secs(20);
@@ -241,6 +245,14 @@ pub async fn at(broker: &Broker, stream: &str, sequence: u64) -> Result<Option<K
 
 async fn schema_of(broker: &Broker, kept: &Kept) -> Result<Option<Arc<Foreign>>, CliError> {
     schema_registry::resolve(broker, &kept.headers, &kept.payload).await.map_err(|error| broken(&error))
+}
+
+/// What a stream holds; `None` when that is nothing.
+pub async fn extent(broker: &Broker, stream: &str) -> Result<Option<Extent>, CliError> {
+    let handle = broker.jetstream.get_stream(stream).await.map_err(|error| broken(&error))?;
+    let state = &handle.cached_info().state;
+    let extent = Extent { first: state.first_sequence, last: state.last_sequence, messages: state.messages };
+    Ok((extent.messages > 0 && extent.first <= extent.last).then_some(extent))
 }
 
 /// Sequence of the last message on `filters`; `None` when there is none.

@@ -13,6 +13,7 @@
 mod aside;
 mod listing;
 pub mod plain_text;
+mod ready;
 mod stderr;
 mod table;
 
@@ -22,6 +23,7 @@ use serde::Serialize;
 
 pub use aside::Aside;
 pub use listing::Listing;
+pub use ready::Ready;
 pub(crate) use stderr::speak_json;
 pub use stderr::{Stderr, error, note, warning};
 use table::Look;

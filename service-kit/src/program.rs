@@ -52,7 +52,7 @@ pub trait Cli: clap::Parser {
     fn kind(&self) -> Kind;
 
     /// True for a command that reads a lot, one after the other: on one thread nothing has to be handed to another, which
-    /// would cost as much as the reading. It may write at its end, or aside
+    /// would cost as much as the reading. Whoever reads beside it has a runtime of its own. It may write at its end, or aside
     /// ([`Aside`](crate::output::Aside)): while it writes otherwise, it hears nobody.
     fn is_on_one_thread(&self) -> bool {
         false

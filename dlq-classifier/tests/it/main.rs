@@ -21,6 +21,7 @@ mod lost;
 mod meanwhile;
 mod outage;
 mod oversize;
+mod pages;
 mod patience;
 mod purge;
 mod repair;

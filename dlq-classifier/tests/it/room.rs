@@ -170,6 +170,20 @@ impl<N> Room<N> {
         tokio::time::timeout(PATIENCE, output).await.expect("a command ends").unwrap()
     }
 
+    /// The same of a program to which so few letters are a page.
+    pub(crate) async fn dlq_paged(&self, page: usize, arguments: &[&str]) -> Output {
+        let mut command = self.program();
+        let output = command.args(arguments).env("DLQ_TEST_PAGE", page.to_string()).output();
+        tokio::time::timeout(PATIENCE, output).await.expect("a command ends").unwrap()
+    }
+
+    /// One of its kind on its way; killed on drop.
+    pub(crate) fn start_paged(&self, page: usize, arguments: &[&str]) -> Child {
+        let mut command = self.program();
+        command.args(arguments).env("DLQ_TEST_PAGE", page.to_string());
+        command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
+    }
+
     /// A command on its way; killed on drop. `dies_at` names the step of a replay at which it ends itself.
     pub(crate) fn start(&self, arguments: &[&str], dies_at: &str) -> Child {
         let mut command = self.program();

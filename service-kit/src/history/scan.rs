@@ -35,7 +35,7 @@ pub struct Scan {
 /// One message of a [`Scan`].
 #[derive(Debug)]
 pub struct Glance {
-    message: jetstream::Message,
+    pub(super) message: jetstream::Message,
     /// Its sequence.
     pub sequence: u64,
     /// When the stream took it in.

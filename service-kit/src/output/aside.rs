@@ -5,7 +5,7 @@ use serde::Serialize;
 use tokio::task::{JoinHandle, spawn_blocking};
 
 use super::table::Row;
-use super::{Listing, write_out};
+use super::{Listing, Ready, write_out};
 use crate::error::CliError;
 
 /// A [`Listing`] printed aside.
@@ -27,6 +27,14 @@ impl<T: Serialize + Row> Aside<T> {
     /// Adds a row, and begins to print what was collected when it is enough and the chunk before it is printed.
     pub async fn push(&mut self, row: T) -> Result<(), CliError> {
         if self.listing.collect(row)? { self.write().await } else { Ok(()) }
+    }
+
+    /// Adds rows that were made ready elsewhere, in the format of this list.
+    pub async fn append(&mut self, ready: Ready<T>) -> Result<(), CliError> {
+        for row in ready.rows {
+            self.push(row).await?;
+        }
+        if self.listing.collect_text(ready.text) { self.write().await } else { Ok(()) }
     }
 
     /// Prints what is left.

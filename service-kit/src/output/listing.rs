@@ -5,8 +5,9 @@
 
 use serde::Serialize;
 
+use super::ready::add_text;
 use super::table::{self, Row};
-use super::{Format, Printer, json_text, write_out};
+use super::{Format, Printer, write_out};
 use crate::error::CliError;
 
 /// Rows of a table that are laid out together.
@@ -50,18 +51,34 @@ impl<T: Serialize + Row> Listing<T> {
                 }
                 self.lay_out();
             }
-            Format::Ndjson => {
-                self.text.push_str(&json_text(&row, false)?);
-                self.text.push('\n');
-            }
-            Format::Json => {
-                self.text.push_str(if self.is_begun { ",\n  " } else { "[\n  " });
-                // A line break in pretty JSON is never part of a string.
-                self.text.push_str(&json_text(&row, true)?.replace('\n', "\n  "));
+            Format::Json | Format::Ndjson => {
+                let begin = self.text.len();
+                add_text(&mut self.text, self.printer.format, &row)?;
+                self.begin_at(begin);
             }
         }
         self.is_begun = true;
         Ok(self.text.len() >= CHUNK)
+    }
+
+    /// Adds rows whose text is there already; true when it is enough to be printed.
+    pub(super) fn collect_text(&mut self, text: String) -> bool {
+        let begin = self.text.len();
+        if begin == 0 {
+            self.text = text;
+        } else {
+            self.text.push_str(&text);
+        }
+        self.begin_at(begin);
+        self.text.len() >= CHUNK
+    }
+
+    /// A row of a JSON array has the comma before it; where the first one has it, the array begins.
+    fn begin_at(&mut self, at: usize) {
+        if self.printer.format == Format::Json && !self.is_begun && at < self.text.len() {
+            self.text.replace_range(at..=at, "[");
+        }
+        self.is_begun |= at < self.text.len();
     }
 
     /// Prints what is left.
@@ -100,6 +117,7 @@ impl<T: Serialize + Row> Listing<T> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::output::json_text;
     use crate::output::table::Look;
 
     #[derive(Serialize)]
@@ -129,6 +147,19 @@ mod tests {
         let text = listed(Format::Json, &["a\nb", "c"]);
         assert_eq!(text + "\n]", json_text(&rows, true).unwrap());
         assert_eq!(listed(Format::Ndjson, &["a"]), "\"a\"\n");
+    }
+
+    #[test]
+    fn what_was_made_ready_elsewhere_is_the_same_as_row_by_row() {
+        for format in [Format::Json, Format::Ndjson] {
+            let printer = Printer { format, look: Look { is_terminal: false, has_colour: false } };
+            let mut listing = printer.listing::<Run>();
+            for part in [&[][..], &["a\nb"], &[], &["c", "d"]] {
+                let rows = part.iter().map(|row| Run((*row).to_owned()));
+                listing.collect_text(printer.ready(rows).unwrap().text);
+            }
+            assert_eq!(listing.text, listed(format, &["a\nb", "c", "d"]));
+        }
     }
 
     #[test]

@@ -11,4 +11,5 @@ mod program;
 mod publishing;
 mod registry;
 mod schema_registry;
+mod stretches;
 mod topology;

@@ -1,0 +1,192 @@
+//! Reading a stream by its headers in stretches of its sequences, one after the other, each to its end and hardly further:
+//! for several that read one stream at once.
+//!
+//! [`Scan`](super::Scan) lets the broker send on while it is read; of what comes behind the end of a stretch every message
+//! would be taken apart for nothing. So a stretch has a consumer of its own, and as many messages are asked for as it holds.
+//!
+//! Invariant: no message of a stretch is left out. One that is lost on its way shows by the consumer's own count, and the
+//! rest of the stretch is asked for anew; for how long that is tried the silence limit says.
+
+use std::time::Duration;
+
+use async_nats::jetstream;
+use async_nats::jetstream::consumer::{AckPolicy, DeliverPolicy, PullConsumer, pull};
+use futures_util::{FutureExt as _, StreamExt as _};
+
+use super::{Extent, Glance, SILENCE_LIMIT, broken, silent};
+use crate::broker::Broker;
+use crate::error::CliError;
+
+/// When nothing has come for so long what was asked for is taken for lost, as it is with a connection.
+const LOST_AFTER: Duration = Duration::from_secs(8);
+/// Messages that are asked for at once: so many may stand in memory with all their headers before the first is looked at.
+const ASKED_AT_ONCE: u64 = 200;
+/// Pause after the broker has refused something it will grant again.
+const RETRY_PAUSE: Duration = Duration::from_millis(100);
+/// When the broker forgets a consumer nobody asks any more.
+const FORGOTTEN_AFTER: Duration = Duration::from_secs(30);
+
+type Failure = Box<dyn std::error::Error + Send + Sync>;
+
+/// Stretches of a stream, read one after the other.
+pub struct Stretches {
+    broker: Broker,
+    stream: String,
+    extent: Extent,
+    /// The next sequence of the stretch, and its last; none is left when the first is behind the last.
+    next: u64,
+    until: u64,
+    consumer: Option<PullConsumer>,
+    /// Messages it has handed over.
+    counted: u64,
+    pull: Option<pull::Batch>,
+    /// Something of what was asked for last has come.
+    has_come: bool,
+}
+
+impl Stretches {
+    /// Begins with one stretch of a stream, first and last sequence.
+    pub async fn open(
+        broker: &Broker,
+        stream: &str,
+        extent: Extent,
+        (next, until): (u64, u64),
+    ) -> Result<Self, CliError> {
+        let mut stretches = Self {
+            broker: broker.clone(),
+            stream: stream.to_owned(),
+            extent,
+            next,
+            until,
+            consumer: None,
+            counted: 0,
+            pull: None,
+            has_come: false,
+        };
+        stretches.ask().await.map_err(|error| broken(&*error))?;
+        Ok(stretches)
+    }
+
+    /// Goes on with another.
+    pub fn turn_to(&mut self, (next, until): (u64, u64)) {
+        self.end();
+        (self.next, self.until) = (next, until);
+    }
+
+    /// The next message of the stretch; `None` at its end.
+    pub async fn next(&mut self) -> Result<Option<Glance>, CliError> {
+        while self.next <= self.until {
+            // Nearly every message is there already when it is asked for, and needs no timer.
+            let ready = self.pull.as_mut().and_then(|pull| pull.next().now_or_never());
+            let message = if let Some(Some(Ok(message))) = ready {
+                message
+            } else {
+                let awaited = tokio::time::timeout(SILENCE_LIMIT, self.awaited());
+                let Some(message) = awaited.await.map_err(|_| silent())? else { break };
+                message
+            };
+            if let Some(glance) = self.take(message) {
+                return Ok(Some(glance));
+            }
+        }
+        self.end();
+        Ok(None)
+    }
+
+    /// Takes a message, unless it is behind the stretch or another was lost before it.
+    fn take(&mut self, message: jetstream::Message) -> Option<Glance> {
+        let Ok(facts) = message.info() else {
+            self.give_up();
+            return None;
+        };
+        let (sequence, time, is_last) = (facts.stream_sequence, facts.published.into(), facts.pending == 0);
+        self.counted += 1;
+        self.has_come = true;
+        if facts.consumer_sequence != self.counted {
+            tracing::debug!(sequence, "messages were lost on their way; they are asked for again");
+            self.give_up();
+            return None;
+        }
+        self.next = if is_last { u64::MAX } else { sequence.saturating_add(1) };
+        let is_meant = sequence <= self.until;
+        is_meant.then_some(Glance { message, sequence, time })
+    }
+
+    /// The next message when it is there, whatever that takes; `None` when the stream has no more.
+    async fn awaited(&mut self) -> Option<jetstream::Message> {
+        loop {
+            if self.pull.is_none()
+                && let Err(error) = self.ask().await
+            {
+                tracing::debug!(%error, "the rest of a stretch cannot be asked for");
+                self.give_up();
+                tokio::time::sleep(RETRY_PAUSE).await;
+                continue;
+            }
+            // There is no more of it.
+            let pull = self.pull.as_mut()?;
+            match tokio::time::timeout(LOST_AFTER, pull.next()).await {
+                Ok(Some(Ok(message))) => return Some(message),
+                // All that was asked for has come, unless nothing has.
+                Ok(None) if self.has_come => self.pull = None,
+                Ok(None | Some(Err(_))) | Err(_) => {
+                    self.give_up();
+                    tokio::time::sleep(RETRY_PAUSE).await;
+                }
+            }
+        }
+    }
+
+    /// Asks for what the stretch still holds; for nothing where the stream has none.
+    async fn ask(&mut self) -> Result<(), Failure> {
+        let left = self.until.saturating_sub(self.next).saturating_add(1);
+        let mut wanted = self.extent.expected(left).min(ASKED_AT_ONCE);
+        if self.consumer.is_none() {
+            let stream = self.broker.jetstream.get_stream_no_info(&self.stream).await?;
+            let consumer = stream.create_consumer(self.config()).await?;
+            let pending = consumer.cached_info().num_pending;
+            if pending == 0 {
+                self.next = u64::MAX;
+                return Ok(());
+            }
+            wanted = wanted.min(pending);
+            self.counted = 0;
+            self.consumer = Some(consumer);
+        }
+        if let Some(consumer) = &self.consumer {
+            let wanted = usize::try_from(wanted).unwrap_or(usize::MAX);
+            self.has_come = false;
+            self.pull = Some(consumer.fetch().max_messages(wanted).messages().await?);
+        }
+        Ok(())
+    }
+
+    fn config(&self) -> pull::Config {
+        pull::Config {
+            deliver_policy: DeliverPolicy::ByStartSequence { start_sequence: self.next.max(1) },
+            ack_policy: AckPolicy::None,
+            max_deliver: 1,
+            headers_only: true,
+            inactive_threshold: FORGOTTEN_AFTER,
+            num_replicas: 1,
+            memory_storage: true,
+            ..pull::Config::default()
+        }
+    }
+
+    fn give_up(&mut self) {
+        self.pull = None;
+        self.consumer = None;
+    }
+
+    /// The broker need not keep the consumer. Nobody waits for that: it forgets one by itself as well.
+    fn end(&mut self) {
+        self.pull = None;
+        let Some(consumer) = self.consumer.take() else { return };
+        let (jetstream, stream) = (self.broker.jetstream.clone(), self.stream.clone());
+        tokio::spawn(async move {
+            let name = &consumer.cached_info().name;
+            jetstream.delete_consumer_from_stream(name, stream).await.map(drop)
+        });
+    }
+}
