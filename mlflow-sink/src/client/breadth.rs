@@ -7,8 +7,13 @@
 //!
 //! What a call takes alone does not tell which of them a server is: one that answers 40 ms late as a rule does not always.
 //!
-//! Pure. Learned from calls that are always of the same size, and only while there are as many as there may be.
+//! Each call is held against others of its kind and size, so that it does not matter what is written at the moment. All
+//! kinds a trial takes have to be among them: a server with one interpreter lets short calls overtake the long ones, and
+//! by the short ones alone eight at once look as good as two.
+//!
+//! Pure. Learned only while there are as many as there may be.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::MAX_CONNECTIONS;
@@ -27,7 +32,10 @@ const MAX_REST: u32 = 16;
 /// One call counts as at most so many usual ones: it says more of the machine than of the number.
 const MAX_USUAL: f64 = 3.0;
 /// The calls that are learned from.
-const ALIKE: [&str; 2] = ["runs/create", "runs/update"];
+const LEARNED: [&str; 3] = ["runs/create", "runs/log-batch", "runs/update"];
+
+/// Calls that are held against each other: of one path, and of one size by its power of two.
+type Kind = (usize, u32);
 
 /// How many calls may be under way.
 #[derive(Debug)]
@@ -41,6 +49,8 @@ pub(super) struct Breadth {
     /// True when one more is tried next, false when one less is.
     is_upwards: bool,
     seen: Took,
+    /// Calls beside the number that is tried with nothing to hold them against.
+    unknown: usize,
     /// How often the number has changed: a call that began before tells nothing of it.
     changes: u32,
     /// In so many numbers of calls nothing is tried; and how many that will be after the next try in vain.
@@ -50,14 +60,16 @@ pub(super) struct Breadth {
 /// What is noted of a call when it begins.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Begun {
+    /// `None` of one nothing is learned from.
+    kind: Option<Kind>,
     /// Calls under way, with it.
     at_once: usize,
     changes: u32,
 }
 
-/// How many calls there were of each kind, and what they took together, in seconds.
-#[derive(Debug, Default, Clone, Copy)]
-struct Took([(f64, f64); ALIKE.len()]);
+/// How many calls there were of each kind, and what they took together, in seconds. There are a few dozen kinds at most.
+#[derive(Debug, Default)]
+struct Took(BTreeMap<Kind, (f64, f64)>);
 
 impl Default for Breadth {
     fn default() -> Self {
@@ -67,6 +79,7 @@ impl Default for Breadth {
             tried: None,
             is_upwards: true,
             seen: Took::default(),
+            unknown: 0,
             changes: 0,
             rest: (0, 0),
         }
@@ -79,18 +92,23 @@ impl Breadth {
         self.tried.unwrap_or(self.kept)
     }
 
-    /// A call begins as one of so many.
-    pub(super) fn begin(&self, at_once: usize) -> Begun {
-        Begun { at_once, changes: self.changes }
+    /// A call with so many bytes begins as one of so many.
+    pub(super) fn begin(&self, path: &str, bytes: usize, at_once: usize) -> Begun {
+        let kind = LEARNED.iter().position(|learned| *learned == path);
+        Begun { kind: kind.map(|path| (path, bytes.max(1).ilog2())), at_once, changes: self.changes }
     }
 
     /// A call was answered.
-    pub(super) fn answered(&mut self, path: &str, took: Duration, begun: Begun) {
-        let Some(kind) = ALIKE.iter().position(|alike| *alike == path) else { return };
+    pub(super) fn answered(&mut self, took: Duration, begun: Begun) {
+        let Some(kind) = begun.kind else { return };
         if begun.at_once < self.limit() || begun.changes != self.changes {
             return;
         }
-        let most = self.usual.mean(kind).map_or(f64::MAX, |usual| usual * MAX_USUAL);
+        let usual = self.usual.mean(kind);
+        if self.tried.is_some() && usual.is_none() {
+            return self.unknown();
+        }
+        let most = usual.map_or(f64::MAX, |usual| usual * MAX_USUAL);
         self.seen.add(kind, took.as_secs_f64().clamp(1e-6, most));
         if self.seen.calls() >= count(JUDGED_BY * self.limit()) {
             let limit = self.limit();
@@ -99,9 +117,18 @@ impl Breadth {
         }
     }
 
+    /// A call of a kind that was not seen with the number that is kept: of too many of them nothing can be said.
+    fn unknown(&mut self) {
+        self.unknown += 1;
+        if self.unknown >= JUDGED_BY * self.limit() {
+            *self = Self { kept: self.kept, changes: self.changes.wrapping_add(1), ..Self::default() };
+        }
+    }
+
     /// Enough was seen of the number that is kept, or of the one that is tried.
     fn judge(&mut self) {
         let seen = std::mem::take(&mut self.seen);
+        self.unknown = 0;
         match self.tried.take() {
             None => {
                 self.usual = seen;
@@ -110,7 +137,7 @@ impl Breadth {
                     None => self.try_next(),
                 }
             }
-            Some(tried) if self.is_better(tried, seen) => {
+            Some(tried) if self.is_better(tried, &seen) => {
                 (self.kept, self.usual, self.rest) = (tried, seen, (0, 0));
                 self.try_next();
             }
@@ -123,8 +150,8 @@ impl Breadth {
 
     /// True when more calls are carried out with the number that was tried, by enough; of a lower one, not fewer by so
     /// much.
-    fn is_better(&self, tried: usize, seen: Took) -> bool {
-        let gain = seen.swifter_than(self.usual) * count(tried) / count(self.kept);
+    fn is_better(&self, tried: usize, seen: &Took) -> bool {
+        let gain = seen.swifter_than(&self.usual) * count(tried) / count(self.kept);
         if tried > self.kept {
             gain >= 1.0 + PAYS / count(self.kept)
         } else {
@@ -145,29 +172,27 @@ fn count(number: usize) -> f64 {
 }
 
 impl Took {
-    fn add(&mut self, kind: usize, seconds: f64) {
-        let (calls, sum) = &mut self.0[kind];
+    fn add(&mut self, kind: Kind, seconds: f64) {
+        let (calls, sum) = self.0.entry(kind).or_default();
         *calls += 1.0;
         *sum += seconds;
     }
 
-    fn calls(self) -> f64 {
-        self.0.iter().map(|(calls, _)| calls).sum()
+    fn calls(&self) -> f64 {
+        self.0.values().map(|(calls, _)| calls).sum()
     }
 
-    fn mean(self, kind: usize) -> Option<f64> {
-        let (calls, sum) = self.0[kind];
-        (calls > 0.0).then(|| sum / calls)
+    fn mean(&self, kind: Kind) -> Option<f64> {
+        self.0.get(&kind).map(|(calls, sum)| sum / calls)
     }
 
     /// What these calls would have taken at the means of others, by what they took.
-    fn swifter_than(self, others: Self) -> f64 {
-        let kinds = self
+    fn swifter_than(&self, others: &Self) -> f64 {
+        let known = self
             .0
             .iter()
-            .enumerate()
-            .filter_map(|(kind, (calls, sum))| others.mean(kind).map(|mean| (calls * mean, *sum)));
-        let (there, here) = kinds.fold((0.0, 0.0), |(there, here), (mean, sum)| (there + mean, here + sum));
+            .filter_map(|(kind, (calls, sum))| others.mean(*kind).map(|mean| (calls * mean, *sum)));
+        let (there, here) = known.fold((0.0, 0.0), |(there, here), (mean, sum)| (there + mean, here + sum));
         if here > 0.0 { there / here } else { 1.0 }
     }
 }

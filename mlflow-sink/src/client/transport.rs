@@ -94,7 +94,7 @@ impl Transport {
         patience: Duration,
     ) -> Result<A, ClientError> {
         let turn = self.turn(call).await?;
-        let (began, begun) = (Instant::now(), self.begin());
+        let (began, begun) = (Instant::now(), self.begin(call.path, bytes_of(&request)));
         let is_fresh = self.reuse().is_fresh();
         let request = if is_fresh { request.header(CONNECTION, CLOSE) } else { request };
         let mut behind = None;
@@ -117,7 +117,7 @@ impl Transport {
             self.tell(|breaker| breaker.outage(&error.to_string(), asked, Instant::now(), luck()));
         }
         let took = answer.is_ok().then(|| began.elapsed());
-        self.learn(call.path, took, begun, turn);
+        self.learn(took, begun, turn);
         answer
     }
 
@@ -141,18 +141,18 @@ impl Transport {
     }
 
     /// Notes beside how many others a call begins.
-    fn begin(&self) -> Begun {
+    fn begin(&self, path: &str, bytes: usize) -> Begun {
         let held = self.breadth.lock().unwrap_or_else(PoisonError::into_inner);
         let (breadth, there_are) = &*held;
-        breadth.begin(there_are.saturating_sub(self.connections.available_permits()))
+        breadth.begin(path, bytes, there_are.saturating_sub(self.connections.available_permits()))
     }
 
     /// Lets more calls be under way, or fewer, as one teaches that has ended; `took`: if it was answered.
-    fn learn(&self, path: &str, took: Option<Duration>, begun: Begun, turn: SemaphorePermit<'_>) {
+    fn learn(&self, took: Option<Duration>, begun: Begun, turn: SemaphorePermit<'_>) {
         let mut held = self.breadth.lock().unwrap_or_else(PoisonError::into_inner);
         let (breadth, there_are) = &mut *held;
         if let Some(took) = took {
-            breadth.answered(path, took, begun);
+            breadth.answered(took, begun);
         }
         let there_may_be = breadth.limit();
         if *there_are > there_may_be {
@@ -204,6 +204,12 @@ impl Transport {
         let shut = breaker.wait_for(|breaker| breaker.phase() == Phase::Shut).await;
         shut.map(|breaker| breaker.reason().to_owned()).unwrap_or_default()
     }
+}
+
+/// Size of the body of a request; 0 without one.
+fn bytes_of(request: &RequestBuilder) -> usize {
+    let built = request.try_clone().and_then(|request| request.build().ok());
+    built.as_ref().and_then(|request| request.body()?.as_bytes()).map_or(0, <[u8]>::len)
 }
 
 /// One exchange; `behind` is how long after its head the end of an answer came, of one that is short.

@@ -17,9 +17,9 @@ fn after(breadth: &mut Breadth, calls: usize, mut seconds: impl FnMut(usize) -> 
     for call in 0..calls {
         let at_once = breadth.limit();
         // Calls of a kind come in rows, as those of trials do that were begun together.
-        let kind = ALIKE[call / 8 % ALIKE.len()];
-        let begun = breadth.begin(at_once);
-        breadth.answered(kind, Duration::from_secs_f64(seconds(at_once)), begun);
+        let kind = LEARNED[call / 8 % LEARNED.len()];
+        let begun = breadth.begin(kind, 700, at_once);
+        breadth.answered(Duration::from_secs_f64(seconds(at_once)), begun);
         limits.push(at_once);
     }
     let late = &limits[calls / 2..];
@@ -97,11 +97,51 @@ fn a_server_that_only_becomes_slower_keeps_its_number() {
 }
 
 #[test]
-fn calls_of_any_size_teach_nothing() {
+fn calls_that_are_overtaken_count_as_much_as_those_that_overtake_them() {
+    // One interpreter: the three calls of a trial take 22 ms, and a little more of each for every further one at once.
+    // Whatever is added to what each takes alone falls on the long call in the middle.
+    let mut breadth = Breadth::default();
+    let mut limits = Vec::new();
+    for call in 0..6000 {
+        let at_once = breadth.limit();
+        let all = 0.022 * count(at_once) * (1.0 + 0.02 * count(at_once));
+        let short = [0.008, 0.005].map(|alone| alone * (1.0 + 0.15 * count(at_once - 1)));
+        let (path, took) = [
+            ("runs/create", short[0]),
+            ("runs/log-batch", all - short[0] - short[1]),
+            ("runs/update", short[1]),
+        ][call % 3];
+        let begun = breadth.begin(path, 700, at_once);
+        breadth.answered(Duration::from_secs_f64(took), begun);
+        limits.push(at_once);
+    }
+    let mean = count(limits[1000..].iter().sum()) / count(limits[1000..].len());
+    assert!(mean < 2.3, "{mean}");
+}
+
+#[test]
+fn calls_are_held_against_others_of_their_size() {
+    for (from, to) in [(100, 90_000), (90_000, 100)] {
+        let mut breadth = Breadth::default();
+        let mut answer = |bytes: usize, calls: usize| {
+            for _ in 0..calls {
+                let begun = breadth.begin("runs/log-batch", bytes, breadth.limit());
+                breadth.answered(Duration::from_micros(bytes as u64), begun);
+            }
+            breadth.limit()
+        };
+        let tried = answer(from, JUDGED_BY * AT_FIRST);
+        assert_ne!(tried, AT_FIRST, "a number is tried");
+        assert_eq!(answer(to, JUDGED_BY * tried), AT_FIRST, "nothing can be said of it, and all begins anew");
+    }
+}
+
+#[test]
+fn calls_of_other_paths_teach_nothing() {
     let mut breadth = Breadth::default();
     for call in 0..1000 {
-        let at_once = breadth.limit();
-        breadth.answered("runs/log-batch", Duration::from_millis(call), breadth.begin(at_once));
+        let begun = breadth.begin("runs/search", 700, breadth.limit());
+        breadth.answered(Duration::from_millis(call), begun);
     }
     assert_eq!(breadth.limit(), AT_FIRST);
 }
@@ -111,17 +151,17 @@ fn a_few_calls_at_once_teach_nothing_while_there_may_be_more() {
     let mut breadth = Breadth::default();
     after(&mut breadth, 10, |_| 0.008);
     let before = breadth.limit();
-    (0..1000).for_each(|_| breadth.answered(ALIKE[0], Duration::from_millis(500), breadth.begin(1)));
+    (0..1000).for_each(|_| breadth.answered(Duration::from_millis(500), breadth.begin(LEARNED[0], 700, 1)));
     assert_eq!(breadth.limit(), before);
 }
 
 #[test]
 fn what_began_beside_another_number_tells_nothing_of_the_one_there_is_now() {
     let mut breadth = Breadth::default();
-    let before = breadth.begin(MAX_CONNECTIONS);
+    let before = breadth.begin(LEARNED[0], 700, MAX_CONNECTIONS);
     after(&mut breadth, JUDGED_BY * AT_FIRST, |_| 0.008);
     let tried = breadth.limit();
     assert_ne!(tried, AT_FIRST);
-    (0..1000).for_each(|_| breadth.answered(ALIKE[0], Duration::from_millis(500), before));
+    (0..1000).for_each(|_| breadth.answered(Duration::from_millis(500), before));
     assert_eq!(breadth.limit(), tried);
 }
