@@ -20,6 +20,9 @@ use crate::edit::Draft;
 use crate::entry::Entry;
 use crate::queue::{Queue, unpublished};
 
+/// The fence is raised so often in a row for one message; each time but the first means that somebody had no right to.
+const MAX_RAISES: usize = 8;
+
 /// What became of a message.
 pub(super) enum Delivered {
     /// It is on the stream.
@@ -100,7 +103,7 @@ async fn send(
         payload: draft.payload.clone().into(),
     };
     let is_fenced = !draft::is_foreign(&draft.subject);
-    loop {
+    for _ in 0..MAX_RAISES {
         if is_fenced {
             lease.condition(&mut message.headers);
         }
@@ -114,6 +117,10 @@ async fn send(
             sent => return Ok(Some(sent)),
         }
     }
+    let what = format!("the broker does not take the replay of a message on {}", draft.subject);
+    Err(CliError::new("fence-refused", Exit::Unreachable, what)
+        .because("it says that its fence has moved, however often that is raised")
+        .help("replays need nats-server 2.12 or later"))
 }
 
 /// The message a broker has already, where it can be found.
