@@ -19,6 +19,7 @@ use schemas::subject::FENCE_PREFIX;
 use serde::{Deserialize, Serialize};
 
 use crate::broker::Broker;
+use crate::publish::PATIENCE;
 
 /// Why a fence could not be raised.
 #[derive(Debug, thiserror::Error)]
@@ -55,7 +56,7 @@ struct Mark {
 impl Fence {
     /// The fence of an attempt before which nobody had raised it.
     pub fn new(broker: &Broker, run: &RunId, attempt: u32) -> Self {
-        let bar = Bar::on(broker, format!("{FENCE_PREFIX}{run}"));
+        let bar = Bar::on(broker, format!("{FENCE_PREFIX}{run}"), PATIENCE);
         Self { bar, attempt, position: AtomicU64::new(0) }
     }
 

@@ -31,7 +31,7 @@ pub(super) async fn recover(
     ours: &str,
 ) -> Result<bool, CliError> {
     // Also where the lease was given up: a message nobody confirmed may still be on its way.
-    if all.iter().any(|held| held.task.batch.is_some()) && !lease.raise().await? {
+    if all.iter().any(|held| held.task.batch.is_some()) && !lease.raise_once().await? {
         return Ok(false);
     }
     marks.read(&queue.broker).await?;

@@ -121,7 +121,13 @@ impl Breadth {
     fn unknown(&mut self) {
         self.unknown += 1;
         if self.unknown >= JUDGED_BY * self.limit() {
-            *self = Self { kept: self.kept, changes: self.changes.wrapping_add(1), ..Self::default() };
+            *self = Self {
+                kept: self.kept,
+                changes: self.changes.wrapping_add(1),
+                is_upwards: !self.is_upwards,
+                rest: self.rest,
+                ..Self::default()
+            };
         }
     }
 

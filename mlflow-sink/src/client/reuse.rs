@@ -20,8 +20,8 @@ const LOOKS: u32 = 8;
 const MANY: u32 = 4;
 /// After so many calls on connections of their own it is looked again: it may be another server by now.
 const FORGET_AFTER: u32 = 2000;
-/// A longer answer takes its time for itself.
-pub(super) const LONGEST: usize = 16 << 10;
+/// A longer answer takes its time for itself: it does not fit into what TCP sends before the first acknowledgement.
+pub(super) const LONGEST: usize = 8 << 10;
 
 /// What is known of a server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

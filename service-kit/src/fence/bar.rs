@@ -1,5 +1,7 @@
 //! One subject on the stream of the events whose last message everybody has to know who wants to publish behind it.
 
+use std::time::Duration;
+
 use async_nats::HeaderMap;
 use async_nats::header::NATS_EXPECTED_LAST_SUBJECT_SEQUENCE;
 use async_nats::jetstream::context::PublishErrorKind;
@@ -8,7 +10,7 @@ use bytes::Bytes;
 use schemas::subject::STREAM;
 
 use crate::broker::Broker;
-use crate::publish::{Outgoing, PATIENCE, PublishFailure, send};
+use crate::publish::{Outgoing, PublishFailure, send};
 
 /// Names the subject the expected sequence is about.
 const EXPECTED_SUBJECT: &str = "Nats-Expected-Last-Subject-Sequence-Subject";
@@ -25,12 +27,13 @@ pub struct Unavailable(pub(super) String);
 pub struct Bar {
     broker: Broker,
     subject: String,
+    patience: Duration,
 }
 
 impl Bar {
-    /// The bar on a subject the event stream takes in.
-    pub fn on(broker: &Broker, subject: String) -> Self {
-        Self { broker: broker.clone(), subject }
+    /// The bar on a subject the event stream takes in; `patience` is how long a message on it is repeated.
+    pub fn on(broker: &Broker, subject: String, patience: Duration) -> Self {
+        Self { broker: broker.clone(), subject, patience }
     }
 
     /// The condition that the last message on the subject is the one at `position` (0: there is none), as headers of a
@@ -81,7 +84,7 @@ impl Bar {
         let mut headers = HeaderMap::new();
         headers.insert(NATS_EXPECTED_LAST_SUBJECT_SEQUENCE, last.to_string());
         let message = Outgoing { subject: self.subject.clone(), headers, payload: mark.into() };
-        match send(&self.broker, &message, PATIENCE).await {
+        match send(&self.broker, &message, self.patience).await {
             Ok(published) => Ok(Some(published.sequence)),
             Err(failure) if is_refusal_by_fence(&failure) => Ok(None),
             Err(failure) => Err(unavailable(failure)),

@@ -4,8 +4,9 @@
 //! [`Scan`](super::Scan) lets the broker send on while it is read; of what comes behind the end of a stretch every message
 //! would be taken apart for nothing. So a stretch has a consumer of its own, and as many messages are asked for as it holds.
 //!
-//! Invariant: no message of a stretch is left out. One that is lost on its way shows by the consumer's own count, and the
-//! rest of the stretch is asked for anew; for how long that is tried the silence limit says.
+//! Invariant: no message of a stretch is left out. One that is lost on its way shows by the consumer's own count, and one that
+//! a replica does not have yet by what the stream says when the consumer is at its end; the rest of the stretch is asked
+//! for anew. For how long that is tried the silence limit says.
 
 use std::time::Duration;
 
@@ -13,7 +14,7 @@ use async_nats::jetstream;
 use async_nats::jetstream::consumer::{AckPolicy, DeliverPolicy, PullConsumer, pull};
 use futures_util::{FutureExt as _, StreamExt as _};
 
-use super::{Extent, Glance, SILENCE_LIMIT, broken, silent};
+use super::{Extent, Glance, SILENCE_LIMIT, broken, next_on, silent};
 use crate::broker::Broker;
 use crate::error::CliError;
 
@@ -42,6 +43,8 @@ pub struct Stretches {
     pull: Option<pull::Batch>,
     /// Something of what was asked for last has come.
     has_come: bool,
+    /// The consumer says that there is no more.
+    seems_over: bool,
 }
 
 impl Stretches {
@@ -62,6 +65,7 @@ impl Stretches {
             counted: 0,
             pull: None,
             has_come: false,
+            seems_over: false,
         };
         stretches.ask().await.map_err(|error| broken(&*error))?;
         Ok(stretches)
@@ -77,12 +81,16 @@ impl Stretches {
     pub async fn next(&mut self) -> Result<Option<Glance>, CliError> {
         while self.next <= self.until {
             // Nearly every message is there already when it is asked for, and needs no timer.
-            let ready = self.pull.as_mut().and_then(|pull| pull.next().now_or_never());
+            let pull = self.pull.as_mut().filter(|_| !self.seems_over);
+            let ready = pull.and_then(|pull| pull.next().now_or_never());
             let message = if let Some(Some(Ok(message))) = ready {
                 message
             } else {
                 let awaited = tokio::time::timeout(SILENCE_LIMIT, self.awaited());
-                let Some(message) = awaited.await.map_err(|_| silent())? else { break };
+                let Some(message) = awaited.await.map_err(|_| silent())? else {
+                    (self.next, self.until) = (1, 0);
+                    break;
+                };
                 message
             };
             if let Some(glance) = self.take(message) {
@@ -107,7 +115,8 @@ impl Stretches {
             self.give_up();
             return None;
         }
-        self.next = if is_last { u64::MAX } else { sequence.saturating_add(1) };
+        self.next = sequence.saturating_add(1);
+        self.seems_over = is_last;
         let is_meant = sequence <= self.until;
         is_meant.then_some(Glance { message, sequence, time })
     }
@@ -115,6 +124,13 @@ impl Stretches {
     /// The next message when it is there, whatever that takes; `None` when the stream has no more.
     async fn awaited(&mut self) -> Option<jetstream::Message> {
         loop {
+            if self.seems_over {
+                if matches!(self.has_more().await, Ok(false)) {
+                    return None;
+                }
+                self.give_up();
+                tokio::time::sleep(RETRY_PAUSE).await;
+            }
             if self.pull.is_none()
                 && let Err(error) = self.ask().await
             {
@@ -123,8 +139,7 @@ impl Stretches {
                 tokio::time::sleep(RETRY_PAUSE).await;
                 continue;
             }
-            // There is no more of it.
-            let pull = self.pull.as_mut()?;
+            let Some(pull) = self.pull.as_mut() else { continue };
             match tokio::time::timeout(LOST_AFTER, pull.next()).await {
                 Ok(Some(Ok(message))) => return Some(message),
                 // All that was asked for has come, unless nothing has.
@@ -137,7 +152,13 @@ impl Stretches {
         }
     }
 
-    /// Asks for what the stretch still holds; for nothing where the stream has none.
+    /// True if the stream has more of the stretch. Its leader knows; the consumer may be at a replica that does not yet.
+    async fn has_more(&self) -> Result<bool, CliError> {
+        let next = next_on(&self.broker, &self.stream, "", self.next).await?;
+        Ok(next.is_some_and(|next| next <= self.until))
+    }
+
+    /// Asks for what the stretch still holds; for nothing where the consumer says that there is none.
     async fn ask(&mut self) -> Result<(), Failure> {
         let left = self.until.saturating_sub(self.next).saturating_add(1);
         let mut wanted = self.extent.expected(left).min(ASKED_AT_ONCE);
@@ -146,7 +167,7 @@ impl Stretches {
             let consumer = stream.create_consumer(self.config()).await?;
             let pending = consumer.cached_info().num_pending;
             if pending == 0 {
-                self.next = u64::MAX;
+                self.seems_over = true;
                 return Ok(());
             }
             wanted = wanted.min(pending);
@@ -177,11 +198,13 @@ impl Stretches {
     fn give_up(&mut self) {
         self.pull = None;
         self.consumer = None;
+        self.seems_over = false;
     }
 
     /// The broker need not keep the consumer. Nobody waits for that: it forgets one by itself as well.
     fn end(&mut self) {
         self.pull = None;
+        self.seems_over = false;
         let Some(consumer) = self.consumer.take() else { return };
         let (jetstream, stream) = (self.broker.jetstream.clone(), self.stream.clone());
         tokio::spawn(async move {

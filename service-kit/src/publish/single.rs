@@ -6,10 +6,12 @@ use async_nats::jetstream::ErrorCode;
 use async_nats::jetstream::context::{PublishAckFuture, PublishError, PublishErrorKind};
 use async_nats::jetstream::message::PublishMessage;
 use async_nats::jetstream::publish::PublishAck;
+use schemas::Timestamp;
 use tokio::time::Instant;
 
 use super::{Outgoing, PublishFailure, Published};
 use crate::broker::{Broker, REQUEST_TIMEOUT};
+use crate::clock;
 
 /// Pause before the first repetition; it doubles up to [`LONGEST_PAUSE`].
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
@@ -44,10 +46,12 @@ async fn attempt(broker: &Broker, message: &Outgoing, left: Duration) -> Result<
     in_time.unwrap_or_else(|_| Err(PublishError::new(PublishErrorKind::TimedOut)))
 }
 
-/// The pauses between repetitions, which grow, up to a deadline.
+/// The pauses between repetitions, which grow, up to a deadline. It is one by the wall clock as well, since the other one
+/// stands still while a machine sleeps: what is repeated has to come while the broker still remembers message ids.
 #[derive(Debug)]
 pub(super) struct Pause {
     deadline: Instant,
+    wall_deadline: Timestamp,
     next: Duration,
 }
 
@@ -63,12 +67,19 @@ pub(super) enum Waited {
 impl Pause {
     /// Pauses for this long in all.
     pub(super) fn new(patience: Duration) -> Self {
-        Self { deadline: Instant::now() + patience, next: FIRST_PAUSE }
+        Self::since(clock::now(), patience)
+    }
+
+    /// The same for one that began at a time by the wall clock.
+    fn since(began: Timestamp, patience: Duration) -> Self {
+        let micros = i64::try_from(patience.as_micros()).unwrap_or(i64::MAX);
+        let wall_deadline = Timestamp::from_micros(began.micros().saturating_add(micros));
+        Self { deadline: Instant::now() + patience, wall_deadline, next: FIRST_PAUSE }
     }
 
     /// Waits, twice as long as last time.
     pub(super) async fn wait(&mut self) -> Waited {
-        if Instant::now() + self.next > self.deadline {
+        if Instant::now() + self.next > self.deadline || clock::now() > self.wall_deadline {
             return Waited::TooLong;
         }
         tokio::time::sleep(self.next).await;
@@ -163,10 +174,12 @@ pub(super) fn code(error: &PublishError) -> Option<ErrorCode> {
     source.downcast_ref::<async_nats::jetstream::Error>().map(async_nats::jetstream::Error::error_code)
 }
 
-/// True for what passes by itself: the same message on its way twice, a stream that is behind, an election.
+/// True for what passes by itself: the same message on its way twice, a stream that is behind, an election, and a message on
+/// its way through a cluster that the condition of this one is about: whether it holds is not known yet.
 fn passes(code: ErrorCode) -> bool {
     [
         ErrorCode::STREAM_DUPLICATE_MESSAGE_CONFLICT,
+        ErrorCode::STREAM_WRONG_LAST_SEQUENCE_CONSTANT,
         ErrorCode::STREAM_TOO_MANY_REQUESTS,
         ErrorCode::CLUSTER_NOT_AVAILABLE,
     ]
@@ -191,6 +204,7 @@ mod tests {
         assert!(is_refusal(&PublishError::new(PublishErrorKind::MaxPayloadExceeded)));
         assert!(!is_refusal(&said(ErrorCode::STREAM_TOO_MANY_REQUESTS)));
         assert!(!is_refusal(&said(ErrorCode::STREAM_DUPLICATE_MESSAGE_CONFLICT)));
+        assert!(!is_refusal(&said(ErrorCode::STREAM_WRONG_LAST_SEQUENCE_CONSTANT)));
         assert!(!is_refusal(&PublishError::new(PublishErrorKind::TimedOut)));
     }
 

@@ -18,6 +18,7 @@ use schemas::subject::REPLAY_FENCE;
 use serde::{Deserialize, Serialize};
 use service_kit::clock;
 use service_kit::error::CliError;
+use service_kit::exit::Exit;
 use service_kit::fence::Bar;
 use service_kit::topology::DLQ_BUCKET;
 
@@ -27,6 +28,8 @@ use super::{Desk, unavailable};
 const LEASE: &str = "replay.lease";
 /// How long whoever is at work may be silent before another goes on.
 const LEASE_LASTS: Duration = Duration::from_secs(6);
+/// How long the fence is tried to be raised.
+const RAISE_PATIENCE: Duration = Duration::from_secs(10);
 /// How often the lease is renewed.
 const RENEW_EVERY: Duration = Duration::from_secs(2);
 
@@ -62,6 +65,7 @@ pub(crate) struct Lease {
     bar: Bar,
     /// Where the fence stands.
     fence: u64,
+    is_raised: bool,
 }
 
 /// A moment by both clocks of a machine: one of them stands still while it sleeps, the other may be set back.
@@ -97,8 +101,9 @@ impl Desk {
             found: revision,
             revision,
             renewed: Moment::now(),
-            bar: Bar::on(&self.broker, REPLAY_FENCE.to_owned()),
+            bar: Bar::on(&self.broker, REPLAY_FENCE.to_owned(), RAISE_PATIENCE),
             fence: holder.fence,
+            is_raised: false,
         };
         let is_ours = lease.write(true).await? && (holder.owner.is_none() || lease.raise().await?);
         Ok(is_ours.then_some(lease))
@@ -145,8 +150,18 @@ impl Lease {
         let mark = serde_json::to_vec(&Mark { owner: &self.owner }).expect("a name is plain data");
         let raised: Result<u64, service_kit::fence::Unavailable> =
             self.bar.raise(|_| Ok(Some(mark.clone()))).await;
-        self.fence = raised.map_err(|error| unavailable(&error))?;
+        self.fence = raised.map_err(|error| {
+            CliError::new("fence-unavailable", Exit::Unreachable, "the fence of the replays cannot be raised")
+                .because(error)
+                .help(format!("is the broker up, and may this user publish on {REPLAY_FENCE}?"))
+        })?;
+        self.is_raised = true;
         self.write(true).await
+    }
+
+    /// The same, unless this lease has done so already: nothing of it is on its way that it has not waited for.
+    pub(crate) async fn raise_once(&mut self) -> Result<bool, CliError> {
+        if self.is_raised { Ok(true) } else { self.raise().await }
     }
 
     /// Puts the condition of the fence on a message for the event stream.
