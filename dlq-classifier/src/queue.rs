@@ -31,13 +31,6 @@ pub(crate) struct Queue {
     pub(crate) broker: Broker,
 }
 
-/// The entries of a queue, one at a time.
-pub(crate) struct Entries {
-    standing: Standing,
-    told: Told,
-    letters: Letters,
-}
-
 /// Its letters by their headers.
 pub(crate) struct Letters {
     pub(crate) source: Source,
@@ -84,17 +77,16 @@ impl Queue {
         &self,
         mut take: impl FnMut(Entry) -> Result<(), CliError>,
     ) -> Result<(), CliError> {
-        let mut entries = self.entries().await?;
-        while let Some(entry) = entries.next().await? {
-            take(entry)?;
+        let (standing, mut told) = (self.standing().await?, Told::default());
+        let mut letters = self.letters().await?;
+        while let Some(entry) = letters.next().await? {
+            let digest = standing.digest(&entry.id);
+            if told.is_first(digest) {
+                take(standing.tell(entry, digest))?;
+            }
         }
+        warn_of(letters.strangers);
         Ok(())
-    }
-
-    /// Every entry as it stands, oldest first. None is kept.
-    pub(crate) async fn entries(&self) -> Result<Entries, CliError> {
-        let standing = self.standing().await?;
-        Ok(Entries { standing, told: Told::default(), letters: self.letters().await? })
     }
 
     /// What was done with the entries.
@@ -178,20 +170,6 @@ impl Queue {
             let what = format!("what was done is not on record: {} {ids}", operation.operation.as_str());
             unpublished(&error, what.trim_end().to_owned())
         })
-    }
-}
-
-impl Entries {
-    /// The next one; `None` after the last.
-    pub(crate) async fn next(&mut self) -> Result<Option<Entry>, CliError> {
-        while let Some(entry) = self.letters.next().await? {
-            let digest = self.standing.digest(&entry.id);
-            if self.told.is_first(digest) {
-                return Ok(Some(self.standing.tell(entry, digest)));
-            }
-        }
-        warn_of(std::mem::take(&mut self.letters.strangers));
-        Ok(None)
     }
 }
 

@@ -235,4 +235,12 @@ mod tests {
         }
         assert_eq!((pauses, began.elapsed()), (3, Duration::from_millis(350)));
     }
+
+    #[tokio::test(start_paused = true)]
+    async fn patience_is_over_by_the_wall_clock_too_after_a_machine_has_slept() {
+        let now = clock::now();
+        let slept = Timestamp::from_micros(now.micros() - 120_000_000);
+        assert_eq!(Pause::since(slept, Duration::from_secs(60)).wait().await, Waited::TooLong);
+        assert_eq!(Pause::since(now, Duration::from_secs(60)).wait().await, Waited::Over);
+    }
 }
