@@ -56,8 +56,12 @@ async fn stopping_reaches_grandchildren_too() {
     let dir = Scratch::new();
     let process = run(&dir, "sleep 1000 & sleep 1000 & echo ready; wait").await;
     said(&process, "ready").await;
-    let tree = descendants(process.group());
-    assert!(tree.len() >= 4, "a program, two children of it and the guard's watcher: {tree:?}");
+    // The guard starts its watcher after the program, which may have spoken before.
+    let tree = wait_until("a program, two children of it and the guard's watcher", SOON, async || {
+        let tree = descendants(process.group());
+        (tree.len() >= 4).then_some(tree)
+    });
+    let tree = tree.await;
     assert_eq!(process.stop(SOON).await, Exit::Status(128 + 15));
     processes::wait_until_gone("the tree", &tree, SOON).await;
 }
