@@ -69,6 +69,11 @@ impl Finding {
         Self { status: Status::Ok, message: message.into(), remedy: None }
     }
 
+    /// True if all is well.
+    pub fn is_ok(&self) -> bool {
+        self.status == Status::Ok
+    }
+
     /// It works all the same.
     pub fn warning(message: impl Into<String>, remedy: impl Into<String>) -> Self {
         Self { status: Status::Warning, message: message.into(), remedy: Some(remedy.into()) }

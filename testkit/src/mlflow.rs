@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
 
 use local_stack::{MlflowConfig, mlflow::Mlflow as Server};
 use tokio::sync::OnceCell;
@@ -9,6 +10,9 @@ use tokio::sync::OnceCell;
 use crate::nats::started;
 use crate::processes::alive;
 use crate::{Scratch, mlflow_python, mlflow2_python};
+
+/// Every test of a process waits for the shared one, on a machine that compiles or runs other tests at the same time.
+const DEADLINE: Duration = Duration::from_secs(240);
 
 /// An MLflow server on a random port.
 #[derive(Debug)]
@@ -84,7 +88,8 @@ async fn serve(python: PathBuf, dir: &Path) -> Server {
 }
 
 fn config(python: PathBuf, dir: &Path) -> MlflowConfig {
-    MlflowConfig::new(python, dir.join("mlflow"), dir.join("mlflow.log"))
+    let config = MlflowConfig::new(python, dir.join("mlflow"), dir.join("mlflow.log"));
+    MlflowConfig { deadline: DEADLINE, ..config }
 }
 
 /// Nothing runs at the end of a test process, so each one removes what those before it left.

@@ -12,9 +12,14 @@ use service_kit::check::{Check, Finding, bounded};
 use service_kit::clock;
 use service_kit::config::BrokerTarget;
 use service_kit::topology::WORKER_CONSUMER;
+use tokio::time::sleep;
 
 /// How long a broker that refuses connections is asked again.
 const PATIENCE: Duration = Duration::from_millis(500);
+/// Looks before it is said that nobody takes requests: a worker between two pulls is there all the same.
+const LOOKS: u32 = 3;
+/// Pause between two looks.
+const PAUSE: Duration = Duration::from_millis(150);
 /// How far the clocks may be apart: more than this, and times in one listing contradict each other.
 const MAX_SKEW: Duration = Duration::from_secs(2);
 /// The checks that need a broker, in the order in which they are shown.
@@ -51,6 +56,17 @@ pub(super) async fn checks(target: &BrokerTarget) -> Vec<Check> {
 
 /// Does anybody take run requests?
 async fn worker(broker: &Broker) -> Finding {
+    for _ in 1..LOOKS {
+        let finding = worker_now(broker).await;
+        if finding.is_ok() {
+            return finding;
+        }
+        sleep(PAUSE).await;
+    }
+    worker_now(broker).await
+}
+
+async fn worker_now(broker: &Broker) -> Finding {
     let stream = match broker.jetstream.get_stream_no_info(STREAM).await {
         Ok(stream) => stream,
         Err(error) => return Finding::warning(format!("not checked: {error}"), CREATED_BY),

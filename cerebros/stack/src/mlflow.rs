@@ -13,7 +13,7 @@ use crate::readiness::{StartError, answers_ok, wait_for};
 
 const PROGRAM: &str = "the MLflow server";
 /// It takes seven seconds on an idle machine, several times that on one that is compiling.
-const START_DEADLINE: Duration = Duration::from_secs(60);
+const START_DEADLINE: Duration = Duration::from_secs(120);
 const STOP_GRACE: Duration = Duration::from_secs(5);
 /// Starts before a port that is lost again and again is reported.
 const ATTEMPTS: u32 = 5;
@@ -31,10 +31,12 @@ pub struct MlflowConfig {
     pub port: PortChoice,
     /// Processes that serve; `None` for as many as MLflow starts by itself.
     pub workers: Option<u32>,
+    /// How long it has to answer after each start; one that ends before is noticed at once.
+    pub deadline: Duration,
 }
 
 impl MlflowConfig {
-    /// Any free port.
+    /// Any free port, one process, two minutes to start.
     pub fn new(
         python: impl Into<PathBuf>,
         data_dir: impl Into<PathBuf>,
@@ -46,6 +48,7 @@ impl MlflowConfig {
             log_file: log_file.into(),
             port: PortChoice::Any,
             workers: Some(1),
+            deadline: START_DEADLINE,
         }
     }
 }
@@ -59,7 +62,7 @@ pub struct Mlflow {
 }
 
 impl Mlflow {
-    /// Starts it and waits until `/health` answers, at most a minute.
+    /// Starts it and waits until `/health` answers, at most until the deadline.
     pub async fn start(config: MlflowConfig) -> Result<Self, StartError> {
         let mut attempt = 1;
         loop {
@@ -137,7 +140,7 @@ async fn launch(config: &MlflowConfig, port: u16) -> Result<Supervised, StartErr
     let spawned = Supervised::spawn(command(config, &data_dir, port)).await;
     let process = spawned.map_err(|source| StartError::Spawn { program: PROGRAM, source })?;
     let ready = async || answers_ok(port, "/health").await.then_some(());
-    wait_for(PROGRAM, &process, START_DEADLINE, ready).await?;
+    wait_for(PROGRAM, &process, config.deadline, ready).await?;
     if !owns(&process, port) {
         // Somebody else took the port after it was chosen and answers there; ours is about to find out.
         process.kill().await;

@@ -46,9 +46,9 @@ const KILL_DEADLINE: Duration = Duration::from_secs(10);
 const PAUSE_DEADLINE: Duration = Duration::from_secs(1);
 const PAUSE_POLL: Duration = Duration::from_millis(1);
 /// How long dropping waits for that; it takes milliseconds, and a drop must not hang.
-const DROP_DEADLINE: Duration = Duration::from_secs(1);
+const DROP_DEADLINE: Duration = Duration::from_secs(10);
 /// How long the end of the output is awaited after the end of the group; a stray descendant may hold it open.
-const OUTPUT_DEADLINE: Duration = Duration::from_millis(500);
+const OUTPUT_DEADLINE: Duration = Duration::from_secs(5);
 
 /// How a program ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

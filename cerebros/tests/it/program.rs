@@ -12,7 +12,7 @@ use serde_json::Value;
 use testkit::{Scratch, processes, wait_until};
 
 /// From nothing to a ready stack, on a machine that is compiling.
-pub(crate) const READY: Duration = Duration::from_secs(90);
+pub(crate) const READY: Duration = Duration::from_secs(240);
 /// From the signal to the end.
 pub(crate) const STOPPED: Duration = Duration::from_secs(40);
 
@@ -132,8 +132,17 @@ impl Up {
 
     /// Waits for its end.
     pub(crate) async fn ended(&mut self) -> ExitStatus {
+        self.ended_within(STOPPED).await
+    }
+
+    /// The end of one that is not told to end: it starts first.
+    pub(crate) async fn ended_by_itself(&mut self) -> ExitStatus {
+        self.ended_within(READY + STOPPED).await
+    }
+
+    async fn ended_within(&mut self, patience: Duration) -> ExitStatus {
         let child = &mut self.child;
-        wait_until("up ended", STOPPED, async || child.try_wait().unwrap()).await
+        wait_until("up ended", patience, async || child.try_wait().unwrap()).await
     }
 }
 

@@ -15,7 +15,7 @@ const LOOKS: u32 = 3;
 /// Pause between two looks.
 const PAUSE: Duration = Duration::from_millis(150);
 /// Longest time this remark may cost.
-const PATIENCE: Duration = Duration::from_secs(2);
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// What the consumer of the workers says about a request.
 #[derive(Debug, PartialEq, Eq)]

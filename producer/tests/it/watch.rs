@@ -206,7 +206,7 @@ async fn a_watch_the_broker_left_says_where_the_next_one_goes_on() {
     let proxy = Proxy::start(&stage.url()).await;
     let script = Script::new(&stage.broker, &run(), 1);
     let feed = ["watch", RUN, "-o", "ndjson"];
-    let mut lost = Running::start(&proxy.url(), &[&feed[..], &["--timeout", "1s"]].concat());
+    let mut lost = Running::start(&proxy.url(), &[&feed[..], &["--timeout", "5s"]].concat());
     script.started().await;
     let mut seen = vec![sequence(&lost.line().await.unwrap()), sequence(&lost.line().await.unwrap())];
     proxy.set(Fault::Cut);

@@ -6,19 +6,20 @@ use local_stack::ports::PortChoice;
 use local_stack::process::descendants;
 use local_stack::readiness::{StartError, answers_ok};
 use local_stack::{Mlflow, MlflowConfig};
-use testkit::{Scratch, mlflow_python, processes};
+use testkit::{Scratch, mlflow_python, processes, wait_until};
 
 use crate::script::script;
 
-const SOON: Duration = Duration::from_secs(10);
+const SOON: Duration = Duration::from_secs(30);
 
 #[tokio::test]
 async fn a_started_server_answers_keeps_its_data_in_one_place_and_leaves_no_process() {
     let dir = Scratch::new();
     let config = MlflowConfig::new(mlflow_python().await, dir.join("my data"), dir.join("mlflow.log"));
     let server = Mlflow::start(config).await.unwrap();
-    assert!(answers_ok(server.port(), "/health").await);
-    assert!(answers_ok(server.port(), "/version").await);
+    for path in ["/health", "/version"] {
+        wait_until(path, SOON, async || answers_ok(server.port(), path).await.then_some(())).await;
+    }
     assert!(dir.join("my data").join("mlflow.db").exists());
     let mut tree = descendants(server.pid());
     tree.push(server.pid());

@@ -1,13 +1,19 @@
 //! Shell scripts that play a program.
 
-use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
+use std::process::Command;
 
 use testkit::Scratch;
 
 /// Writes an executable shell script.
+///
+/// By a process of its own: what another thread forks meanwhile would hold a file that this one writes, and the kernel
+/// starts no file somebody may write to (`ETXTBSY`).
 pub(crate) fn script(dir: &Scratch, name: &str, body: &str) -> PathBuf {
-    let path = dir.write(name, format!("#!/bin/sh\n{body}\n"));
-    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
+    let path = dir.join(name);
+    let body = format!("#!/bin/sh\n{body}\n");
+    let write = r#"printf %s "$2" > "$1" && chmod 755 "$1""#;
+    let written = Command::new("sh").args(["-c", write, "sh"]).arg(&path).arg(body).status().unwrap();
+    assert!(written.success());
     path
 }

@@ -89,7 +89,7 @@ async fn a_commit_whose_answer_is_lost_is_recognised_by_the_next_try() {
     let publisher = Publisher::new(&broker, Encoding::Json);
     let mut arrivals = room.arrivals().await;
     // The answer is still on its way when the batch is complete.
-    proxy.set(Fault::Delay(std::time::Duration::from_millis(500)));
+    proxy.set(Fault::Delay(std::time::Duration::from_secs(2)));
     let publishing = tokio::spawn(async move { publisher.publish_batched(&trials(0..100), &voice()).await });
     arrived(&mut arrivals, 100).await;
     cut(&proxy, &broker).await;
