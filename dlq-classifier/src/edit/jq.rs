@@ -1,4 +1,4 @@
-//! jq expressions, bounded: two seconds, 128 MiB, one result, no deeper than our own decoder reads, no environment.
+//! jq expressions, bounded: two seconds of work, 128 MiB, one result, no deeper than our own decoder reads, no environment.
 //!
 //! Definitions (`def`) are refused: a definition that calls itself can outgrow any stack, and an outgrown stack ends the
 //! whole program. What is left cannot recurse deeper than the values it is given, except by nesting a value millions
@@ -9,9 +9,9 @@
 //! at the first expression that passes a bound.
 
 mod child;
+mod watched;
 
-use std::sync::mpsc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 pub use child::take_over;
 use jaq_core::load::{Arena, File, Loader};
@@ -20,15 +20,14 @@ use jaq_json::{Num, Val};
 use schemas::failure::bounded_head;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Number, Value};
+use watched::on_a_thread;
 
-/// How long an expression may take. Edits of half a megabyte take milliseconds.
+/// How long an expression may be at work. Edits of half a megabyte take milliseconds.
 const DEADLINE: Duration = Duration::from_secs(2);
+/// How long it may take on a machine that has no time for it.
+const LONGEST: Duration = Duration::from_secs(10);
 /// How much memory it may take. Edits of half a megabyte take a few.
 const MAX_MEMORY_BYTES: u64 = 128 << 20;
-/// How often both are looked at.
-const LOOK_EVERY: Duration = Duration::from_millis(1);
-/// Stack of the interpreter, which recurses; its own default of 2 MiB ends in a crash at a recursion of a few thousand.
-const STACK_BYTES: usize = 256 << 20;
 /// Deepest result; what our decoder reads, too.
 const MAX_DEPTH: usize = 128;
 /// Most values in a result: an event of the largest size cannot hold more.
@@ -103,40 +102,6 @@ fn evaluate(expression: &str, input: Value, max_bytes: Option<u64>) -> Result<Va
             to_json(&first, MAX_DEPTH, &mut room).inspect_err(|_| std::mem::forget(first))
         })
     })
-}
-
-fn on_a_thread<T: Send + 'static>(
-    max_bytes: Option<u64>,
-    work: impl FnOnce() -> Result<T, JqError> + Send + 'static,
-) -> Result<T, JqError> {
-    let (result, results) = mpsc::channel();
-    let body = move || drop(result.send(work()));
-    let spawned = std::thread::Builder::new().name("jq".to_owned()).stack_size(STACK_BYTES).spawn(body);
-    spawned.map_err(|error| JqError::Failed(format!("no thread to run it on: {error}")))?;
-    let (began, before) = (Instant::now(), memory());
-    loop {
-        match results.recv_timeout(LOOK_EVERY) {
-            Ok(result) => return result,
-            Err(mpsc::RecvTimeoutError::Disconnected) => {
-                return Err(JqError::Failed("the interpreter broke down".to_owned()));
-            }
-            Err(mpsc::RecvTimeoutError::Timeout) => {}
-        }
-        if began.elapsed() >= DEADLINE {
-            return Err(JqError::TooSlow);
-        }
-        if max_bytes.is_some_and(|most| memory().saturating_sub(before) > most) {
-            return Err(JqError::TooLarge);
-        }
-    }
-}
-
-/// Memory this process has, where the system tells.
-fn memory() -> u64 {
-    let pages = std::fs::read_to_string("/proc/self/statm").ok();
-    let pages = pages.and_then(|text| text.split(' ').nth(1).and_then(|pages| pages.parse::<u64>().ok()));
-    // Where pages are larger than 4 KiB, as on some ARM machines, the bound is as many times higher.
-    pages.unwrap_or(0) * 4096
 }
 
 /// True for `def` as a word before another, wherever it stands: an expression that only quotes one is refused as well.

@@ -107,6 +107,9 @@ async fn judge(guard: &Guard, mut desk: Desk, health: &ComponentHandle, shutdown
     if tokio::time::timeout(GIVING_BACK, give_back(&mut intake, pause)).await.is_err() {
         tracing::debug!("not everything in hand was given back; it comes again when its leases run out");
     }
+    // In this order: what is given back has to be with the broker before nobody asks for it here any more.
+    guard.broker.flush().await;
+    drop(intake);
     let Some((why, sequence)) = desk.stopped else { return };
     while let Err(error) = guard.stop(&why, sequence).await {
         tracing::warn!(error, "that the classifiers have stopped cannot be written down yet");
@@ -139,11 +142,11 @@ fn tell(letters: &mut Letters, health: &ComponentHandle) {
 }
 
 /// What is here already waits with the broker, not with us until its leases run out; for so long that it does not come
-/// back to what we have asked for.
+/// back to what we have asked for. Nothing is waited for: with a slow broker the first would be back before the last is given.
 async fn give_back(intake: &mut Intake, pause: Duration) {
     for _ in 0..2 * BATCH {
         let Ok(delivery) = tokio::time::timeout(SILENCE, intake.next()).await else { return };
-        put_off(delivery, pause).await;
+        delivery.retry_unconfirmed(pause).await;
     }
 }
 

@@ -159,6 +159,15 @@ impl Standing {
             Self::Stopped { reason, .. } => Some(reason),
         }
     }
+
+    /// Whether a classifier that found this message to be one too many has nothing left to say: all have stopped already, or
+    /// have gone on since, and let it through.
+    pub(super) fn knows_of(&self, sequence: u64) -> bool {
+        match self {
+            Self::Open { through, .. } => *through >= sequence,
+            Self::Stopped { .. } => true,
+        }
+    }
 }
 
 #[cfg(test)]
@@ -195,6 +204,16 @@ mod tests {
         assert!((1..=100).all(|sequence| storm.seen(sequence, true).is_none()));
         assert!((0..50).all(|_| storm.seen(101, true).is_none()));
         assert_eq!(stops_at(&mut storm, &[true; 9]), Some(5));
+    }
+
+    #[test]
+    fn a_classifier_that_stops_late_does_not_stop_those_that_have_gone_on_since() {
+        let at = Timestamp::default();
+        let open = Standing::Open { through: 60, at };
+        assert_eq!([21, 60, 61].map(|sequence| open.knows_of(sequence)), [true, true, false]);
+        let reason = "more than 20 messages in a row were malformed".to_owned();
+        let stopped = Standing::Stopped { reason, value: 21.0, threshold: 20.0, sequence: 21, last: 60, at };
+        assert!(stopped.knows_of(22) && stopped.knows_of(61), "it is said once");
     }
 
     #[test]

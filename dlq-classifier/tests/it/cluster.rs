@@ -13,14 +13,16 @@ const REQUESTED: &str = "cerebros.nas.run.requested";
 async fn poison_is_one_entry_each_on_three_nodes_though_one_of_them_dies() {
     let room = Room::on_three_nodes().await;
     for stream in [STREAM, DLQ_STREAM, "KV_cerebros_dlq"] {
-        let stream = room.broker.jetstream.get_stream(stream).await.unwrap();
-        assert_eq!(stream.cached_info().config.num_replicas, 3);
+        let stream = wait_until("the stream has a leader", PATIENCE, async || {
+            room.broker.jetstream.get_stream(stream).await.ok()
+        });
+        assert_eq!(stream.await.cached_info().config.num_replicas, 3);
     }
     let _serving = room.serve();
-    room.publish(REQUESTED, &[], b"{\"dataset_id\": 1}").await;
+    room.publish_until_stored(REQUESTED, "first", b"{\"dataset_id\": 1}").await;
     let first = text(&room.listed(1).await[0], "id").to_owned();
     room.nats.kill(2).await;
-    room.publish_until_stored(REQUESTED, b"{").await;
+    room.publish_until_stored(REQUESTED, "second", b"{").await;
     let entries = room.listed(2).await;
     assert_eq!(text(&entries[0], "id"), first);
     let raw = wait_until("the letter can be read", PATIENCE, async || {
@@ -42,10 +44,10 @@ impl<N> Room<N> {
         .await
     }
 
-    /// Publishes until the broker has it: the leader of the stream may just have died. The message id makes it one message.
-    async fn publish_until_stored(&self, subject: &str, payload: &[u8]) {
+    /// Publishes until the broker has it: there may be no leader of the stream now. The message id makes it one message.
+    async fn publish_until_stored(&self, subject: &str, id: &str, payload: &[u8]) {
         wait_until("the message is stored", PATIENCE, async || {
-            self.try_publish(subject, &[("Nats-Msg-Id", "once")], payload).await.ok()
+            self.try_publish(subject, &[("Nats-Msg-Id", id)], payload).await.ok()
         })
         .await;
     }

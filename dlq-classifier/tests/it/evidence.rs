@@ -12,8 +12,8 @@ use serde_json::Value;
 use service_kit::topology::{self, ADVISORY_CONSUMER, DLQ_BUCKET, SINK_CONSUMER, WORKER_CONSUMER};
 use testkit::wait_until;
 
-use crate::audit::{fetch, settle};
-use crate::room::{PATIENCE, Room, Serving, text};
+use crate::audit::settle;
+use crate::room::{LONG_LEASE, PATIENCE, Room, Serving, take, text};
 
 const REQUESTED: &str = "cerebros.nas.run.requested";
 const TRIAL: &str = "ml.run.trial";
@@ -39,7 +39,7 @@ impl Room {
             deliver_policy,
             durable_name: Some("monitor".to_owned()),
             ack_policy: AckPolicy::Explicit,
-            ack_wait: Duration::from_millis(200),
+            ack_wait: LONG_LEASE,
             max_deliver,
             filter_subject: filter_subject.to_owned(),
             ..pull::Config::default()
@@ -49,14 +49,14 @@ impl Room {
 
     /// The consumer takes so many messages and settles none, until the broker gives them up.
     async fn lost(&self, consumer: &mut PullConsumer, count: usize) {
-        fetch(consumer, count).await;
+        take(consumer, count).await;
         self.given_up(consumer).await;
     }
 
-    /// Nothing the broker has said can be read any more.
-    pub(crate) async fn unsaid(&self) {
+    /// What the broker has said about so many messages cannot be read any more.
+    pub(crate) async fn unsaid(&self, count: u64) {
         wait_until("the broker has said so", PATIENCE, async || {
-            (self.state(ADVISORY_STREAM).await.messages > 0).then_some(())
+            (self.state(ADVISORY_STREAM).await.messages >= count).then_some(())
         })
         .await;
         self.broker.jetstream.get_stream(ADVISORY_STREAM).await.unwrap().purge().await.unwrap();
@@ -65,12 +65,12 @@ impl Room {
     /// The second of three trials is given up and nobody says so, and the floor moves past it.
     pub(crate) async fn loses_one(&self, sink: &mut PullConsumer) {
         self.trials(3).await;
-        let mut messages = fetch(sink, 3).await.into_iter();
+        let mut messages = take(sink, 3).await.into_iter();
         for message in [messages.next(), messages.nth(1)] {
             message.unwrap().double_ack().await.unwrap();
         }
         self.given_up(sink).await;
-        self.unsaid().await;
+        self.unsaid(1).await;
         self.trials(1).await;
         settle(sink, 1, AckKind::Ack).await;
     }
@@ -230,7 +230,7 @@ async fn letters_of_an_earlier_consumer_do_not_excuse_what_the_next_one_loses() 
     room.lost(&mut monitor, 2).await;
     room.trials(1).await;
     settle(&monitor, 1, AckKind::Ack).await;
-    room.unsaid().await;
+    room.unsaid(2).await;
     let lost = (1, Some(6), "monitor".to_owned());
     assert_eq!(room.named().await, std::slice::from_ref(&lost));
     // A sweep keeps it in mind.
@@ -276,7 +276,7 @@ async fn what_was_dealt_with_and_purged_needs_no_letter() {
     room.lost(&mut sink, 1).await;
     room.entries(2).await;
     room.trials(2).await;
-    let mut messages = fetch(&sink, 2).await.into_iter();
+    let mut messages = take(&sink, 2).await.into_iter();
     messages.next().unwrap().double_ack().await.unwrap();
     let stream = room.broker.jetstream.get_stream(STREAM).await.unwrap();
     stream.delete_message(4).await.unwrap();

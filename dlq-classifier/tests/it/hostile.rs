@@ -1,13 +1,17 @@
 //! Messages that are meant to harm: headers no client can read, texts that act on a terminal, borrowed verdicts.
 
+use std::collections::HashSet;
+use std::time::Duration;
+
 use futures_util::StreamExt as _;
 use schemas::subject::{DLQ_STREAM, STREAM};
 use service_kit::history;
+use service_kit::topology::CLASSIFIER_CONSUMER;
 use testkit::wait_until;
 use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::TcpStream;
 
-use crate::room::{PATIENCE, Room, text};
+use crate::room::{LONG_LEASE, PATIENCE, Room, text};
 
 /// Publishes bytes the client libraries refuse to send.
 pub(crate) async fn publish_raw(room: &Room, subject: &[u8], headers: &[u8], payload: &[u8]) {
@@ -86,6 +90,7 @@ async fn a_header_that_breaks_the_client_down_does_not_stop_the_service() {
 async fn headers_that_break_a_client_are_found_however_far_behind_the_floor_is() {
     let room = Room::new().await;
     let consumer = room.with_short_leases().await;
+    room.lease(&consumer, LONG_LEASE).await;
     // The first waits for its run, and the floor with it, while what comes behind it is settled.
     room.publish("ml.run.trial", &[], br#"{"trial_id":"t","run_id":"late","status":"succeeded"}"#).await;
     let jetstream = async_nats::jetstream::new(room.stranger.clone());
@@ -96,15 +101,21 @@ async fn headers_that_break_a_client_are_found_however_far_behind_the_floor_is()
         }
     }
     let mut messages = consumer.stream().max_messages_per_batch(1000).messages().await.unwrap();
-    let mut settled = 0;
-    while settled < 20_100 {
+    let mut settled = HashSet::new();
+    while settled.len() < 20_100 {
         let message = messages.next().await.unwrap().unwrap();
-        if message.info().unwrap().stream_sequence > 1 {
+        let sequence = message.info().unwrap().stream_sequence;
+        if sequence > 1 {
             message.ack().await.unwrap();
-            settled += 1;
+            settled.insert(sequence);
         }
     }
     drop(messages);
+    wait_until("only the first is left", PATIENCE, async || {
+        (room.waiting(CLASSIFIER_CONSUMER).await == (0, 1)).then_some(())
+    })
+    .await;
+    room.lease(&consumer, Duration::from_millis(500)).await;
     publish_raw(&room, b"ml.run.trial", b"NATS/1.0\r\nno colon\r\n\r\n", b"payload").await;
     room.publish("ml.run.trial", &[], b"behind it").await;
     let _serving = room.serve_into_with("serve.log", &["--unknown-run-after", "1h"]);

@@ -15,6 +15,16 @@ pub(crate) async fn with_room_for(room: &Room, bytes: i64) {
     room.broker.jetstream.update_stream(config).await.unwrap();
 }
 
+const SQUATTER: &str = "SQUATTER";
+
+/// Takes the dead-letter stream away, and a part of its place, so that nobody makes it anew.
+pub(crate) async fn without_letters(room: &Room) {
+    room.broker.jetstream.delete_stream(DLQ_STREAM).await.unwrap();
+    let subjects = vec!["cerebros.dlq.squatter".to_owned()];
+    let squatter = stream::Config { name: SQUATTER.to_owned(), subjects, ..stream::Config::default() };
+    room.broker.jetstream.create_stream(squatter).await.unwrap();
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_full_dead_letter_stream_leaves_the_originals_pending_and_holds_up_nothing_valid() {
     const POISONED: usize = 5;
@@ -47,11 +57,12 @@ async fn a_dead_letter_stream_that_was_deleted_is_made_anew_and_each_message_is_
     let room = Room::new().await;
     let serving = room.serve();
     serving.is_ready().await;
-    room.broker.jetstream.delete_stream(DLQ_STREAM).await.unwrap();
+    without_letters(&room).await;
     for number in 0..3 {
         room.publish(REQUESTED, &[], format!("{{ {number}").as_bytes()).await;
     }
     serving.is_unready("dead letters cannot be published").await;
+    room.broker.jetstream.delete_stream(SQUATTER).await.unwrap();
     wait_until("the stream is there again, with every letter", PATIENCE, async || {
         let mut stream = room.broker.jetstream.get_stream(DLQ_STREAM).await.ok()?;
         (stream.info().await.ok()?.state.messages == 3).then_some(())
@@ -65,8 +76,15 @@ async fn a_dead_letter_stream_that_was_deleted_is_made_anew_and_each_message_is_
 #[tokio::test(flavor = "multi_thread")]
 async fn an_outage_of_the_registry_and_one_poison_leave_one_entry() {
     let room = Room::new().await;
-    let serving = room.serve_with(&["--unknown-run-after", "300ms"]);
-    serving.is_ready().await;
+    let soon = ["--unknown-run-after", "300ms"];
+    // Announced to a classifier that is gone: the next has to ask, and finds the answer at any moment after the outage.
+    let earlier = room.serve_with(&soon);
+    room.announce("r").await;
+    room.settled().await;
+    earlier.stop().await;
+    let _serving = room.serve_with(&soon);
+    room.announce("another").await;
+    room.settled().await;
     room.broker.jetstream.delete_key_value(RUNS_BUCKET).await.unwrap();
     for number in 0..20 {
         let trial = format!(r#"{{"trial_id":"t{number}","run_id":"r","status":"succeeded"}}"#);
@@ -79,7 +97,6 @@ async fn an_outage_of_the_registry_and_one_poison_leave_one_entry() {
     })
     .await;
     topology::ensure(&room.broker).await.unwrap();
-    room.announce("r").await;
     room.settled().await;
     assert_eq!(room.kept().await, 1);
 }

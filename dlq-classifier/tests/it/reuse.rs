@@ -6,6 +6,7 @@ use schemas::{Failure, FailureClass, Stage};
 use service_kit::intake::Intake;
 use service_kit::topology::{self, SINK_CONSUMER, WORKER_CONSUMER};
 
+use crate::lost::left_unread;
 use crate::room::{Room, text};
 
 const REQUESTED: &str = "cerebros.nas.run.requested";
@@ -58,9 +59,7 @@ async fn what_a_consumer_gives_up_at_a_used_sequence_has_its_letter_before_it_is
         delivery.bury(&room.broker, &failure, crate::room::PATIENCE).await.unwrap();
         delivery.reject(&room.broker, &failure).await.unwrap();
         let mut sink = Intake::new(&room.broker, SINK_CONSUMER, 1);
-        let unread = sink.next().await;
-        let error = unread.decode().unwrap_err();
-        unread.leave_unread(&room.broker, &error).await.unwrap();
+        left_unread(&room, &mut sink).await;
         kept += 2;
         assert_eq!(room.kept().await, kept, "after round {round}");
         made_anew(&room).await;

@@ -1,21 +1,21 @@
 //! A broker, the program, and a plain NATS client that knows nothing of us.
 
-use std::net::TcpListener;
 use std::process::{Output, Stdio};
 use std::time::Duration;
 
 use async_nats::HeaderMap;
-use async_nats::jetstream::Message;
-use async_nats::jetstream::consumer::{AckPolicy, PullConsumer, pull};
+use async_nats::jetstream::consumer::{self, AckPolicy, PullConsumer, pull};
 use async_nats::jetstream::context::PublishError;
+use async_nats::jetstream::response::Response;
 use async_nats::jetstream::stream;
+use async_nats::jetstream::{AckKind, Message};
 use futures_util::StreamExt as _;
-use schemas::subject::{DLQ_STREAM, STREAM};
-use serde_json::Value;
+use schemas::subject::{DLQ_STREAM, EVENT_SUBJECTS, STREAM};
+use serde_json::{Value, json};
 use service_kit::broker::Broker;
 use service_kit::config::BrokerArgs;
 use service_kit::topology::{self, CLASSIFIER_CONSUMER};
-use testkit::{Cluster, Nats, Scratch, wait_until};
+use testkit::{Cluster, Nats, Port, Scratch, wait_until};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::process::{Child, Command};
@@ -33,16 +33,20 @@ pub(crate) struct Room<N = Nats> {
     url: String,
 }
 
+/// So long a consumer of a test waits for a word while nothing is to run out.
+pub(crate) const LONG_LEASE: Duration = Duration::from_secs(60);
+
 /// A running `serve`; killed on drop.
 pub(crate) struct Serving {
     pub(crate) child: Child,
-    address: String,
+    /// Nobody else's for as long as somebody may ask for its pages.
+    port: Port,
 }
 
 impl Serving {
     /// A page of its health server; empty while there is none.
     pub(crate) async fn page(&self, path: &str) -> String {
-        let Ok(mut socket) = TcpStream::connect(&self.address).await else { return String::new() };
+        let Ok(mut socket) = TcpStream::connect(self.port.address()).await else { return String::new() };
         let request = format!("GET {path} HTTP/1.1\r\nHost: classifier\r\nConnection: close\r\n\r\n");
         let mut answer = String::new();
         if socket.write_all(request.as_bytes()).await.is_ok() {
@@ -151,16 +155,15 @@ impl<N> Room<N> {
     }
 
     fn serve_as(&self, stderr: Stdio, arguments: &[&str], dies_at: &str) -> Serving {
-        // Nobody else's while we hold it; the service takes it a moment later.
-        let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
+        let port = Port::new();
         let mut command = self.program();
         command
-            .args(["serve", "--http", &address, "--log", "warn"])
+            .args(["serve", "--http", &port.address().to_string(), "--log", "warn"])
             .env("DLQ_TEST_DIE_AT", dies_at)
             .args(arguments)
             .stdout(Stdio::null())
             .stderr(stderr);
-        Serving { child: command.spawn().unwrap(), address }
+        Serving { child: command.spawn().unwrap(), port }
     }
 
     /// Runs a command to its end.
@@ -258,10 +261,29 @@ impl<N> Room<N> {
     pub(crate) async fn settled(&self) {
         let stream = self.broker.jetstream.get_stream_no_info(STREAM).await.unwrap();
         wait_until("the classifier settled everything", PATIENCE, async || {
+            // A consumer hears of a message a moment after the stream has taken it in.
+            let last = self.last_event().await?;
             let consumer = stream.consumer_info(CLASSIFIER_CONSUMER).await.unwrap();
-            (consumer.num_pending == 0 && consumer.num_ack_pending == 0).then_some(())
+            let has_heard = consumer.delivered.stream_sequence >= last;
+            (has_heard && consumer.num_pending == 0 && consumer.num_ack_pending == 0).then_some(())
         })
         .await;
+    }
+
+    /// Sequence of the last event on the stream, of which a client may be able to read nothing else; 0 while there is none.
+    async fn last_event(&self) -> Option<u64> {
+        let mut last = 0;
+        for subject in EVENT_SUBJECTS {
+            let request = format!("STREAM.MSG.GET.{STREAM}");
+            let asked = self.broker.jetstream.request(request, &json!({ "last_by_subj": subject })).await;
+            let sequence = match asked.ok()? {
+                Response::Ok::<Value>(answer) => answer["message"]["seq"].as_u64()?,
+                Response::Err { error } if error.code() == 404 => 0,
+                Response::Err { .. } => return None,
+            };
+            last = last.max(sequence);
+        }
+        Some(last)
     }
 
     /// How many messages a consumer of the event stream has not been handed, and how many it has not settled.
@@ -295,6 +317,16 @@ impl<N> Room<N> {
         let stream = self.broker.jetstream.get_stream_no_info(STREAM).await.unwrap();
         stream.create_consumer(config).await.unwrap()
     }
+
+    /// Changes how long a consumer of the event stream waits for a word, also about what is in hand already.
+    ///
+    /// What is to be settled is taken under a long lease: the broker takes what has run out of its hands for settled with the
+    /// next ack, whether or not that one came for it.
+    pub(crate) async fn lease(&self, consumer: &PullConsumer, ack_wait: Duration) {
+        let stream = self.broker.jetstream.get_stream_no_info(STREAM).await.unwrap();
+        let known = stream.consumer_info(&consumer.cached_info().name).await.unwrap().config;
+        stream.update_consumer(consumer::Config { ack_wait, ..known }).await.unwrap();
+    }
 }
 
 /// The text of a field.
@@ -314,4 +346,11 @@ pub(crate) async fn take(consumer: &PullConsumer, count: usize) -> Vec<Message> 
 /// The next message of a consumer.
 pub(crate) async fn next(consumer: &PullConsumer) -> Message {
     take(consumer, 1).await.remove(0)
+}
+
+/// Hands messages back at once: the next delivery of each is its second, however slow the broker is.
+pub(crate) async fn hand_back(messages: Vec<Message>) {
+    for message in messages {
+        message.ack_with(AckKind::Nak(None)).await.unwrap();
+    }
 }

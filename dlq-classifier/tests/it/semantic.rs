@@ -6,7 +6,7 @@ use async_nats::jetstream::AckKind;
 use async_nats::jetstream::consumer::PullConsumer;
 use futures_util::StreamExt as _;
 use schemas::event::RunRequested;
-use schemas::subject::{DLQ_STREAM, STREAM};
+use schemas::subject::STREAM;
 use schemas::{RunId, Timestamp};
 use service_kit::registry::Registry;
 use service_kit::registry::record::{self, Claimant};
@@ -14,7 +14,8 @@ use service_kit::topology::{ACK_WAIT, CLASSIFIER_CONSUMER};
 use testkit::wait_until;
 
 use crate::corpus::semantic;
-use crate::room::{PATIENCE, Room, text};
+use crate::outage::without_letters;
+use crate::room::{PATIENCE, Room, next, text};
 
 /// Soon enough for a test.
 const SOON: [&str; 2] = ["--unknown-run-after", "300ms"];
@@ -110,7 +111,9 @@ async fn the_registry_says_which_attempts_there_were_also_to_a_classifier_that_h
 #[tokio::test(flavor = "multi_thread")]
 async fn a_trial_that_overtook_the_announcement_of_its_run_is_in_order() {
     let room = Room::new().await;
-    let _serving = room.serve_with(&["--unknown-run-after", "2s"]);
+    let serving = room.serve_with(&["--unknown-run-after", "5s"]);
+    // Its start is not to take up the time in which the trial waits.
+    serving.is_ready().await;
     room.publish("ml.run.trial", &[], trial("late", 1).as_bytes()).await;
     wait_until("it waits for its run", PATIENCE, async || {
         (room.waiting(CLASSIFIER_CONSUMER).await == (0, 1)).then_some(())
@@ -129,8 +132,8 @@ async fn a_trial_waits_for_the_announcement_of_its_run_that_somebody_else_has_in
     // A classifier that was killed has it until its lease runs out.
     let consumer: PullConsumer =
         room.broker.jetstream.get_consumer_from_stream(CLASSIFIER_CONSUMER, STREAM).await.unwrap();
-    let mut in_hand = consumer.fetch().max_messages(1).messages().await.unwrap();
-    let announcement = in_hand.next().await.unwrap().unwrap();
+    room.lease(&consumer, PATIENCE).await;
+    let announcement = next(&consumer).await;
     for attempt in 1..=u32::try_from(TRIALS).unwrap() {
         room.publish("ml.run.trial", &[], trial("r", attempt).as_bytes()).await;
     }
@@ -164,8 +167,8 @@ async fn of_two_ends_the_second_dies_also_when_it_was_judged_first() {
     room.publish("cerebros.nas.run.completed", &[], completed("r", 1).as_bytes()).await;
     let consumer: PullConsumer =
         room.broker.jetstream.get_consumer_from_stream(CLASSIFIER_CONSUMER, STREAM).await.unwrap();
-    let mut in_hand = consumer.fetch().max_messages(1).messages().await.unwrap();
-    let first = in_hand.next().await.unwrap().unwrap();
+    room.lease(&consumer, PATIENCE).await;
+    let first = next(&consumer).await;
     room.publish("cerebros.nas.run.completed", &[], completed("r", 1).as_bytes()).await;
     let _serving = room.serve_with(&SOON);
     wait_until("the second was judged", PATIENCE, async || {
@@ -186,12 +189,13 @@ async fn of_two_ends_the_second_dies_also_when_it_was_judged_first() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_in_hand_at_a_drain_is_handed_back_at_once() {
-    const MALFORMED: usize = 300;
+    // More than wait for their letters.
+    const MALFORMED: usize = 60;
     let room = Room::new().await;
     let serving = room.serve();
     serving.is_ready().await;
     // A letter that nobody confirms holds up those behind it.
-    room.broker.jetstream.delete_stream(DLQ_STREAM).await.unwrap();
+    without_letters(&room).await;
     for number in 0..MALFORMED {
         room.stranger.publish("ml.run.trial", format!("{{ {number}").into()).await.unwrap();
     }
@@ -241,7 +245,7 @@ async fn five_hundred_failures_of_three_causes_are_three_groups() {
         room.stranger.publish(subject, payload.into()).await.unwrap();
     }
     room.stranger.flush().await.unwrap();
-    let groups = wait_until("there are 500 entries", Duration::from_secs(60), async || {
+    let groups = wait_until("there are 500 entries", Duration::from_secs(180), async || {
         let groups = room.json(&["groups"]).await.as_array().unwrap().clone();
         let count: u64 = groups.iter().map(|group| group["count"].as_u64().unwrap()).sum();
         (count == 500).then_some(groups)

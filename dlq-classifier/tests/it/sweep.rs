@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use async_nats::jetstream::Message;
 use async_nats::jetstream::consumer::{AckPolicy, PullConsumer, pull};
 use futures_util::StreamExt as _;
 use schemas::subject::{ADVISORY_STREAM, STREAM};
@@ -9,16 +10,17 @@ use service_kit::clock;
 use service_kit::topology::{CLASSIFIER_CONSUMER, DLQ_BUCKET, WORKER_CONSUMER};
 use testkit::wait_until;
 
-use crate::room::{PATIENCE, Room, Serving, take, text};
+use crate::room::{LONG_LEASE, PATIENCE, Room, Serving, hand_back, take, text};
 
 const REQUESTED: &str = "cerebros.nas.run.requested";
-const ACK_WAIT: Duration = Duration::from_millis(100);
+/// So soon a delivery runs out once that is waited for.
+const SHORT_LEASE: Duration = Duration::from_millis(100);
 
 fn config(name: &str, max_deliver: i64) -> pull::Config {
     pull::Config {
         durable_name: Some(name.to_owned()),
         ack_policy: AckPolicy::Explicit,
-        ack_wait: ACK_WAIT,
+        ack_wait: LONG_LEASE,
         max_deliver,
         filter_subject: REQUESTED.to_owned(),
         ..pull::Config::default()
@@ -34,15 +36,33 @@ async fn request(room: &Room, run: &str) {
     room.publish(REQUESTED, &[], format!(r#"{{"run_id":"{run}","dataset_id":"digits"}}"#).as_bytes()).await;
 }
 
-/// Waits until the broker waits for nothing any more, and takes away what it said about it.
-async fn given_up(room: &Room, consumer: &str) {
-    let stream = room.broker.jetstream.get_stream_no_info(STREAM).await.unwrap();
-    let handle: PullConsumer = stream.get_consumer(consumer).await.unwrap();
+/// Hands so many messages over so many times; the last delivery of each stays in hand.
+async fn hand_over(consumer: &PullConsumer, times: i64, count: usize) -> Vec<Message> {
+    for _ in 1..times {
+        hand_back(take(consumer, count).await).await;
+    }
+    take(consumer, count).await
+}
+
+/// Waits until what a consumer has in hand has run out.
+async fn run_out(room: &Room, consumer: &PullConsumer) {
+    room.lease(consumer, SHORT_LEASE).await;
+    let name = &consumer.cached_info().name;
     wait_until("the consumer has nothing in hand", PATIENCE, async || {
         // The broker notices that deliveries ran out when somebody asks for more.
-        let mut more = handle.fetch().max_messages(1).messages().await.unwrap();
+        let mut more = consumer.fetch().max_messages(1).messages().await.unwrap();
         assert!(more.next().await.is_none());
-        (room.waiting(consumer).await == (0, 0)).then_some(())
+        (room.waiting(name).await == (0, 0)).then_some(())
+    })
+    .await;
+    room.lease(consumer, LONG_LEASE).await;
+}
+
+/// The same, and takes away what the broker says about so many of them; under a limit that was lowered it says nothing.
+async fn given_up(room: &Room, consumer: &PullConsumer, announced: u64) {
+    run_out(room, consumer).await;
+    wait_until("the broker has said it", PATIENCE, async || {
+        (room.state(ADVISORY_STREAM).await.messages >= announced).then_some(())
     })
     .await;
     wait_until("what the broker said is gone", PATIENCE, async || {
@@ -71,10 +91,9 @@ async fn a_worker_lost_on_its_last_permitted_delivery_is_found_without_its_advis
         let name = format!("doomed-{max_deliver}");
         let consumer = room.consumer(config(&name, max_deliver)).await;
         request(&room, &name).await;
-        for _ in 0..max_deliver * room.state(STREAM).await.messages as i64 {
-            take(&consumer, 1).await;
-        }
-        given_up(&room, &name).await;
+        let messages = room.state(STREAM).await.messages;
+        hand_over(&consumer, max_deliver, usize::try_from(messages).unwrap()).await;
+        given_up(&room, &consumer, messages).await;
     }
     let _serving = serve(&room);
     let entries = room.entries(3).await;
@@ -96,17 +115,14 @@ async fn where_only_the_number_of_lost_messages_is_known_each_candidate_says_so(
     for run in ["a", "b", "c", "d"] {
         request(&room, run).await;
     }
-    // All are handed out three times; the second is done in the end.
-    for _ in 0..3 {
-        take(&consumer, 4).await;
-    }
-    for message in take(&consumer, 4).await {
+    // All are handed out four times; the second is done in the end.
+    for message in hand_over(&consumer, 4, 4).await {
         if message.info().unwrap().stream_sequence == 2 {
             message.double_ack().await.unwrap();
         }
     }
     room.consumer(config("doomed", 2)).await;
-    given_up(&room, "doomed").await;
+    given_up(&room, &consumer, 0).await;
     let _serving = serve(&room);
     dealt_with(&room, "doomed").await;
     // Three of the four are lost, and the broker does not say which.
@@ -123,13 +139,8 @@ async fn a_sweep_adds_nothing_to_what_the_broker_has_announced() {
         request(&room, run).await;
     }
     let _serving = serve(&room);
-    take(&consumer, 4).await;
-    take(&consumer, 4).await[1].double_ack().await.unwrap();
-    wait_until("the broker waits for nothing", PATIENCE, async || {
-        assert!(consumer.fetch().max_messages(1).messages().await.unwrap().next().await.is_none());
-        (room.waiting("doomed").await == (0, 0)).then_some(())
-    })
-    .await;
+    hand_over(&consumer, 2, 4).await[1].double_ack().await.unwrap();
+    run_out(&room, &consumer).await;
     dealt_with(&room, "doomed").await;
     let entries = room.entries(3).await;
     assert!(entries.iter().all(|entry| text(entry, "reason").contains("never settled it")), "{entries:#?}");
@@ -143,11 +154,9 @@ async fn a_limit_lowered_under_the_count_of_all_messages_is_found_exactly() {
     for run in ["a", "b", "c"] {
         request(&room, run).await;
     }
-    for _ in 0..3 {
-        take(&consumer, 3).await;
-    }
+    hand_over(&consumer, 3, 3).await;
     room.consumer(config("doomed", 2)).await;
-    given_up(&room, "doomed").await;
+    given_up(&room, &consumer, 0).await;
     let _serving = serve(&room);
     let entries = room.entries(3).await;
     assert!(entries.iter().all(|entry| text(entry, "reason").contains("never settled it")), "{entries:#?}");
@@ -167,11 +176,9 @@ async fn more_than_a_thousand_messages_of_a_lowered_limit_are_found_to_the_last(
     for confirmed in taken_in {
         confirmed.await.unwrap();
     }
-    for _ in 0..3 {
-        take(&consumer, 1100).await;
-    }
+    hand_over(&consumer, 3, 1100).await;
     room.consumer(many(2)).await;
-    given_up(&room, "doomed").await;
+    given_up(&room, &consumer, 0).await;
     let _serving = serve(&room);
     dealt_with(&room, "doomed").await;
     assert_eq!(room.kept().await, 1100);
@@ -197,10 +204,8 @@ async fn requests_of_ours_are_found_behind_a_floor_that_has_passed_them() {
     stream.delete_consumer(WORKER_CONSUMER).await.unwrap();
     let worker = room.consumer(config(WORKER_CONSUMER, 2)).await;
     request(&room, "lost").await;
-    for _ in 0..2 {
-        take(&worker, 1).await;
-    }
-    given_up(&room, WORKER_CONSUMER).await;
+    hand_over(&worker, 2, 1).await;
+    given_up(&room, &worker, 1).await;
     // The next one is done, and the broker counts everything before it as settled.
     room.publish(REQUESTED, &[("Cerebros-Reserved", "job")], br#"{"run_id":"done","dataset_id":"digits"}"#)
         .await;
@@ -219,7 +224,7 @@ async fn two_classifiers_that_sweep_at_once_make_one_entry_and_neither_begins_ag
     let consumer = room.consumer(config("doomed", 1)).await;
     request(&room, "a").await;
     take(&consumer, 1).await;
-    given_up(&room, "doomed").await;
+    given_up(&room, &consumer, 1).await;
     let serving = [serve(&room), serve(&room)];
     room.entries(1).await;
     dealt_with(&room, "doomed").await;
@@ -237,8 +242,7 @@ async fn two_classifiers_that_sweep_at_once_make_one_entry_and_neither_begins_ag
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_in_hand_or_done_is_left_alone() {
     let room = Room::new().await;
-    let slow = pull::Config { ack_wait: Duration::from_secs(60), ..config("slow", 1) };
-    let consumer = room.consumer(slow).await;
+    let consumer = room.consumer(config("slow", 1)).await;
     let done = room.consumer(config("done", 3)).await;
     for run in ["a", "b"] {
         request(&room, run).await;
@@ -258,6 +262,7 @@ async fn what_is_in_hand_or_done_is_left_alone() {
     // What is lost later is found by the same sweep, which proves that it went on.
     let doomed = room.consumer(config("doomed", 1)).await;
     take(&doomed, 1).await;
+    room.lease(&doomed, SHORT_LEASE).await;
     let entries = room.entries(1).await;
     assert_eq!(text(&entries[0], "consumer"), "doomed");
 }
@@ -279,7 +284,7 @@ async fn all_that_a_consumer_with_one_delivery_lost_after_its_last_ack_is_found(
         request(&room, run).await;
     }
     take(&consumer, 2).await;
-    given_up(&room, "doomed").await;
+    given_up(&room, &consumer, 3).await;
     let _serving = serve(&room);
     dealt_with(&room, "doomed").await;
     let entries = room.entries(3).await;
@@ -297,7 +302,7 @@ async fn of_a_consumer_with_one_delivery_that_has_acked_nothing_each_message_is_
         request(&room, run).await;
     }
     take(&consumer, 3).await;
-    given_up(&room, "doomed").await;
+    given_up(&room, &consumer, 3).await;
     let _serving = serve(&room);
     dealt_with(&room, "doomed").await;
     let entries = room.entries(3).await;
@@ -315,7 +320,7 @@ async fn where_acks_came_after_the_messages_only_the_first_is_known_to_be_lost()
         request(&room, run).await;
     }
     take(&consumer, 3).await[1].double_ack().await.unwrap();
-    given_up(&room, "doomed").await;
+    given_up(&room, &consumer, 2).await;
     let _serving = serve(&room);
     dealt_with(&room, "doomed").await;
     assert_eq!(room.entries(1).await[0]["seq"].as_u64(), Some(1));

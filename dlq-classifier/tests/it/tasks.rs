@@ -1,7 +1,7 @@
 //! Replays as tasks: whatever is killed, each message is published once and on record.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use schemas::cloudevents::Headers;
 use schemas::dead_letter::{Place, REPLAY_OF};
@@ -227,7 +227,7 @@ async fn a_service_killed_while_it_replays_goes_on_when_it_is_back() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_task_is_paused_continued_and_cancelled_between_two_entries() {
     let (room, _serving) = with_entries(60).await;
-    let task = detached(&room, &["--rate", "10/s"]).await;
+    let task = detached(&room, &["--rate", "1/s"]).await;
     let at_least = async |count: usize| {
         wait_until("some are published", PATIENCE, async || {
             (published_and_recorded(&room).await.0.len() >= count).then_some(())
@@ -264,7 +264,7 @@ pub(crate) async fn interrupt(terminal: Child) {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_interrupted_terminal_pauses_its_replay_and_says_how_to_go_on() {
     let (room, _serving) = with_entries(40).await;
-    let terminal = room.start(&["replay", "--all", "--rate", "10/s", REPAIR[0], REPAIR[1]], "");
+    let terminal = room.start(&["replay", "--all", "--rate", "4/s", REPAIR[0], REPAIR[1]], "");
     wait_until("the replay is under way", PATIENCE, async || {
         (!published_and_recorded(&room).await.0.is_empty()).then_some(())
     })
@@ -280,14 +280,17 @@ async fn an_interrupted_terminal_pauses_its_replay_and_says_how_to_go_on() {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_rate_holds() {
     let (room, _serving) = with_entries(11).await;
+    let began = Instant::now();
     room.json(&["replay", "--all", "--rate", "10/s", REPAIR[0], REPAIR[1]]).await;
+    assert!(began.elapsed() >= Duration::from_secs(1), "eleven at ten a second took {:?}", began.elapsed());
     let mut events = History::to_the_present(&room.broker, STREAM, &[], 12).await.unwrap();
     let mut times: Vec<Timestamp> = Vec::new();
     while let Some(kept) = events.next().await.unwrap() {
         times.push(kept.time);
     }
+    // The broker may take the first in late, and the second at once after it.
     let millis = times[10].millis() - times[0].millis();
-    assert!((950..5000).contains(&millis), "eleven at ten a second took {millis} ms");
+    assert!(millis >= 850, "eleven at ten a second took {millis} ms");
 }
 
 #[tokio::test(flavor = "multi_thread")]

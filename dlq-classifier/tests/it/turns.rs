@@ -62,39 +62,39 @@ async fn times(room: &Room) -> BTreeMap<String, Timestamp> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_slow_replay_in_the_classifier_keeps_no_other_waiting() {
-    let (room, _serving) = with_entries(12).await;
+    let (room, _serving) = with_entries(6).await;
     let ids = ids(&room).await;
-    let bulk = put_down(&room, &["--all", "--rate", "1/s"], &[]).await;
+    let bulk = put_down(&room, &["--all", "--rate", "0.2/s"], &[]).await;
     some_are_published(&room, 1).await;
-    let row = &room.json(&replay(&[], &ids[11..])).await[0];
+    let row = &room.json(&replay(&[], &ids[5..])).await[0];
     assert_eq!(text(row, "outcome"), "replayed", "{row}");
     let meanwhile = shown(&room, &bulk).await;
     assert_eq!(text(&meanwhile, "state"), "running", "it did not wait for the slow one: {meanwhile}");
-    assert!(replayed(&meanwhile) < 8, "{meanwhile}");
+    assert!(replayed(&meanwhile) < 5, "{meanwhile}");
     let done = state(&room, &bulk, "done").await;
-    assert_eq!((replayed(&done), done["skipped"].as_u64()), (11, Some(1)));
-    assert_each_once(&room, 12, "beside a slow one").await;
+    assert_eq!((replayed(&done), done["skipped"].as_u64()), (5, Some(1)));
+    assert_each_once(&room, 6, "beside a slow one").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_slow_replay_at_a_terminal_keeps_no_other_waiting() {
     for is_served in [false, true] {
-        let (room, serving) = with_entries(12).await;
+        let (room, serving) = with_entries(4).await;
         if !is_served {
             serving.kill().await;
         }
         let ids = ids(&room).await;
-        let slow = room.start(&replay(&["--rate", "1/s"], &ids[..8]), "");
+        let slow = room.start(&replay(&["--rate", "0.2/s"], &ids[..3]), "");
         some_are_published(&room, 1).await;
-        let row = &room.json(&replay(&[], &ids[11..])).await[0];
+        let row = &room.json(&replay(&[], &ids[3..])).await[0];
         assert_eq!(text(row, "outcome"), "replayed", "{row}");
         let meanwhile = &room.json(&["tasks"]).await[0];
         assert_eq!(text(meanwhile, "state"), "running", "{meanwhile}");
         let output = slow.wait_with_output().await.unwrap();
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
         let said = String::from_utf8(output.stdout).unwrap();
-        assert_eq!(said.matches("replayed").count(), 8, "a row for each of its own:\n{said}");
-        assert_each_once(&room, 9, "beside a slow terminal").await;
+        assert_eq!(said.matches("replayed").count(), 3, "a row for each of its own:\n{said}");
+        assert_each_once(&room, 4, "beside a slow terminal").await;
     }
 }
 
@@ -114,8 +114,8 @@ async fn a_terminal_nobody_relieves_does_not_stop_for_a_replay_that_waits_for_a_
 async fn slow_replays_go_on_side_by_side_each_at_its_rate() {
     let (room, _serving) = with_entries(8).await;
     let ids = ids(&room).await;
-    let one = put_down(&room, &["--rate", "1/s"], &ids[..4]).await;
-    let other = put_down(&room, &["--rate", "1/s"], &ids[4..]).await;
+    let one = put_down(&room, &["--rate", "0.2/s"], &ids[..4]).await;
+    let other = put_down(&room, &["--rate", "0.2/s"], &ids[4..]).await;
     wait_until("both have begun", PATIENCE, async || {
         // The later one first: both at the same time, not one after the other.
         let (other, one) = (shown(&room, &other).await, shown(&room, &one).await);
@@ -130,7 +130,8 @@ async fn slow_replays_go_on_side_by_side_each_at_its_rate() {
     for of_one in [&ids[..4], &ids[4..]] {
         for pair in of_one.windows(2) {
             let millis = times[&pair[1]].millis() - times[&pair[0]].millis();
-            assert!(millis >= 950, "one a second, in their order; these came after {millis} ms");
+            // The broker may take the first of the two in late.
+            assert!(millis >= 4000, "one in five seconds, in their order; these came after {millis} ms");
         }
     }
 }
@@ -139,8 +140,8 @@ async fn slow_replays_go_on_side_by_side_each_at_its_rate() {
 async fn what_is_asked_of_one_replay_touches_no_other() {
     let (room, _serving) = with_entries(24).await;
     let ids = ids(&room).await;
-    let paused = put_down(&room, &["--rate", "1/s"], &ids[..8]).await;
-    let cancelled = put_down(&room, &["--rate", "1/s"], &ids[8..16]).await;
+    let paused = put_down(&room, &["--rate", "0.2/s"], &ids[..4]).await;
+    let cancelled = put_down(&room, &["--rate", "0.2/s"], &ids[8..16]).await;
     let third = put_down(&room, &["--rate", "1/s"], &ids[16..22]).await;
     some_are_published(&room, 4).await;
     room.json(&["tasks", "pause", &paused]).await;
@@ -148,10 +149,10 @@ async fn what_is_asked_of_one_replay_touches_no_other() {
     let (stands, over) = (state(&room, &paused, "paused").await, state(&room, &cancelled, "cancelled").await);
     assert_eq!(replayed(&state(&room, &third, "done").await), 6);
     let counted = replayed(&stands) + replayed(&over) + 6;
-    assert!(replayed(&stands) < 8 && replayed(&over) < 8, "{stands} {over}");
+    assert!(replayed(&stands) < 4 && replayed(&over) < 8, "{stands} {over}");
     assert_each_once(&room, usize::try_from(counted).unwrap(), "paused and cancelled").await;
     room.json(&["tasks", "continue", &paused]).await;
-    assert_eq!(replayed(&state(&room, &paused, "done").await), 8);
+    assert_eq!(replayed(&state(&room, &paused, "done").await), 4);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -177,7 +178,7 @@ async fn a_terminal_that_waits_for_its_turn_is_interrupted_like_one_at_work() {
     let ids = ids(&room).await;
     // Nobody takes this one, so that the terminal lets it go first and is soon in a wait of its own.
     put_down(&room, &[], &ids[7..]).await;
-    let terminal = room.start(&replay(&["--rate", "0.2/s"], &ids[..7]), "");
+    let terminal = room.start(&replay(&["--rate", "0.05/s"], &ids[..7]), "");
     let task = wait_until("the terminal has let its task go", PATIENCE, async || {
         let tasks = room.json(&["tasks"]).await;
         let task = tasks.as_array().unwrap().iter().find(|task| text(task, "state") == "running")?;
@@ -193,8 +194,8 @@ async fn a_terminal_that_waits_for_its_turn_is_interrupted_like_one_at_work() {
 async fn a_classifier_held_up_between_its_turns_publishes_nothing_that_another_took_over() {
     let (room, held_up) = with_entries(24).await;
     let ids = ids(&room).await;
-    let one = put_down(&room, &["--rate", "2/s"], &ids[..12]).await;
-    let other = put_down(&room, &["--all", "--rate", "2/s"], &[]).await;
+    let one = put_down(&room, &["--rate", "1/s"], &ids[..12]).await;
+    let other = put_down(&room, &["--all", "--rate", "1/s"], &[]).await;
     some_are_published(&room, 4).await;
     signal(&held_up.child, "-STOP");
     let _relief = room.serve();

@@ -16,12 +16,12 @@ use std::time::Duration;
 use schemas::codec::MAX_EVENT_BYTES;
 use serde_json::Value;
 
-use super::{DEADLINE, JqError, MAX_MEMORY_BYTES, evaluate};
+use super::{JqError, LONGEST, MAX_MEMORY_BYTES, evaluate};
 
 /// The word by which the program is called for this.
 const WORD: &str = "evaluate-an-edit";
 /// How long an answer may take, with the start of the process.
-const ANSWER_WITHIN: Duration = DEADLINE.saturating_add(Duration::from_secs(5));
+const ANSWER_WITHIN: Duration = LONGEST.saturating_add(Duration::from_secs(5));
 /// How long the process waits for the next request; a bulk action asks all the time.
 const IDLE: Duration = Duration::from_secs(10);
 /// Longest answer that is read.

@@ -1,5 +1,8 @@
+use std::time::Instant;
+
 use serde_json::json;
 
+use super::watched::at_work;
 use super::*;
 
 #[test]
@@ -43,6 +46,18 @@ fn what_is_no_jq_is_said_with_its_place() {
 #[test]
 fn an_expression_that_never_ends_is_left_behind() {
     assert_eq!(run("last(repeat(1))", json!(null)), Err(JqError::TooSlow));
+}
+
+#[test]
+fn time_in_which_a_machine_does_other_things_is_not_held_against_an_expression() {
+    let place = std::fs::read_link("/proc/thread-self").unwrap();
+    let (began, before) = (Instant::now(), at_work(Some(&place)).unwrap());
+    let worked = || at_work(Some(&place)).unwrap() - before;
+    while worked() < Duration::from_millis(50) {
+        std::hint::spin_loop();
+    }
+    assert!(worked() <= began.elapsed() + Duration::from_millis(20), "it is the time of this thread alone");
+    assert_eq!(at_work(None), None);
 }
 
 #[test]

@@ -72,14 +72,14 @@ impl Guard {
         Ok(matches!(note.said, Some(Standing::Stopped { .. })))
     }
 
-    /// Stops all classifiers.
+    /// Stops all classifiers, unless they have stopped or gone on since the message that was one too many.
     pub(in crate::serve) async fn stop(&self, why: &Why, sequence: u64) -> Result<(), String> {
         tracing::error!(sequence, why.reason, "the storm limit is passed: no more dead letters");
         let last = last_sequence(&self.broker).await?;
         self.say(Some(&why.reason));
         let notes = Notes::open(&self.broker, DLQ_BUCKET).await?;
         let note = notes.read::<Standing>(NOTE).await?;
-        if matches!(note.said, Some(Standing::Stopped { .. })) {
+        if note.said.as_ref().is_some_and(|said| said.knows_of(sequence)) {
             return Ok(());
         }
         let (reason, value, threshold) = (why.reason.clone(), why.value, why.threshold);
