@@ -112,8 +112,9 @@ mod tests {
 
     #[tokio::test]
     async fn a_lease_nobody_renews_ends_by_itself() {
-        let (_said, terms) = watch::channel(term(1, Duration::from_millis(20)));
+        let (said, terms) = watch::channel(term(1, LONG));
         let fence = Terms(terms).fence().unwrap();
+        said.send(term(1, Duration::from_millis(20))).unwrap();
         assert_eq!(fence.during(std::future::pending::<()>()).await, None);
     }
 }

@@ -56,6 +56,11 @@ const VALID_KEY: &str = "lease/revision";
 /// How long a run is remembered after the last write to it.
 pub const KEPT: Duration = Duration::from_secs(7 * 24 * 3600);
 
+/// Tries to lock the directory. Whoever has just closed it holds it a moment longer: sled's own threads do.
+const LOCK_TRIES: u32 = 40;
+/// Pause between two of them.
+const LOCK_PAUSE: Duration = Duration::from_millis(50);
+
 /// Durable memory of what was written to one tracking server at a time.
 #[derive(Debug, Clone)]
 pub struct Ledger {
@@ -64,20 +69,21 @@ pub struct Ledger {
 }
 
 impl Ledger {
-    /// Opens, or creates, the ledger in a directory. One that is damaged is begun anew. Whose it is has to be said with
-    /// [`Ledger::turn_to`]; until then it is nobody's.
+    /// Opens, or creates, the ledger in a directory. One that is damaged is begun anew; one that another uses is waited for,
+    /// two seconds. Whose it is has to be said with [`Ledger::turn_to`]; until then it is nobody's.
     ///
     /// # Errors
     /// When the directory cannot be used, or another process uses it: exit code 7.
-    pub fn open(dir: &Path) -> Result<Self, CliError> {
-        let config = sled::Config::new().path(dir).cache_capacity(CACHE_BYTES);
-        let opened = match config.open() {
-            Err(sled::Error::Corruption { .. }) => {
-                tracing::warn!(dir = %dir.display(), "the ledger is damaged and is begun anew");
-                std::fs::remove_dir_all(dir).map_err(|error| cannot_open(dir, &error))?;
-                config.open()
+    pub async fn open(dir: &Path) -> Result<Self, CliError> {
+        let mut tries = 1;
+        let opened = loop {
+            match open_once(dir) {
+                Err(error) if is_in_use(&error) && tries < LOCK_TRIES => {
+                    tries += 1;
+                    tokio::time::sleep(LOCK_PAUSE).await;
+                }
+                opened => break opened,
             }
-            other => other,
         };
         let db = opened.map_err(|error| cannot_open(dir, &error))?;
         let records = db.open_tree(NOBODY).map_err(|error| cannot_open(dir, &error))?;
@@ -216,6 +222,23 @@ impl Ledger {
         self.records().insert(key, value)?;
         Ok(())
     }
+}
+
+fn open_once(dir: &Path) -> sled::Result<sled::Db> {
+    let config = sled::Config::new().path(dir).cache_capacity(CACHE_BYTES);
+    match config.open() {
+        Err(sled::Error::Corruption { .. }) => {
+            tracing::warn!(dir = %dir.display(), "the ledger is damaged and is begun anew");
+            std::fs::remove_dir_all(dir)?;
+            config.open()
+        }
+        other => other,
+    }
+}
+
+/// Sled tells it by nothing but its words.
+fn is_in_use(error: &sled::Error) -> bool {
+    matches!(error, sled::Error::Io(cause) if cause.to_string().contains("could not acquire lock"))
 }
 
 /// The name of the sink that uses a directory: the same after every restart. The ledger's lock on the directory proves

@@ -149,7 +149,7 @@ async fn serve(args: ServeArgs, shutdown: Shutdown) -> Result<(), CliError> {
     let pages = args.target.pages(&tracking)?;
     let target = args.broker.resolve()?;
     let dir = args.broker.data_dir.join("mlflow-sink");
-    let ledger = Ledger::open(&dir)?;
+    let ledger = Ledger::open(&dir).await?;
     let name = ledger::name_of_this_sink(&dir)?;
     let (health, metrics) = (Health::new("mlflow-sink"), Metrics::new());
     let (broker_health, mlflow_health) = (health.component("broker"), health.component("mlflow"));

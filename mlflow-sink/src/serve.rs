@@ -37,6 +37,7 @@ use crate::lanes::Lanes;
 use crate::numbers::Numbers;
 use crate::unsettled::{self, Unsettled};
 use crate::writer::Writer;
+use around::Quiet;
 use batch::Batch;
 use intake::Held;
 use leader::Leader;
@@ -83,6 +84,7 @@ pub(crate) async fn run(
         taken: 0,
         reasons: HashMap::new(),
         unsettled,
+        quiet: Quiet::default(),
         extended_at: Instant::now(),
         period: Lease::PERIOD,
         running: JoinSet::new(),
@@ -112,6 +114,7 @@ struct Loop {
     /// Why the runs that wait could not be written.
     reasons: HashMap<RunId, String>,
     unsettled: watch::Sender<Option<Unsettled>>,
+    quiet: Quiet,
     /// When the leases were extended last, and how often they are.
     extended_at: Instant,
     period: Duration,

@@ -5,7 +5,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use reqwest::header::{CONNECTION, HeaderValue};
-use reqwest::{Method, RequestBuilder, Response};
+use reqwest::{Body, Method, Request, RequestBuilder, Response};
 use serde::de::{DeserializeOwned, IgnoredAny};
 use service_kit::clock;
 use service_kit::error::CliError;
@@ -93,13 +93,17 @@ impl Transport {
         request: RequestBuilder,
         patience: Duration,
     ) -> Result<A, ClientError> {
+        let (http, request) = request.build_split();
+        let mut request = request.map_err(|error| ClientError::unreachable(call.path, &error))?;
         let turn = self.turn(call).await?;
         let (began, begun) = (Instant::now(), self.begin(call.path, bytes_of(&request)));
         let is_fresh = self.reuse().is_fresh();
-        let request = if is_fresh { request.header(CONNECTION, CLOSE) } else { request };
+        if is_fresh {
+            request.headers_mut().insert(CONNECTION, CLOSE);
+        }
         let mut behind = None;
         let answer = {
-            let mut exchange = pin!(exchange(call, request, patience, &mut behind));
+            let mut exchange = pin!(exchange(call, http.execute(request), patience, &mut behind));
             match timeout(SUSPICIOUS_AFTER, &mut exchange).await {
                 Ok(answer) => answer,
                 Err(_) => {
@@ -166,8 +170,8 @@ impl Transport {
 
     /// Asks whatever the breaker says, and before everything that waits for its turn.
     pub(super) async fn probe(&self, call: Call<'_>, request: RequestBuilder) -> Result<(), ClientError> {
-        let answer =
-            timeout(PROBE_TIMEOUT, exchange::<IgnoredAny>(call, request, PROBE_TIMEOUT, &mut None)).await;
+        let answer: Result<Result<IgnoredAny, ClientError>, _> =
+            timeout(PROBE_TIMEOUT, exchange(call, request.send(), PROBE_TIMEOUT, &mut None)).await;
         let answer = answer.unwrap_or_else(|_| Err(ClientError::outage(call.path, "no answer in time")));
         let now = Instant::now();
         match &answer {
@@ -207,20 +211,19 @@ impl Transport {
 }
 
 /// Size of the body of a request; 0 without one.
-fn bytes_of(request: &RequestBuilder) -> usize {
-    let built = request.try_clone().and_then(|request| request.build().ok());
-    built.as_ref().and_then(|request| request.body()?.as_bytes()).map_or(0, <[u8]>::len)
+fn bytes_of(request: &Request) -> usize {
+    request.body().and_then(Body::as_bytes).map_or(0, <[u8]>::len)
 }
 
 /// One exchange; `behind` is how long after its head the end of an answer came, of one that is short.
 async fn exchange<A: DeserializeOwned>(
     call: Call<'_>,
-    request: RequestBuilder,
+    sent: impl Future<Output = reqwest::Result<Response>>,
     patience: Duration,
     behind: &mut Option<Duration>,
 ) -> Result<A, ClientError> {
     let path = call.path;
-    let response = match timeout(patience, request.send()).await {
+    let response = match timeout(patience, sent).await {
         Ok(sent) => sent.map_err(|error| ClientError::unreachable(path, &error))?,
         Err(_) => return Err(ClientError::slow(call)),
     };

@@ -1,10 +1,11 @@
+use futures_util::FutureExt as _;
 use schemas::event::{TrialReported, TrialStatus};
 
 use super::*;
 use crate::projection::Point;
 
-fn open(dir: &testkit::Scratch, server: &str) -> Ledger {
-    let ledger = Ledger::open(&dir.join("ledger")).unwrap();
+async fn open(dir: &testkit::Scratch, server: &str) -> Ledger {
+    let ledger = Ledger::open(&dir.join("ledger")).await.unwrap();
     ledger.turn_to(server).unwrap();
     ledger
 }
@@ -28,45 +29,45 @@ async fn what_was_flushed_is_there_after_a_restart() {
     child.steps.insert(&point());
     let event = TrialReported::new(run.clone(), trial.clone(), TrialStatus::Succeeded).into();
     parent.mark(&event);
-    let ledger = open(&dir, "a");
+    let ledger = open(&dir, "a").await;
     ledger.put_parent(&run, &parent).unwrap();
     ledger.put_child(&run, &trial, &child).unwrap();
     ledger.flush().await.unwrap();
     drop(ledger);
-    let ledger = open(&dir, "a");
+    let ledger = open(&dir, "a").await;
     assert_eq!(ledger.parent(&run).unwrap().as_ref(), Some(&parent));
     assert_eq!(ledger.child(&run, &trial).unwrap(), Some(child));
     assert!(parent.has(&event));
 }
 
-#[test]
-fn a_write_that_was_not_finished_is_not_trusted_about_metrics() {
+#[tokio::test]
+async fn a_write_that_was_not_finished_is_not_trusted_about_metrics() {
     let dir = testkit::Scratch::new();
     let (run, trial) = ids("r");
     let mut child = Child::created("c".into());
     child.steps.insert(&point());
     child.is_open = true;
-    let ledger = open(&dir, "a");
+    let ledger = open(&dir, "a").await;
     ledger.put_child(&run, &trial, &child).unwrap();
     let found = ledger.child(&run, &trial).unwrap().unwrap();
     assert!(found.steps.must_be_asked("m"));
     assert_eq!(found.mlflow_id, "c");
 }
 
-#[test]
-fn another_server_has_another_ledger() {
+#[tokio::test]
+async fn another_server_has_another_ledger() {
     let dir = testkit::Scratch::new();
     let (run, _) = ids("r");
-    let ledger = open(&dir, "a");
+    let ledger = open(&dir, "a").await;
     ledger.put_parent(&run, &Parent::created("p".into(), "1".into())).unwrap();
     drop(ledger);
-    assert_eq!(open(&dir, "b").parent(&run).unwrap(), None);
+    assert_eq!(open(&dir, "b").await.parent(&run).unwrap(), None);
 }
 
-#[test]
-fn forgetting_a_run_forgets_its_trials_and_no_other() {
+#[tokio::test]
+async fn forgetting_a_run_forgets_its_trials_and_no_other() {
     let dir = testkit::Scratch::new();
-    let ledger = open(&dir, "a");
+    let ledger = open(&dir, "a").await;
     // One id is the beginning of the other.
     for name in ["r", "r-2"] {
         let (run, trial) = ids(name);
@@ -79,34 +80,49 @@ fn forgetting_a_run_forgets_its_trials_and_no_other() {
     assert!(ledger.parent(&kept).unwrap().is_some() && ledger.child(&kept, &kept_trial).unwrap().is_some());
 }
 
-#[test]
-fn a_ledger_in_use_is_an_error_that_names_it() {
+#[tokio::test]
+async fn a_ledger_in_use_is_an_error_that_names_it() {
     let dir = testkit::Scratch::new();
-    let _first = open(&dir, "a");
-    let error = Ledger::open(&dir.join("ledger")).unwrap_err();
+    let _first = open(&dir, "a").await;
+    let error = Ledger::open(&dir.join("ledger")).await.unwrap_err();
     assert_eq!((error.code, error.exit), ("ledger", Exit::LocalResource));
 }
 
-#[test]
-fn a_damaged_ledger_is_begun_anew() {
+#[tokio::test]
+async fn a_directory_that_is_let_go_of_is_opened_after_all() {
+    let dir = testkit::Scratch::new();
+    let place = dir.join("ledger");
+    std::fs::create_dir_all(&place).unwrap();
+    let file = std::fs::File::create(place.join("db")).unwrap();
+    file.lock().unwrap();
+    let mut opening = std::pin::pin!(Ledger::open(&place));
+    assert!(opening.as_mut().now_or_never().is_none(), "it waits");
+    drop(file);
+    opening.await.unwrap();
+}
+
+#[tokio::test]
+async fn a_damaged_ledger_is_begun_anew() {
     let dir = testkit::Scratch::new();
     let (run, _) = ids("r");
-    let ledger = open(&dir, "a");
+    let ledger = open(&dir, "a").await;
     ledger.put_parent(&run, &Parent::created("p".into(), "1".into())).unwrap();
     drop(ledger);
+    // Its threads write no more when they let go of it.
+    std::fs::File::open(dir.join("ledger/db")).unwrap().lock().unwrap();
     for entry in std::fs::read_dir(dir.join("ledger")).unwrap().flatten() {
         if entry.path().is_file() {
             std::fs::write(entry.path(), b"no ledger at all").unwrap();
         }
     }
-    assert_eq!(open(&dir, "a").parent(&run).unwrap(), None);
+    assert_eq!(open(&dir, "a").await.parent(&run).unwrap(), None);
 }
 
-#[test]
-fn the_same_server_has_its_ledger_again_after_another_one() {
+#[tokio::test]
+async fn the_same_server_has_its_ledger_again_after_another_one() {
     let dir = testkit::Scratch::new();
     let (run, _) = ids("r");
-    let ledger = open(&dir, "a");
+    let ledger = open(&dir, "a").await;
     ledger.put_parent(&run, &Parent::created("p".into(), "1".into())).unwrap();
     ledger.turn_to("b").unwrap();
     assert_eq!(ledger.parent(&run).unwrap(), None);
@@ -118,10 +134,10 @@ fn the_same_server_has_its_ledger_again_after_another_one() {
     assert_eq!(ledger.parent(&run).unwrap(), None);
 }
 
-#[test]
-fn what_nobody_wrote_to_for_a_week_is_dropped_whole_and_what_older_versions_left_too() {
+#[tokio::test]
+async fn what_nobody_wrote_to_for_a_week_is_dropped_whole_and_what_older_versions_left_too() {
     let dir = testkit::Scratch::new();
-    let ledger = open(&dir, "a");
+    let ledger = open(&dir, "a").await;
     for name in ["r", "r-2"] {
         let (run, trial) = ids(name);
         ledger.put_parent(&run, &Parent::created("p".into(), "1".into())).unwrap();

@@ -5,6 +5,22 @@ use std::sync::Arc;
 use super::Loop;
 use crate::unsettled::{Unsettled, Waiting};
 
+/// Looks in a row at which there has to be nothing to write: what was forgotten with the order, or with a lease that was
+/// renewed late, comes again within a few.
+const QUIET_LOOKS: u32 = 5;
+
+/// Looks in a row at which there was nothing to write.
+#[derive(Debug, Default)]
+pub(super) struct Quiet(u32);
+
+impl Quiet {
+    /// True when there really is nothing to write, by what this look says and those before it.
+    fn look(&mut self, is_quiet: bool) -> bool {
+        self.0 = if is_quiet { self.0.saturating_add(1) } else { 0 };
+        self.0 >= QUIET_LOOKS
+    }
+}
+
 impl Loop {
     pub(super) fn look_around(&mut self) {
         if self.sink.broker.is_connected() {
@@ -14,7 +30,8 @@ impl Loop {
         }
         self.sink.numbers.is_leader.set(i64::from(self.leader.holds()));
         self.tell_unsettled();
-        if self.has_nothing_to_write() {
+        let is_quiet = self.has_nothing_to_write();
+        if self.quiet.look(is_quiet) {
             self.sink.gate.has_nothing_to_write();
         }
         if self.sweeping.is_empty()
@@ -49,5 +66,21 @@ impl Loop {
             *known = told;
             is_new
         });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn there_is_nothing_to_write_only_when_nothing_has_come_for_a_while() {
+        let mut quiet = Quiet::default();
+        let mut looks = |count, is_quiet| (0..count).map(|_| quiet.look(is_quiet)).collect::<Vec<_>>();
+        assert_eq!(looks(QUIET_LOOKS, true), [false, false, false, false, true]);
+        assert_eq!(looks(1, true), [true]);
+        // What was forgotten has come again.
+        assert_eq!(looks(1, false), [false]);
+        assert_eq!(looks(QUIET_LOOKS, true), [false, false, false, false, true]);
     }
 }

@@ -7,7 +7,7 @@ use schemas::{Event, Failure, FailureClass, Json, Real, RunId, Stage};
 use serde_json::json;
 use testkit::{HttpFault, HttpProxy, Mlflow, Rule, experiment_name};
 
-use crate::commands::command;
+use crate::commands::{begin, command};
 use crate::events::{ended, reported, run, search, started, value, values};
 use crate::pipeline::Pipeline;
 use crate::reopened::{first, second};
@@ -305,7 +305,7 @@ async fn what_mlflow_refuses_to_mend_is_said_and_keeps_no_other_from_it() {
 #[tokio::test]
 async fn an_mlflow_that_does_not_answer_is_said_with_its_exit_code() {
     let pipeline = Pipeline::start().await;
-    let told = command(&pipeline, "http://127.0.0.1:9", &["check"]).await;
+    let told = begin(&pipeline, "http://127.0.0.1:9", &["check"]).told().await;
     assert_eq!(told.exit, 6, "{told:?}");
     assert!(told.stderr.contains("mlflow-unusable"), "{}", told.stderr);
 }

@@ -5,10 +5,13 @@ use std::process::Stdio;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::Value;
-use testkit::Scratch;
+use testkit::{Scratch, wait_until};
 use tokio::process::{Child, Command};
 
-use crate::pipeline::Pipeline;
+use crate::pipeline::{CAUGHT_UP, Pipeline};
+
+/// Exit code of a command that does not reach what it needs.
+const UNREACHABLE: i32 = 6;
 
 /// What a command came to.
 #[derive(Debug)]
@@ -78,9 +81,14 @@ pub(crate) fn begin(pipeline: &Pipeline, mlflow: &str, command: &[&str]) -> Begu
     Begun { child, _dir: dir }
 }
 
-/// Runs it to its end.
+/// Runs it to its end, again while it does not reach MLflow: it asks once, and a busy server may not answer in time.
 pub(crate) async fn command(pipeline: &Pipeline, mlflow: &str, command: &[&str]) -> Told {
-    begin(pipeline, mlflow, command).told().await
+    wait_until("the command reaches MLflow", CAUGHT_UP, async || {
+        let told = begin(pipeline, mlflow, command).told().await;
+        let is_reached = told.exit != UNREACHABLE || !told.stderr.contains("mlflow-unusable");
+        is_reached.then_some(told)
+    })
+    .await
 }
 
 /// MLflow is as the stream says, all of it.

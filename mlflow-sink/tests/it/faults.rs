@@ -131,7 +131,7 @@ async fn the_first_outage_stops_the_rest_of_a_batch() {
 
 #[tokio::test]
 async fn a_pause_the_server_asks_for_is_kept_by_everybody() {
-    let pause = Duration::from_secs(3);
+    let pause = Duration::from_secs(10);
     let busy = HttpFault::Says {
         status: 429,
         headers: vec![("Retry-After".to_owned(), pause.as_secs().to_string())],
@@ -144,7 +144,7 @@ async fn a_pause_the_server_asks_for_is_kept_by_everybody() {
     let seen = search.proxy.seen();
     let asked = seen.iter().find(|seen| seen.is_faulty).unwrap().at;
     // What was under way when the answer came is sent within moments.
-    let too_early = |at| at > asked + Duration::from_secs(1) && at < asked + pause;
+    let too_early = |at| at > asked + Duration::from_secs(4) && at < asked + pause;
     assert!(!seen.iter().any(|seen| too_early(seen.at)), "{seen:?}");
     assert!(seen.iter().any(|seen| seen.at >= asked + pause && seen.path.contains(PROBE)));
 }
@@ -169,21 +169,23 @@ async fn an_answer_that_ends_in_the_middle_does_not_count_and_nothing_is_written
 }
 
 #[tokio::test]
-async fn a_server_that_hangs_is_noticed_within_15_seconds_and_caught_up_with() {
+async fn a_server_that_hangs_is_noticed_before_its_calls_are_given_up_and_caught_up_with() {
     hangs("hangs", [Rule::on("/", HttpFault::Hangs).after(8)]).await;
 }
 
 #[tokio::test]
 async fn a_server_that_hangs_over_a_write_is_noticed_long_before_the_write_is_given_up() {
-    let opened = Rule::on(PROBE, HttpFault::Hangs).after(1);
-    hangs("writing", [Rule::on("log-batch", HttpFault::Hangs).after(1), opened]).await;
+    // To begin with it is asked whether it is there, and by the sweep for its experiments.
+    let probes = Rule::on(PROBE, HttpFault::Hangs).after(2);
+    hangs("writing", [Rule::on("log-batch", HttpFault::Hangs).after(1), probes]).await;
 }
 
 async fn hangs(name: &'static str, rules: impl IntoIterator<Item = Rule>) {
     let search = Disturbed::start(name, rules).await;
     let (sink, pages) = search.pipeline.sink_with_pages(&search.proxy.url(), &[]);
     wait_until("a call hangs", CAUGHT_UP, async || (search.faulty_calls() > 0).then_some(())).await;
-    wait_until("the sink says that it is not ready", Duration::from_secs(15), async || {
+    // A call is suspicious after 8 s, a probe has 4 s; a write would be given up after 30 s.
+    wait_until("the sink says that it is not ready", Duration::from_secs(25), async || {
         (!pages.is_ready().await).then_some(())
     })
     .await;
@@ -296,15 +298,11 @@ async fn a_page_of_runs_that_is_too_much_is_asked_for_in_smaller_ones_and_stops_
         Rule::on("runs/search", HttpFault::says(504, "it took too long")).times(1),
         Rule::on("runs/search", HttpFault::says(200, &long)).after(1).times(1),
     ]);
-    let before = search.proxy.seen().len();
-    let sink = search.pipeline.sink(&search.proxy.url(), "unused");
+    let (sink, pages) = search.pipeline.sink_with_pages(&search.proxy.url(), &[]);
     search.is_like_undisturbed().await;
+    assert_eq!(pages.outages().await, 0, "nobody took it for an outage");
     sink.stop().await;
-    let seen = search.proxy.seen();
-    assert_eq!(seen.iter().filter(|seen| seen.is_faulty).count(), 2);
-    let probes = seen[before..].iter().filter(|seen| seen.path.contains(PROBE)).count();
-    // One to begin with, and the sweep asks for the experiments.
-    assert!(probes <= 2, "nobody took it for an outage: {seen:?}");
+    assert_eq!(search.proxy.seen().iter().filter(|seen| seen.is_faulty).count(), 2);
 }
 
 /// How MLflow hands on that somebody else wrote the same row first.

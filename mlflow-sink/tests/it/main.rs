@@ -12,6 +12,7 @@ mod endings;
 mod events;
 mod faults;
 mod fence;
+mod front;
 mod hostile;
 mod kills;
 mod model;

@@ -15,7 +15,7 @@ use service_kit::exit::Exit;
 use service_kit::publish::{Publisher, Voice};
 use service_kit::shutdown::Shutdown;
 use service_kit::topology::{self, MLFLOW_BUCKET, SINK_CONSUMER};
-use testkit::{Nats, Scratch, wait_until};
+use testkit::{Nats, Port, Scratch, wait_until};
 use tokio::task::JoinHandle;
 
 /// Longest wait for the sink to have written what a test publishes.
@@ -44,10 +44,10 @@ impl Pipeline {
 
     /// The sink with its pages at an address the test knows.
     pub(crate) fn sink_with_pages(&self, mlflow: &str, flags: &[&str]) -> (Sink, Pages) {
-        let free = std::net::TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap();
-        let http = format!("--http={free}");
+        let port = Port::new();
+        let http = format!("--http={}", port.address());
         let flags: Vec<&str> = [http.as_str()].into_iter().chain(flags.iter().copied()).collect();
-        (self.sink_with(mlflow, &flags), Pages::at(free))
+        (self.sink_with(mlflow, &flags), Pages::at(port))
     }
 
     /// The sink with flags of the test's own.
@@ -114,6 +114,14 @@ impl Pipeline {
         let entry = bucket.entry("sinks.leader").await.unwrap()?;
         let value: serde_json::Value = serde_json::from_slice(&entry.value).unwrap();
         value["sink"].as_str().map(|sink| (sink.to_owned(), entry.revision))
+    }
+
+    /// Every word about the lease from now on, as it comes to the broker: the bucket itself keeps but the last one.
+    pub(crate) async fn words_about_the_lease(&self) -> async_nats::Subscriber {
+        let client = &self.broker.client;
+        let words = client.subscribe(format!("$KV.{MLFLOW_BUCKET}.sinks.leader")).await.unwrap();
+        client.flush().await.unwrap();
+        words
     }
 
     async fn consumer(&self) -> Option<PullConsumer> {
@@ -185,17 +193,26 @@ impl Sink {
 pub(crate) struct Pages {
     url: String,
     http: reqwest::Client,
+    _port: Port,
 }
 
 impl Pages {
-    fn at(address: std::net::SocketAddr) -> Self {
+    fn at(port: Port) -> Self {
         let http = service_kit::mlflow::http::bare().no_proxy().build().unwrap();
-        Self { url: format!("http://{address}"), http }
+        Self { url: format!("http://{}", port.address()), http, _port: port }
     }
 
     /// `/health`, as soon as there is one.
     pub(crate) async fn health(&self) -> Option<serde_json::Value> {
         self.http.get(format!("{}/health", self.url)).send().await.ok()?.json().await.ok()
+    }
+
+    /// How often it could not use MLflow, by its numbers.
+    pub(crate) async fn outages(&self) -> u64 {
+        let numbers = self.http.get(format!("{}/metrics", self.url)).send().await.unwrap();
+        let numbers = numbers.text().await.unwrap();
+        let count = numbers.lines().find_map(|line| line.strip_prefix("cerebros_sink_outages_total "));
+        count.unwrap_or_else(|| panic!("{numbers}")).parse().unwrap()
     }
 
     pub(crate) async fn is_ready(&self) -> bool {

@@ -79,6 +79,12 @@ impl Place {
         said.split(' ').next().map(str::to_owned)
     }
 
+    /// True once it has seen to the broker, and with that to the lease.
+    pub(crate) fn stands(&self) -> bool {
+        let log = std::fs::read_to_string(self.dir.join("log")).unwrap();
+        log.lines().any(|line| line.contains("component is ready") && line.contains("broker"))
+    }
+
     /// True when it is the one that takes events.
     pub(crate) async fn leads(&self, pipeline: &Pipeline) -> bool {
         let leader = pipeline.leader().await.map(|(sink, _)| sink);

@@ -1,14 +1,14 @@
 //! An empty MLflow, filled from the stream.
 
-use testkit::{Mlflow, experiment_name, wait_until};
+use testkit::{HttpFault, HttpProxy, Mlflow, Rule, experiment_name, wait_until};
 
 use crate::check::{content, of, publish_all_shapes};
-use crate::commands::command;
+use crate::commands::{begin, command};
 use crate::events::search;
 use crate::pipeline::{CAUGHT_UP, Pipeline};
 use crate::server::Server;
 
-/// Trials of a run whose writing takes long enough to be disturbed.
+/// Trials of a run whose writing is disturbed.
 const TRIALS: u32 = 30;
 
 #[tokio::test]
@@ -88,16 +88,20 @@ async fn a_rebuild_beside_a_live_sink_outlasts_an_outage_and_makes_nothing_twice
     assert_eq!((told.rows.len(), told.exit, told.is_repaired()), (TRIALS as usize + 1, 9, true), "{told:?}");
     assert!(told.rows.iter().all(|row| row["kind"] == "missing_run"), "{told:?}");
     assert_eq!(server.count(&experiment).await, TRIALS as usize + 1 + 3);
+    // It is in the middle for as long as it takes.
+    let proxy = HttpProxy::start(&url).await;
+    proxy.set([Rule::on("runs/create", HttpFault::Hangs).after(9)]);
     let disturb = async {
         wait_until("the rebuild is under way", CAUGHT_UP, async || {
-            (server.count(&experiment).await > 40).then_some(())
+            proxy.seen().iter().any(|call| call.is_faulty).then_some(())
         })
         .await;
         mlflow.kill().await;
+        proxy.set([]);
         pipeline.publish(&late, rest).await;
         mlflow.restart().await;
     };
-    let (told, ()) = tokio::join!(command(&pipeline, &url, &["rebuild"]), disturb);
+    let (told, ()) = tokio::join!(begin(&pipeline, &proxy.url(), &["rebuild"]).told(), disturb);
     assert_eq!(told.exit, 0, "{told:?}");
     assert!(told.stderr.contains("waiting for MLflow"), "{}", told.stderr);
     pipeline.caught_up().await;
