@@ -11,7 +11,7 @@ use serde_json::json;
 use testkit::processes::{descendants, wait_until_gone};
 use testkit::wait_until;
 
-use crate::house::{House, WorkerProcess};
+use crate::house::{GONE, House, WorkerProcess};
 
 /// Two slots and one spare, with room for an interpreter and little more.
 const ARGUMENTS: [&str; 14] = [
@@ -235,13 +235,13 @@ async fn a_daemon_in_a_session_of_its_own_does_not_outlive_its_trial() {
         .request(
             json!({"run_id": "hangs", "dataset_id": "digits", "trainer": "hostile_trainers:leaves_a_daemon",
             "search_space": {"marks": [marks], "then": ["hang"]},
-            "budget": {"max_trials": 1, "max_trial_seconds": 3.0}}),
+            "budget": {"max_trials": 1, "max_trial_seconds": 6.0}}),
         )
         .await;
     cage.house.ended("hangs").await;
     let daemons = cage.marked();
     assert_eq!(daemons.len(), 5, "one that returned, three tries of one that died, one that hung");
-    wait_until_gone("the daemons", &daemons, Duration::from_secs(5)).await;
+    wait_until_gone("the daemons", &daemons, GONE).await;
     cage.assert_in_order("daemons").await;
     cage.worker.stop().await;
 }
@@ -272,7 +272,7 @@ async fn a_process_in_a_group_of_its_own_does_not_outlive_a_child_that_ended_bet
     let late = cage.marked();
     assert!(testkit::processes::alive(late[0]), "nobody has looked yet");
     cage.assert_in_order("late").await;
-    wait_until_gone("what it had left", &late, Duration::from_secs(5)).await;
+    wait_until_gone("what it had left", &late, GONE).await;
     cage.worker.stop().await;
 }
 
@@ -311,8 +311,8 @@ async fn a_daemon_of_a_killed_worker_is_ended_by_the_next_one() {
     };
     let daemon = wait_until("the daemon lives", crate::house::PATIENCE, marked).await;
     worker.signal(Signal::SIGKILL);
-    worker.child.wait().await.unwrap();
     assert!(testkit::processes::alive(daemon), "it left every group, and nobody is there to end it");
+    worker.child.wait().await.unwrap();
     let next = house.worker(&["--slots", "1", "--preload", "noop"]).await;
     wait_until_gone("the daemon", &[daemon], Duration::from_secs(20)).await;
     next.stop().await;

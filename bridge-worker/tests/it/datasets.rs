@@ -9,7 +9,7 @@ use serde_json::json;
 use sha2::{Digest as _, Sha256};
 use testkit::wait_until;
 
-use crate::house::{House, PATIENCE};
+use crate::house::{ALL, House, PATIENCE};
 
 fn table(rows: usize) -> String {
     let rows = (0..rows).map(|n| format!("{n},{}\n", if n % 2 == 0 { "even" } else { "odd" }));
@@ -102,7 +102,10 @@ async fn a_set_that_is_missing_or_another_than_asked_for_is_refused_before_anyth
         assert!(failure.message.contains(words), "{}", failure.message);
         assert!(house.trials(run).await.is_empty());
     }
-    assert_eq!(house.dead_letters().await.len(), 5, "each request is one dead letter");
+    wait_until("all are dead letters", PATIENCE, async || {
+        (house.dead_letters().await.len() == 5).then_some(())
+    })
+    .await;
 }
 
 #[tokio::test]
@@ -176,16 +179,18 @@ async fn a_search_goes_on_with_the_file_it_began_with_and_with_no_other() {
     house.put("replaced.csv", &table(40));
     let arguments = ["--slots", "2", "--allow-entrypoint", "faulty_trainers:*"];
     let first = house.worker(&arguments).await;
+    house.free(1);
     for run in ["stays", "replaced"] {
         house
             .request(json!({"run_id": run, "dataset_id": format!("{run}.csv"), "strategy": "random",
-                "trainer": "faulty_trainers:sleeps_in_slices", "search_space": {"seconds": [0.2]},
+                "trainer": "faulty_trainers:sleeps_in_slices", "search_space": {"seconds": [0.05], "free": [house.held()]},
                 "budget": {"max_trials": 10, "parallelism": 1}}))
             .await;
     }
     house.trained("stays", 1).await;
     house.trained("replaced", 1).await;
-    first.stop().await;
+    first.stop_held(&house, 2).await;
+    house.free(ALL);
     house.put("replaced.csv", &table(50));
     let second = house.worker(&arguments).await;
     let failure = house.ended("replaced").await.failure.unwrap();

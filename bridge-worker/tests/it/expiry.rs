@@ -18,7 +18,7 @@ use service_kit::shutdown::Shutdown;
 use service_kit::topology::{CLASSIFIER_CONSUMER, WORKER_CONSUMER};
 use testkit::wait_until;
 
-use crate::house::{House, PATIENCE};
+use crate::house::{ALL, House, PATIENCE};
 use crate::steps::{once, serve, shorten_ack_wait, slots, worker};
 use crate::tries::request;
 
@@ -26,7 +26,7 @@ const REQUESTED: &str = "cerebros.nas.run.requested";
 const PAST: &str = "2026-01-31T12:00:00Z";
 const WITH_SEARCHES: [&str; 4] = ["--slots", "1", "--allow-entrypoint", "searching:*"];
 /// What a worker that waits for requests takes to take one, on a busy machine.
-const SOON: Duration = Duration::from_secs(6);
+const SOON: Duration = Duration::from_secs(8);
 
 fn after(wait: Duration) -> Timestamp {
     Timestamp::from_micros(clock::now().micros() + i64::try_from(wait.as_micros()).unwrap())
@@ -171,11 +171,12 @@ async fn a_run_that_began_in_time_goes_on_after_an_interruption_and_a_lost_worke
     house.request(noop("before")).await;
     house.ended("before").await;
     let expires = after(SOON);
-    let space = json!({"seconds": [0.2], "x": {"low": 0.0, "high": 1.0}});
+    let space = json!({"seconds": [0.01], "x": {"low": 0.0, "high": 1.0}, "free": [house.held()]});
     let body = request("begun", "sleeps", space, json!({"max_trials": 15, "parallelism": 1}));
+    house.free(1);
     ask(&house, &body, &expires.to_string()).await;
     house.trained("begun", 1).await;
-    first.stop().await;
+    first.stop_held(&house, 2).await;
     assert_eq!(house.record("begun").await.unwrap().state, RunState::Interrupted);
     passed(expires).await;
     let second = house.worker(&WITH_SEARCHES).await;
@@ -184,6 +185,7 @@ async fn a_run_that_began_in_time_goes_on_after_an_interruption_and_a_lost_worke
     })
     .await;
     second.kill_hard().await;
+    house.free(ALL);
     let third = house.worker(&WITH_SEARCHES).await;
     let record = house.ended("begun").await;
     assert_eq!((record.state, record.attempt, record.completed_trials), (RunState::Completed, 3, 15));

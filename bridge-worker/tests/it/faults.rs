@@ -1,13 +1,11 @@
 //! Whatever user code does: the right class, a usable slot, no process left.
 
-use std::time::Duration;
-
 use schemas::event::{TrialReported, TrialStatus};
 use schemas::lifecycle::RunState;
 use schemas::{Event, FailureClass};
 use serde_json::json;
 
-use crate::house::{House, WorkerProcess};
+use crate::house::{GONE, House, WorkerProcess};
 
 async fn house_with_worker() -> (House, WorkerProcess) {
     let house = House::open().await;
@@ -155,7 +153,7 @@ async fn a_grandchild_that_ignores_sigterm_does_not_outlive_its_trial() {
     assert_eq!(trial.status, TrialStatus::Succeeded, "{:?}", trial.failure);
     assert_usable(&house, "fork").await;
     // One worker, one child: whoever else is below the worker was left behind.
-    testkit::wait_until("only the slot's child is left", Duration::from_secs(5), async || {
+    testkit::wait_until("only the slot's child is left", GONE, async || {
         (testkit::processes::descendants(worker.pid()).len() <= 1).then_some(())
     })
     .await;

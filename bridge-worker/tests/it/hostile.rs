@@ -5,7 +5,7 @@ use std::time::Duration;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
-use crate::house::House;
+use crate::house::{GONE, House};
 
 #[tokio::test]
 async fn a_header_that_kills_the_client_ends_the_worker_with_an_error_and_leaves_no_child() {
@@ -32,5 +32,5 @@ async fn a_header_that_kills_the_client_ends_the_worker_with_an_error_and_leaves
     assert!(socket.read(&mut answer).await.unwrap() > 0);
     let status = tokio::time::timeout(Duration::from_secs(30), worker.child.wait()).await.unwrap().unwrap();
     assert_eq!(status.code(), Some(6));
-    testkit::processes::wait_until_gone("the worker's children", &family, Duration::from_secs(5)).await;
+    testkit::processes::wait_until_gone("the worker's children", &family, GONE).await;
 }

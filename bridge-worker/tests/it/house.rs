@@ -1,7 +1,8 @@
 //! A broker, workers, and an eye on the stream.
 
+use std::path::PathBuf;
 use std::process::Stdio;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use nix::sys::signal::{Signal, kill};
@@ -21,6 +22,18 @@ use tokio::process::{Child, Command};
 
 /// Longest wait for anything in these tests; a busy machine with two cores imports scikit-learn in seconds.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(90);
+
+/// Longest wait for the end of processes that were killed: theirs is a moment's work, the machine's may be longer.
+pub(crate) const GONE: Duration = Duration::from_secs(30);
+
+/// What a cancel may take, as the documentation promises it.
+pub(crate) const PROMISED: Duration = Duration::from_secs(2);
+
+/// Every trial may end.
+pub(crate) const ALL: u32 = u32::MAX;
+
+/// What a worker says when it drains.
+const DRAINS: &str = "a second signal stops at once";
 
 /// The import of scikit-learn takes seconds of every start of a child, and most tests train nothing with it: one that is
 /// about the start of such a child says so by a `--preload` of its own.
@@ -99,12 +112,29 @@ impl House {
 
     /// Resolves when a worker has written `words` into its log.
     pub(crate) async fn says_in_its_log(&self, words: &str) {
+        self.says_more_than(0, words).await;
+    }
+
+    async fn says_more_than(&self, times: usize, words: &str) {
         let what = format!("a worker says {words:?}");
-        wait_until(&what, PATIENCE, async || {
-            let log = std::fs::read_to_string(self.scratch.join("worker.log")).ok()?;
-            log.contains(words).then_some(())
-        })
-        .await;
+        wait_until(&what, PATIENCE, async || (self.said(words) > times).then_some(())).await;
+    }
+
+    /// How often the workers have written `words` into their log.
+    fn said(&self, words: &str) -> usize {
+        let log = std::fs::read(self.scratch.join("worker.log")).unwrap_or_default();
+        String::from_utf8_lossy(&log).matches(words).count()
+    }
+
+    /// Where a search is told by [`House::free`] how many of its trials may end: its parameter `free`.
+    pub(crate) fn held(&self) -> PathBuf {
+        self.scratch.join("free")
+    }
+
+    /// Lets the first `count` trials end. The others wait, so that a run is not over before the test has done to it what it
+    /// is about, however late that is.
+    pub(crate) fn free(&self, count: u32) {
+        std::fs::write(self.held(), count.to_string()).unwrap();
     }
 
     /// Publishes bytes as any NATS client would: no headers, no acknowledgement asked for.
@@ -225,17 +255,52 @@ impl WorkerProcess {
         let family = testkit::processes::descendants(self.pid());
         self.signal(Signal::SIGKILL);
         self.child.wait().await.unwrap();
-        testkit::processes::wait_until_gone("the killed worker's children", &family, Duration::from_secs(5))
-            .await;
+        testkit::processes::wait_until_gone("the killed worker's children", &family, GONE).await;
     }
 
     /// SIGTERM, and the proof that it ends well and leaves nothing.
-    pub(crate) async fn stop(mut self) {
+    pub(crate) async fn stop(self) {
+        self.stop_and(async || ()).await;
+    }
+
+    /// The same for one whose trials wait: those in hand, the last of the first `count`, are let go when no other is begun.
+    pub(crate) async fn stop_held(self, house: &House, count: u32) {
+        let before = house.said(DRAINS);
+        let when_it_drains = async || {
+            house.says_more_than(before, DRAINS).await;
+            house.free(count);
+        };
+        self.stop_and(when_it_drains).await;
+    }
+
+    async fn stop_and(mut self, meanwhile: impl AsyncFnOnce()) {
         let family = testkit::processes::descendants(self.pid());
         self.signal(Signal::SIGTERM);
+        meanwhile().await;
         let status = tokio::time::timeout(Duration::from_secs(40), self.child.wait()).await.unwrap().unwrap();
         assert!(status.success(), "{status}");
-        testkit::processes::wait_until_gone("the stopped worker's children", &family, Duration::from_secs(5))
-            .await;
+        testkit::processes::wait_until_gone("the stopped worker's children", &family, GONE).await;
     }
+}
+
+/// The least of up to three measurements, none after one that is within `limit`: what the machine does meanwhile makes any
+/// of them longer, and none shorter than what is measured.
+pub(crate) async fn least(limit: Duration, mut measure: impl AsyncFnMut(u32) -> Duration) -> Duration {
+    let mut least = Duration::MAX;
+    for number in 0..3 {
+        least = least.min(measure(number).await);
+        if least < limit {
+            break;
+        }
+    }
+    least
+}
+
+/// Has a run cancelled; how long that takes, and how the run is then.
+pub(crate) async fn cancelled(house: &House, run: &str) -> (Duration, RunRecord) {
+    let asked = Instant::now();
+    let body = serde_json::json!({"run_id": run, "reason": "enough"}).to_string();
+    house.publish_plain("cerebros.nas.run.cancel_requested", body).await;
+    let record = house.ended(run).await;
+    (asked.elapsed(), record)
 }

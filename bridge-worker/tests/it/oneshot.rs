@@ -11,7 +11,7 @@ use testkit::processes::{descendants, wait_until_gone};
 use testkit::{Scratch, wait_until};
 use tokio::process::Command;
 
-use crate::house::{House, PATIENCE, WorkerProcess};
+use crate::house::{ALL, GONE, House, PATIENCE, WorkerProcess};
 
 pub(crate) const NOBODY: &str = "nats://127.0.0.1:1";
 
@@ -123,7 +123,7 @@ async fn a_signal_ends_a_search_without_a_broker_cleanly() {
         .unwrap();
     assert_eq!(output.status.code(), Some(143), "{}", String::from_utf8_lossy(&output.stderr));
     assert_eq!(json_of(&output)["state"], "interrupted");
-    wait_until_gone("the children of the search", &family, Duration::from_secs(5)).await;
+    wait_until_gone("the children of the search", &family, GONE).await;
 }
 
 #[tokio::test]
@@ -156,11 +156,13 @@ async fn a_pod_that_was_killed_goes_on_under_the_same_run_id() {
     let house = House::open().await;
     let url = house.nats.url();
     let spec = json!({"dataset_id": "digits", "trainer": "probes:leaves_a_file", "seed": 1,
-        "search_space": {"x": [0.1, 0.2, 0.3, 0.4], "seconds": [0.3]},
+        "search_space": {"x": [0.1, 0.2, 0.3, 0.4], "seconds": [0.01], "free": [house.held()]},
         "budget": {"max_trials": 6, "parallelism": 1}});
+    house.free(2);
     let child = command(&house.scratch, &url, &spec, &["--run-id", "pod"]).await.spawn().unwrap();
     house.trained("pod", 2).await;
     WorkerProcess { child }.kill_hard().await;
+    house.free(ALL);
     let output = command(&house.scratch, &url, &spec, &["--run-id", "pod"]).await.output().await.unwrap();
     assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
     let record = house.ended("pod").await;

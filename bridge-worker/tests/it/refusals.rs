@@ -83,8 +83,8 @@ async fn a_request_no_worker_can_read_is_not_lost() {
     let avro =
         async_nats::HeaderMap::from_iter([("Content-Type".parse().unwrap(), "application/avro".into())]);
     let (subject, body) = ("cerebros.nas.run.requested", payload.clone().into());
-    house.broker.client.publish_with_headers(subject, avro, body).await.unwrap();
-    house.broker.client.flush().await.unwrap();
+    let stored = house.broker.jetstream.publish_with_headers(subject, avro, body).await.unwrap();
+    stored.await.unwrap();
     wait_until("the worker has settled it", PATIENCE, async || (house.unsettled().await == 0).then_some(()))
         .await;
     worker.stop().await;

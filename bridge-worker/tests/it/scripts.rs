@@ -1,14 +1,12 @@
 //! Scripts of somebody else's, called by subprocess.
 
-use std::time::Duration;
-
 use schemas::event::{RunCompleted, TrialStatus};
 use schemas::lifecycle::RunState;
 use schemas::{Event, Failure, FailureClass};
 use serde_json::{Value, json};
 use testkit::{wait_until, workspace};
 
-use crate::house::{House, WorkerProcess};
+use crate::house::{GONE, House, WorkerProcess};
 
 async fn house_with_worker(more: &[&str]) -> (House, WorkerProcess) {
     let house = House::open().await;
@@ -163,7 +161,7 @@ async fn what_went_wrong_with_a_script_is_told_apart() {
 }
 
 async fn nobody_is_left(worker: u32) {
-    wait_until("no process of a script is left", Duration::from_secs(5), async || {
+    wait_until("no process of a script is left", GONE, async || {
         testkit::processes::descendants(worker).is_empty().then_some(())
     })
     .await;
@@ -203,7 +201,7 @@ async fn a_helper_of_a_running_script_is_spared_when_another_call_ends_and_ends_
         assert_eq!(house.ended(run).await.state, RunState::Completed);
         marks.push(helper);
     }
-    testkit::processes::wait_until_gone("the helpers", &marks, Duration::from_secs(5)).await;
+    testkit::processes::wait_until_gone("the helpers", &marks, GONE).await;
     nobody_is_left(worker.pid()).await;
     worker.stop().await;
 }

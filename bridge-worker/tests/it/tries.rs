@@ -5,7 +5,7 @@ use schemas::lifecycle::RunState;
 use schemas::{Event, FailureClass};
 use serde_json::json;
 
-use crate::house::House;
+use crate::house::{ALL, House};
 
 const ARGUMENTS: [&str; 6] =
     ["--slots", "2", "--allow-entrypoint", "searching:*", "--retry-backoff-ms", "20"];
@@ -96,7 +96,7 @@ async fn the_failed_trials_of_a_completed_run_are_trained_again_and_no_other() {
 }
 
 async fn pruned(house: &House, run: &str, pruner: serde_json::Value) -> Vec<(u32, TrialStatus)> {
-    let space = json!({"slope": {"low": 0.0, "high": 1.0}, "seconds": [0.01]});
+    let space = json!({"slope": {"low": 0.0, "high": 1.0}, "seconds": [0.01], "free": [house.held()]});
     let mut body = request(run, "learns_in_steps", space, json!({"max_trials": 16, "parallelism": 2}));
     body["parameters"] = json!({"pruner": pruner});
     house.request(body).await;
@@ -109,14 +109,17 @@ async fn pruned_trials_are_the_same_whoever_is_killed_in_between() {
     let house = House::open().await;
     for pruner in [json!({"name": "median", "startup_trials": 2}), json!("halving")] {
         let name = pruner.get("name").unwrap_or(&pruner).as_str().unwrap().to_owned();
+        house.free(ALL);
         let victim = house.worker(&ARGUMENTS).await;
         let whole = pruned(&house, &format!("whole-{name}"), pruner.clone()).await;
         let count = whole.iter().filter(|(_, status)| *status == TrialStatus::Pruned).count();
         assert!((1..16).contains(&count), "{name}: {whole:?}");
         let run = format!("killed-{name}");
+        house.free(4);
         let killing = async {
             house.trained(&run, 4).await;
             victim.kill_hard().await;
+            house.free(ALL);
             house.worker(&ARGUMENTS).await
         };
         let (killed, worker) = tokio::join!(pruned(&house, &run, pruner), killing);

@@ -63,10 +63,34 @@ impl Sound {
             .kill_on_drop(true);
         command.output().await.unwrap()
     }
+
+    /// The same, asked up to three times while a check is not ok that has nothing to do with `concerned`: each has a few
+    /// seconds beside the start of a child, which a busy machine may take longer for. What is broken stays so.
+    async fn validate_about(
+        &self,
+        concerned: &[&str],
+        change: Option<(&str, &Path)>,
+        arguments: &[&str],
+    ) -> (Output, Findings) {
+        let mut left = 3;
+        loop {
+            let output = self.validate(change, arguments).await;
+            let findings = read(&output);
+            let is_late = |check: &Finding| check.1 != "ok" && !concerned.contains(&check.0.as_str());
+            left -= 1;
+            if left == 0 || !findings.1.iter().any(is_late) {
+                return (output, findings);
+            }
+        }
+    }
 }
 
-/// Names, statuses and remedies.
-fn read(output: &Output) -> (String, Vec<(String, String, Option<String>)>) {
+/// Name, status and remedy of a check.
+type Finding = (String, String, Option<String>);
+/// How the worst of them is, and all of them.
+type Findings = (String, Vec<Finding>);
+
+fn read(output: &Output) -> Findings {
     let answer: Value = serde_json::from_slice(&output.stdout)
         .unwrap_or_else(|error| panic!("{error}: {}", String::from_utf8_lossy(&output.stderr)));
     let text = |value: &Value| value.as_str().map(str::to_owned);
@@ -80,8 +104,7 @@ fn read(output: &Output) -> (String, Vec<(String, String, Option<String>)>) {
 #[tokio::test]
 async fn what_is_broken_is_the_one_check_that_is_not_ok_and_has_its_remedy() {
     let sound = Sound::open().await;
-    let output = sound.validate(None, &["--json"]).await;
-    let (status, checks) = read(&output);
+    let (output, (status, checks)) = sound.validate_about(&[], None, &["--json"]).await;
     assert_eq!(checks.iter().map(|check| check.0.as_str()).collect::<Vec<_>>(), NAMES);
     assert!(checks.iter().all(|check| check.1 == "ok" && check.2.is_none()), "{checks:?}");
     assert_eq!((status.as_str(), output.status.code()), ("ok", Some(0)));
@@ -109,8 +132,8 @@ async fn what_is_broken_is_the_one_check_that_is_not_ok_and_has_its_remedy() {
         ("mlflow", ("MLFLOW_TRACKING_URI", text("sqlite:///x")), "error", "MLFLOW_TRACKING_URI", &[]),
     ];
     for (name, change, expected, remedy, dependent) in breaks {
-        let output = sound.validate(Some(change), &["--json"]).await;
-        let (status, checks) = read(&output);
+        let concerned = [&[name], dependent].concat();
+        let (output, (status, checks)) = sound.validate_about(&concerned, Some(change), &["--json"]).await;
         assert_eq!(status, expected, "{name}: {checks:?}");
         assert_eq!(output.status.code(), Some(if expected == "error" { 9 } else { 0 }), "{name}");
         for (other, status, help) in checks {
@@ -129,22 +152,23 @@ async fn what_is_broken_is_the_one_check_that_is_not_ok_and_has_its_remedy() {
 #[tokio::test]
 async fn a_child_that_cannot_start_and_a_broker_without_our_things_are_named() {
     let sound = Sound::open().await;
-    let statuses = async |arguments: &[&str]| {
-        let (_, checks) = read(&sound.validate(None, &[&["-o", "json"], arguments].concat()).await);
+    let statuses = async |name: &str, arguments: &[&str]| {
+        let arguments = [&["-o", "json"], arguments].concat();
+        let (_, (_, checks)) = sound.validate_about(&[name], None, &arguments).await;
         checks.into_iter().filter(|check| check.1 != "ok").map(|check| (check.0, check.1)).collect::<Vec<_>>()
     };
     let only = |name: &str, status: &str| vec![(name.to_owned(), status.to_owned())];
-    assert_eq!(statuses(&["--preload", "no_such_trainer"]).await, only("child", "error"));
+    assert_eq!(statuses("child", &["--preload", "no_such_trainer"]).await, only("child", "error"));
 
     let jetstream = &sound.house.broker.jetstream;
     let schemas = jetstream.get_key_value(topology::SCHEMAS_BUCKET).await.unwrap();
     let before = schemas.get("RunFailed").await.unwrap().unwrap();
     schemas.put("RunFailed", r#"{"1":"0123456789abcdef"}"#.into()).await.unwrap();
-    assert_eq!(statuses(&[]).await, only("schemas", "error"));
+    assert_eq!(statuses("schemas", &[]).await, only("schemas", "error"));
     schemas.put("RunFailed", before).await.unwrap();
 
     jetstream.delete_key_value(topology::RUNS_BUCKET).await.unwrap();
-    assert_eq!(statuses(&[]).await, only("streams", "warning"));
+    assert_eq!(statuses("streams", &[]).await, only("streams", "warning"));
 }
 
 #[tokio::test]

@@ -3,7 +3,6 @@
 
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
-use std::time::Duration;
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -18,7 +17,7 @@ use service_kit::registry::record::{Claimant, claim};
 use testkit::processes::{descendants, wait_until_gone};
 use testkit::{Fault, Proxy, wait_until};
 
-use crate::house::{House, PATIENCE};
+use crate::house::{GONE, House, PATIENCE};
 use crate::tries::request;
 
 const ARGUMENTS: [&str; 10] = [
@@ -40,15 +39,15 @@ async fn an_outage_of_the_broker_takes_none_of_a_trial_s_time() {
     let proxy = Proxy::start(&house.nats.url()).await;
     let worker = house.worker_at(&proxy.url(), &ARGUMENTS).await;
     let mark = house.scratch.join("report");
-    let budget = json!({"max_trials": 1, "max_trial_seconds": 3.0});
+    let budget = json!({"max_trials": 1, "max_trial_seconds": 6.0});
     house.request(request("outage", "reports_at_a_mark", json!({"mark": [mark]}), budget)).await;
     house.training("outage").await;
     let before = proxy.accepted();
     proxy.set(Fault::Cut);
     std::fs::write(&mark, "").unwrap();
-    // The pauses between ten tries to reconnect take five seconds: the trial's own three are over by then.
+    // The pauses between thirteen tries to reconnect take eight seconds: the trial's own six are over by then.
     wait_until("the worker has tried to reconnect", PATIENCE, async || {
-        (proxy.accepted() >= before + 11).then_some(())
+        (proxy.accepted() >= before + 14).then_some(())
     })
     .await;
     proxy.set(Fault::Pass);
@@ -272,6 +271,11 @@ async fn a_search_that_is_over_by_what_it_has_told_is_not_called_again() {
     worker.stop().await;
 }
 
+/// Threads of a process. It is one that has ended to its parent when the last but the first is gone.
+fn threads(pid: u32) -> usize {
+    std::fs::read_dir(format!("/proc/{pid}/task")).map_or(0, Iterator::count)
+}
+
 #[tokio::test]
 async fn a_child_that_ended_between_two_calls_costs_no_trial_a_try() {
     let house = House::open().await;
@@ -285,7 +289,8 @@ async fn a_child_that_ended_between_two_calls_costs_no_trial_a_try() {
     let idle = descendants(worker.pid());
     assert_eq!(idle.len(), 1, "the child of the slot: {idle:?}");
     kill(Pid::from_raw(idle[0].cast_signed()), Signal::SIGKILL).unwrap();
-    wait_until_gone("the idle child", &idle, Duration::from_secs(5)).await;
+    wait_until_gone("the idle child", &idle, GONE).await;
+    wait_until("its other threads are gone too", GONE, async || (threads(idle[0]) < 2).then_some(())).await;
     house.request(body("after")).await;
     assert_eq!(house.ended("after").await.state, RunState::Completed);
     let events = house.events("after").await;

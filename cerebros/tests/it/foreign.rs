@@ -28,7 +28,8 @@ async fn the_python_client_s_own_tests_pass() {
         .current_dir(workspace().join("clients/python"))
         .env("CEREBROS_TEST_NATS_URL", pipeline.url())
         .env("CEREBROS_TEST_NATS_SERVER", testkit::nats_server().await);
-    let told = stderr(&succeeds(tests).await);
+    // They end themselves when one of them hangs.
+    let told = stderr(&succeeds_within(Duration::from_secs(600), tests).await);
     let ran =
         told.lines().find_map(|line| line.strip_prefix("Ran ")).expect("unittest says how many tests ran");
     let count: usize = ran.split(' ').next().unwrap().parse().unwrap();
@@ -129,8 +130,8 @@ impl Stranger {
         self
     }
 
-    async fn ends(&mut self) -> Output {
-        let output = tokio::time::timeout(PATIENCE, self.0.output()).await;
+    async fn ends_within(&mut self, patience: Duration) -> Output {
+        let output = tokio::time::timeout(patience, self.0.output()).await;
         output.unwrap_or_else(|_| panic!("{:?} goes on and on", self.0)).unwrap()
     }
 
@@ -144,15 +145,19 @@ fn with_client(stranger: Stranger) -> Stranger {
     stranger.env("PYTHONPATH", workspace().join("clients/python/src"))
 }
 
-async fn succeeds(mut stranger: Stranger) -> Output {
-    let output = stranger.ends().await;
+async fn succeeds(stranger: Stranger) -> Output {
+    succeeds_within(PATIENCE, stranger).await
+}
+
+async fn succeeds_within(patience: Duration, mut stranger: Stranger) -> Output {
+    let output = stranger.ends_within(patience).await;
     assert!(output.status.success(), "{:?}: {}\n{}", stranger.0, output.status, stderr(&output));
     output
 }
 
 /// It exits with 1, says why on its standard error and nothing on the other.
 async fn fails(mut stranger: Stranger, why: &str) {
-    let output = stranger.ends().await;
+    let output = stranger.ends_within(PATIENCE).await;
     assert_eq!(output.status.code(), Some(1), "{:?}: {}", stranger.0, stderr(&output));
     assert_eq!((stdout(&output).as_str(), stderr(&output).trim_end()), ("", why), "{:?}", stranger.0);
 }

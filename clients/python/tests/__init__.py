@@ -15,5 +15,13 @@ SCHEMAS = Path(__file__).resolve().parents[3] / "schemas" / "avro"
 if str(SOURCE) not in sys.path:
     sys.path.insert(0, str(SOURCE))
 
-# A test that hangs ends the tests, and the stack of every thread is printed.
-faulthandler.dump_traceback_later(90, exit=True)
+TEST_SECONDS = 150
+
+
+def begin_test() -> None:
+    """A test that hangs from here on ends the tests, and the stack of every thread is printed."""
+    faulthandler.dump_traceback_later(TEST_SECONDS, exit=True)
+
+
+# Loading them, too, may hang.
+begin_test()

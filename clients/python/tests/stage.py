@@ -22,6 +22,8 @@ from nats.js.api import KeyValueConfig, StreamConfig
 import cerebros_client as cerebros
 from cerebros_client.connect import close_connection
 
+from . import begin_test
+
 DEADLINE_SECONDS = 30.0
 
 
@@ -87,6 +89,7 @@ class Stage(unittest.IsolatedAsyncioTestCase):
     """A broker with the product's streams, a client, and a stranger's connection."""
 
     async def asyncSetUp(self) -> None:
+        begin_test()
         self.server = Server()
         self.is_back = asyncio.Event()
         self.addCleanup(self.server.close)

@@ -241,5 +241,5 @@ class Bare(Stage):
         async with cerebros.AsyncClient(server.url, user="someone", password="secret"):
             pass
         with self.assertRaises(cerebros.BrokerUnreachable) as caught:
-            await asyncio.wait_for(cerebros.AsyncClient(server.url, patience=60).connect(), 5)
+            await asyncio.wait_for(cerebros.AsyncClient(server.url, patience=60).connect(), DEADLINE_SECONDS)
         self.assertIn("authorization", str(caught.exception).lower())

@@ -6,6 +6,7 @@ import unittest
 
 import cerebros_client as cerebros
 
+from . import begin_test
 from .stage import required, until
 
 PATIENCE_SECONDS = 90.0
@@ -15,6 +16,7 @@ SPEC = {"dataset_id": "digits", "trainer": "noop"}
 
 class Worker(unittest.TestCase):
     def setUp(self) -> None:
+        begin_test()
         self.client = cerebros.Client(required("CEREBROS_TEST_NATS_URL"))
         self.addCleanup(self.client.close)
 
