@@ -25,16 +25,20 @@ pub(crate) struct Server {
     http: reqwest::Client,
 }
 
+/// Each call has its own connection: MLflow closes one that was idle for five seconds, and a call may be on its way then.
+fn client() -> reqwest::ClientBuilder {
+    service_kit::mlflow::http::bare().no_proxy().pool_max_idle_per_host(0)
+}
+
 impl Server {
     pub(crate) fn at(url: &str) -> Self {
-        Self { url: url.to_owned(), http: service_kit::mlflow::http::bare().no_proxy().build().unwrap() }
+        Self { url: url.to_owned(), http: client().build().unwrap() }
     }
 
     /// What it has in a workspace of its, which is made.
     pub(crate) async fn in_new_workspace(url: &str, name: &str) -> Self {
         let header = [("x-mlflow-workspace".parse().unwrap(), name.parse().unwrap())];
-        let client =
-            service_kit::mlflow::http::bare().no_proxy().default_headers(header.into_iter().collect());
+        let client = client().default_headers(header.into_iter().collect());
         let made = Self::at(url).http.post(format!("{url}/api/3.0/mlflow/workspaces"));
         made.json(&json!({"name": name})).send().await.unwrap().error_for_status().unwrap();
         Self { url: url.to_owned(), http: client.build().unwrap() }
