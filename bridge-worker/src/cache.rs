@@ -8,7 +8,7 @@
 //! - only trials that succeeded are kept, with what they reported and with their files: an answer from here makes the
 //!   same events as training, and says in a warning of its trial that it is one;
 //! - it is an accelerator: a store that is damaged, in use, wiped or too slow is done without, and said once. No trial
-//!   fails because of it, and none waits for a write.
+//!   fails because of it, and none waits for a write; a worker that ends waits for what it kept, [`ResultCache::close`].
 //!
 //! - what has come, or may have come, from other code than the contract names is neither answered nor kept: [`Code`].
 //!
@@ -18,13 +18,16 @@ pub mod code;
 pub mod contract;
 pub mod entry;
 pub mod index;
+mod orders;
 mod store;
+#[cfg(test)]
+mod tests;
 mod watch;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{SyncSender, sync_channel};
+use std::sync::mpsc::sync_channel;
 use std::time::Duration;
 
 use search::Proposal;
@@ -37,6 +40,7 @@ use code::Code;
 use contract::{Contract, contract};
 use entry::{Entry, MAX_ENTRY_BYTES};
 use index::Capacity;
+use orders::Orders;
 use store::{Kept, Order};
 use watch::Watch;
 
@@ -85,7 +89,7 @@ impl CacheArgs {
 /// The result cache of a worker.
 #[derive(Debug)]
 pub struct ResultCache {
-    orders: SyncSender<Order>,
+    orders: Orders,
     /// Bytes that may still wait.
     room: Arc<Semaphore>,
     environment: Environment,
@@ -128,10 +132,14 @@ impl ResultCache {
             watch: Watch::of(code.clone(), is_code_over.clone()),
             entries: gauges.cache_entries.clone(),
         };
-        if let Err(reason) = store::start(means, received).await {
-            tracing::warn!(directory = %directory.display(), reason, "results are not cached");
-            return None;
-        }
+        let ended = match store::start(means, received).await {
+            Ok(ended) => ended,
+            Err(reason) => {
+                tracing::warn!(directory = %directory.display(), reason, "results are not cached");
+                return None;
+            }
+        };
+        let orders = Orders::new(orders, ended);
         let runtime = format!("{} {}", children.python.display(), children.runtime.display());
         let environment = Environment { runtime, code: hash(code.clone()).await };
         let room = Arc::new(Semaphore::new(MAX_WAITING_BYTES));
@@ -149,9 +157,10 @@ impl ResultCache {
     pub async fn recall(&self, contract: Contract) -> Option<Entry> {
         let (answer, answered) = oneshot::channel();
         let order = Order::Recall { contract, now: service_kit::clock::now(), answer };
-        let found = match self.orders.try_send(order) {
-            Ok(()) => tokio::time::timeout(PATIENCE, answered).await.ok().and_then(Result::ok).flatten(),
-            Err(_) => None,
+        let found = if self.orders.give(order) {
+            tokio::time::timeout(PATIENCE, answered).await.ok().and_then(Result::ok).flatten()
+        } else {
+            None
         };
         let counter = if found.is_some() { &self.gauges.cache_hits } else { &self.gauges.cache_misses };
         counter.inc();
@@ -170,12 +179,18 @@ impl ResultCache {
         let is_sent = room.is_some_and(|room| {
             let now = service_kit::clock::now();
             let kept = Kept { contract, now, entry, source, _room: room };
-            self.orders.try_send(Order::Remember(Box::new(kept))).is_ok()
+            self.orders.give(Order::Remember(Box::new(kept)))
         });
         if !is_sent {
             self.gauges.cache_dropped.inc();
             tracing::debug!("the result cache is behind; a result is not kept");
         }
+    }
+
+    /// Has what was kept written to the disk, for whoever comes next; nothing is answered or kept after it. A disk that
+    /// takes longer than that should take is not waited for.
+    pub async fn close(&self) {
+        self.orders.end().await;
     }
 }
 
@@ -183,44 +198,4 @@ impl ResultCache {
 async fn hash(code: Arc<Code>) -> Option<String> {
     let hashed = tokio::task::spawn_blocking(move || code.hash()).await.ok()?;
     hashed.inspect_err(|reason| tracing::info!(%reason, "results of our own trainers alone are cached")).ok()
-}
-
-#[cfg(test)]
-mod tests {
-    use service_kit::metrics::Metrics;
-
-    use super::*;
-
-    #[test]
-    fn what_waits_to_be_written_is_bounded_by_its_bytes_and_what_is_dropped_is_counted() {
-        let (orders, received) = sync_channel(MAX_ORDERS);
-        let cache = ResultCache {
-            orders,
-            room: Arc::new(Semaphore::new(MAX_WAITING_BYTES)),
-            environment: Environment { runtime: String::new(), code: None },
-            is_code_over: Arc::default(),
-            gauges: Gauges::new(&Metrics::new()),
-        };
-        let remember = |bytes: usize| {
-            let contract = Contract { key: [0; 32], needs_code: false };
-            let entry = Entry {
-                at: service_kit::clock::now(),
-                trial_id: "r-0".to_owned(),
-                metrics: Default::default(),
-                warnings: vec!["w".repeat(bytes)],
-                spectral_norm: false,
-                spectral_norm_value: None,
-                reports: Vec::new(),
-                files: Vec::new(),
-            };
-            cache.remember(contract, entry, None);
-            cache.gauges.cache_dropped.get()
-        };
-        assert_eq!((remember(10 << 20), remember(10 << 20)), (0, 1));
-        assert_eq!((remember(6 << 20), remember(1)), (1, 2), "the room is used up to the last byte");
-        drop(received.try_recv().unwrap());
-        assert_eq!(remember(10 << 20), 2, "what was written makes room");
-        assert_eq!(remember(MAX_ENTRY_BYTES + 1), 2, "one that is too large was never to be kept");
-        assert_eq!(received.try_iter().count(), 2);
-    }
 }

@@ -90,10 +90,10 @@ pub(crate) async fn serve(args: ServeArgs, shutdown: Shutdown) -> Result<Exit, C
     standing.abort();
     if let Some(error) = lost {
         // Nothing can be said any more; the runs in hand come again, and the children end with this process.
+        worker.close_cache().await;
         return Err(error);
     }
-    worker.slots.close().await;
-    worker.broker.flush().await;
+    worker.close().await;
     Ok(Exit::Done)
 }
 

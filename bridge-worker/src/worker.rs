@@ -64,6 +64,20 @@ pub struct Worker {
 }
 
 impl Worker {
+    /// Lets go of everything when no run is in hand any more: the children end, and what was said and kept has arrived.
+    pub(crate) async fn close(&self) {
+        self.slots.close().await;
+        self.broker.flush().await;
+        self.close_cache().await;
+    }
+
+    /// Has the results on the disk; what was trained is worth that also when the broker is gone.
+    pub(crate) async fn close_cache(&self) {
+        if let Some(cache) = &self.cache {
+            cache.close().await;
+        }
+    }
+
     /// Writes the end of an attempt into the registry. False when another attempt owns the run.
     ///
     /// # Errors

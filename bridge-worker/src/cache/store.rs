@@ -1,7 +1,9 @@
 //! The thread that keeps results, and the one file here that knows `sled`.
 //!
 //! A thread of its own, because the disk is slow and `sled` blocks; what it is told is done in order, so that whoever
-//! asks after a result was kept finds it. It ends with its worker, or when the disk fails it: then there is no cache.
+//! asks after a result was kept finds it. It ends when nobody gives orders any more, and is waited for then: `sled` writes
+//! twice a second, and a worker that was gone before would have forgotten its last results. It also ends when the disk
+//! fails it: then there is no cache.
 //!
 //! A result of the user's own code waits here until the code was looked at again; whoever asks for it meanwhile has it
 //! looked at now.
@@ -51,9 +53,11 @@ pub(super) struct Means {
     pub(super) entries: Gauge,
 }
 
-/// Opens the store and starts its thread; the reason when it cannot be used.
-pub(super) async fn start(means: Means, orders: Receiver<Order>) -> Result<(), String> {
+/// Opens the store and starts its thread; the reason when it cannot be used. What is returned breaks when the thread has
+/// ended, with all it kept on the disk.
+pub(super) async fn start(means: Means, orders: Receiver<Order>) -> Result<oneshot::Receiver<()>, String> {
     let (opened, is_open) = oneshot::channel();
+    let (end, ended) = oneshot::channel::<()>();
     let work = move || {
         let directory = means.directory.clone();
         let mut store = match Store::open(means) {
@@ -69,10 +73,13 @@ pub(super) async fn start(means: Means, orders: Receiver<Order>) -> Result<(), S
             tracing::warn!(directory = %directory.display(), %error, "results are not cached any more");
         }
         store.entries.set(0);
+        drop(store);
+        drop(end);
     };
     let thread = std::thread::Builder::new().name("result-cache".to_owned()).spawn(work);
     thread.map_err(|error| error.to_string())?;
-    is_open.await.unwrap_or_else(|_| Err("the store broke down while it was opened".to_owned()))
+    is_open.await.unwrap_or_else(|_| Err("the store broke down while it was opened".to_owned()))?;
+    Ok(ended)
 }
 
 struct Store {
@@ -110,7 +117,7 @@ impl Store {
         Ok(())
     }
 
-    /// Carries orders out until nobody gives any.
+    /// Carries orders out until nobody gives any, and has all of it on the disk then.
     fn serve(&mut self, orders: &Receiver<Order>) -> sled::Result<()> {
         loop {
             let order = if self.waiting.is_empty() {
@@ -129,7 +136,10 @@ impl Store {
                 }
                 Ok(Order::Remember(result)) => self.remember(*result)?,
                 Err(RecvTimeoutError::Timeout) => {}
-                Err(RecvTimeoutError::Disconnected) => return self.settle(),
+                Err(RecvTimeoutError::Disconnected) => {
+                    self.settle()?;
+                    return self.results.flush().map(drop);
+                }
             }
         }
     }

@@ -80,12 +80,15 @@ pub(super) async fn run(
         ResultCache::open(&serve.cache, &results, (means.slots.settings(), &means.code), &gauges).await;
     let slots = means.slots.clone();
     let _kept = pages.keep(&gauges, &slots, None);
-    let kept = (artifacts, cache);
+    let kept = (artifacts, cache.clone());
     let search = SearchHere::new(args, Arc::new(plan), means, kept, gauges.invocations.clone(), sender);
     let (unheard, max_trials) = (CancellationToken::new(), search.plan.request.budget.max_trials);
     let listening = listen(outcome_of(&search.plan), max_trials, events, (lines, &unheard));
     let (outcome, ()) = tokio::join!(listening, search.run(shutdown, unheard.clone()));
     slots.close().await;
+    if let Some(cache) = cache {
+        cache.close().await;
+    }
     Ok(outcome)
 }
 

@@ -69,11 +69,13 @@ pub(super) async fn run(
     helpers.spawn(have_the_last_word(worker.last_word.clone(), shutdown.clone()));
     let settlement = tokio::select! {
         settlement = Course::new(worker.clone(), asked, Arc::default()).run(shutdown) => settlement,
-        error = worker.broker.gone() => return Err(error),
+        error = worker.broker.gone() => {
+            worker.close_cache().await;
+            return Err(error);
+        }
         never = show(&worker.broker, &plan.run_id, first, lines) => match never {},
     };
-    worker.slots.close().await;
-    worker.broker.flush().await;
+    worker.close().await;
     match settlement {
         Settlement::Ack | Settlement::Reject(_) | Settlement::Again(_) => {}
         Settlement::Leave if worker.last_word.is_cancelled() => return Err(untold(&plan.run_id, shutdown)),
