@@ -2,8 +2,10 @@
 //! for, and the memory all of it takes.
 //!
 //! The stream holds trial events of ordinary size with the headers we publish. Programs are timed from their start to
-//! their exit, connection and all; their output goes into a pipe that is read.
+//! their exit, connection and all; their output goes into a pipe that is read. Seconds depend on the machine, so `list` and
+//! `groups` stand beside a bare client that reads the same headers, in turns.
 
+mod bare;
 mod classify;
 mod command;
 mod filling;
@@ -15,7 +17,8 @@ use service_kit::topology::{CLASSIFIER_CONSUMER, SINK_CONSUMER};
 use crate::cli::{Effort, progress};
 use crate::programs::Programs;
 use crate::stand::Stand;
-use crate::table::{Figure, Finding, Target, Unit};
+use crate::table::{Figure, Finding, Peer, Ratio, Target, Unit};
+use crate::timings::median;
 use classify::Left;
 use command::Timed;
 
@@ -46,11 +49,23 @@ async fn reading(programs: &Programs, effort: Effort) -> Result<Vec<Finding>, Cl
     for (arguments, lines) in
         [(&["list", "-o", "ndjson"], Some(letters)), (&["groups", "-o", "ndjson"], None)]
     {
-        let timed = command::median(programs.path(PROGRAM)?, &stand, arguments, rounds).await?;
+        let mut bare = Vec::new();
+        let read_bare = async || {
+            bare.push(bare::headers(&stand, letters).await?.as_secs_f64());
+            Ok(())
+        };
+        let timed = command::median(programs.path(PROGRAM)?, &stand, arguments, rounds, read_bare).await?;
         if lines.is_some_and(|lines| lines != timed.lines) {
             return Err(CliError::internal(format!("{} of {letters} letters were listed", timed.lines)));
         }
-        findings.extend(rows(&format!("{}, {letters} entries", arguments[0]), &timed, LISTED_WITHIN));
+        let peer = Figure::new(median(&bare).unwrap_or_default(), Unit::Seconds);
+        let peer = Peer::new("a bare client reads their headers", peer);
+        findings.extend(rows(
+            &format!("{}, {letters} entries", arguments[0]),
+            &timed,
+            LISTED_WITHIN,
+            Some(peer),
+        ));
     }
     Ok(findings)
 }
@@ -80,18 +95,27 @@ async fn audited(
     effort: Effort,
 ) -> Result<Vec<Finding>, CliError> {
     let count = filling::last_sequence(broker).await?;
-    let timed =
-        command::median(programs.path(PROGRAM)?, stand, &["audit", "-o", "ndjson"], effort.choose(1, 3))
-            .await?;
-    Ok(rows(&format!("audit of {count} sequences, {how}"), &timed, AUDITED_WITHIN).into())
+    let timed = command::median(
+        programs.path(PROGRAM)?,
+        stand,
+        &["audit", "-o", "ndjson"],
+        effort.choose(1, 3),
+        async || Ok(()),
+    )
+    .await?;
+    Ok(rows(&format!("audit of {count} sequences, {how}"), &timed, AUDITED_WITHIN, None).into())
 }
 
-fn rows(what: &str, timed: &Timed, within: f64) -> [Finding; 2] {
+fn rows(what: &str, timed: &Timed, within: f64, peer: Option<Peer>) -> [Finding; 2] {
     let time = Target::OursBelow(Figure::new(within, Unit::Seconds));
     let memory = Target::OursBelow(Figure::new(MEGABYTES, Unit::Megabytes));
+    let (name, took) = (format!("letters: {what}"), Figure::seconds(timed.time));
+    let timing = match peer {
+        Some(peer) => Finding::beside(name, took, peer, Ratio::PeerByOurs, time),
+        None => Finding::alone(name, took, time),
+    };
     [
-        Finding::alone(format!("letters: {what}"), Figure::seconds(timed.time), time)
-            .with_remark(format!("from the start of the program to its exit, all: {:.2?}", timed.all)),
+        timing.with_remark(format!("from the start of the program to its exit, all: {:.2?}", timed.all)),
         Finding::alone(format!("letters: {what}, memory at most"), timed.most_resident, memory),
     ]
 }

@@ -31,15 +31,17 @@ pub(super) struct Timed {
     pub(super) lines: u32,
 }
 
-/// Runs a command several times, after a warm-up.
+/// Runs a command several times, after a warm-up, each time after `beside`.
 pub(super) async fn median(
     program: &Path,
     stand: &Stand,
     arguments: &[&str],
     rounds: u32,
+    mut beside: impl AsyncFnMut() -> Result<(), CliError>,
 ) -> Result<Timed, CliError> {
     let mut runs = Vec::new();
     for round in 0..=rounds {
+        beside().await?;
         let run = tokio::time::timeout(LIMIT, once(program, stand, arguments));
         let run = run.await.map_err(|_| faults::silent(format!("{arguments:?}"), LIMIT))??;
         if round > 0 {
