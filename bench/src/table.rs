@@ -1,107 +1,16 @@
 //! What was found, as the rows of one table. Pure: a verdict follows from the figures.
 
-use std::fmt;
-use std::time::Duration;
+mod figure;
+mod target;
 
-use serde::{Serialize, Serializer};
+use serde::Serialize;
 use service_kit::output::Row;
 
-/// What a figure counts.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub(crate) enum Unit {
-    /// Microseconds.
-    Microseconds,
-    /// Milliseconds.
-    Milliseconds,
-    /// Seconds.
-    Seconds,
-    /// So many a second.
-    PerSecond,
-    /// Megabytes of 2^20 bytes.
-    Megabytes,
-    /// Just a number.
-    Count,
-    /// Hundredths of the whole.
-    Percent,
-    /// Promises that were not kept.
-    Broken,
-}
+pub(crate) use figure::{Figure, Unit};
+pub(crate) use target::{Target, Verdict};
 
-/// A measured figure.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
-pub(crate) struct Figure {
-    value: f64,
-    unit: Unit,
-}
-
-impl Figure {
-    /// A figure.
-    pub(crate) const fn new(value: f64, unit: Unit) -> Self {
-        Self { value, unit }
-    }
-
-    /// A duration in microseconds.
-    pub(crate) fn micros(took: Duration) -> Self {
-        Self::new(took.as_secs_f64() * 1e6, Unit::Microseconds)
-    }
-
-    /// A duration in milliseconds.
-    pub(crate) fn millis(took: Duration) -> Self {
-        Self::new(took.as_secs_f64() * 1e3, Unit::Milliseconds)
-    }
-
-    /// A duration in seconds.
-    pub(crate) fn seconds(took: Duration) -> Self {
-        Self::new(took.as_secs_f64(), Unit::Seconds)
-    }
-
-    /// The larger of two figures of one unit.
-    pub(crate) fn max(self, other: Self) -> Self {
-        if other.value > self.value { other } else { self }
-    }
-
-    /// The value in the base of its unit: seconds for every duration.
-    fn in_base(self) -> f64 {
-        match self.unit {
-            Unit::Microseconds => self.value * 1e-6,
-            Unit::Milliseconds => self.value * 1e-3,
-            Unit::Seconds
-            | Unit::PerSecond
-            | Unit::Megabytes
-            | Unit::Count
-            | Unit::Percent
-            | Unit::Broken => self.value,
-        }
-    }
-}
-
-impl fmt::Display for Figure {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.unit == Unit::Broken {
-            return write!(f, "{:.0} broken", self.value);
-        }
-        let unit = match self.unit {
-            Unit::Microseconds => " us",
-            Unit::Milliseconds => " ms",
-            Unit::Seconds => " s",
-            Unit::PerSecond => "/s",
-            Unit::Megabytes => " MB",
-            Unit::Percent => " %",
-            Unit::Count | Unit::Broken => "",
-        };
-        write!(f, "{}{unit}", three_digits(self.value))
-    }
-}
-
-/// Enough digits to compare by, not more than were measured.
-fn three_digits(value: f64) -> String {
-    match value.abs() {
-        size if size >= 100.0 => format!("{value:.0}"),
-        size if size >= 10.0 => format!("{value:.1}"),
-        _ => format!("{value:.2}"),
-    }
-}
+use figure::three_digits;
+use target::judge;
 
 /// What ours is compared with.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -124,74 +33,6 @@ pub(crate) enum Ratio {
     OursByPeer,
     /// The peer's by ours: how many times as fast, for durations.
     PeerByOurs,
-}
-
-/// What was promised.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub(crate) enum Target {
-    /// Nothing; the row is for comparison.
-    None,
-    /// The ratio is at most this.
-    RatioAtMost(f64),
-    /// The ratio is at least this.
-    RatioAtLeast(f64),
-    /// Our own figure is below this one.
-    OursBelow(Figure),
-    /// Our own figure is at most this one.
-    OursAtMost(Figure),
-    /// Our own figure is at least this one.
-    OursAtLeast(Figure),
-}
-
-impl fmt::Display for Target {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::None => Ok(()),
-            Self::RatioAtMost(most) => write!(f, "<= {most} x"),
-            Self::RatioAtLeast(least) => write!(f, ">= {least} x"),
-            Self::OursBelow(limit) => write!(f, "< {limit}"),
-            Self::OursAtMost(most) => write!(f, "<= {most}"),
-            Self::OursAtLeast(least) => write!(f, ">= {least}"),
-        }
-    }
-}
-
-impl Serialize for Target {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        match self {
-            Self::None => serializer.serialize_none(),
-            Self::RatioAtMost(_)
-            | Self::RatioAtLeast(_)
-            | Self::OursBelow(_)
-            | Self::OursAtMost(_)
-            | Self::OursAtLeast(_) => serializer.collect_str(self),
-        }
-    }
-}
-
-/// What a row says about its target.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub(crate) enum Verdict {
-    /// The target is met.
-    Met,
-    /// The target is missed.
-    Missed,
-    /// There is no target.
-    Shown,
-    /// The peer or the figure is missing.
-    NotMeasured,
-}
-
-impl Verdict {
-    fn as_str(self) -> &'static str {
-        match self {
-            Self::Met => "met",
-            Self::Missed => "MISSED",
-            Self::Shown => "",
-            Self::NotMeasured => "NOT MEASURED",
-        }
-    }
 }
 
 /// One row.
@@ -280,22 +121,6 @@ impl Finding {
     /// What one has to know to read it.
     pub(crate) fn remark(&self) -> Option<&str> {
         self.remark.as_deref()
-    }
-}
-
-fn judge(ours: Option<Figure>, ratio: Option<f64>, target: Target) -> Verdict {
-    let is_met = match target {
-        Target::None => return Verdict::Shown,
-        Target::RatioAtMost(most) => ratio.map(|ratio| ratio <= most),
-        Target::RatioAtLeast(least) => ratio.map(|ratio| ratio >= least),
-        Target::OursBelow(limit) => ours.map(|ours| ours.in_base() < limit.in_base()),
-        Target::OursAtMost(most) => ours.map(|ours| ours.in_base() <= most.in_base()),
-        Target::OursAtLeast(least) => ours.map(|ours| ours.in_base() >= least.in_base()),
-    };
-    match is_met {
-        Some(true) => Verdict::Met,
-        Some(false) => Verdict::Missed,
-        None => Verdict::NotMeasured,
     }
 }
 

@@ -6,121 +6,17 @@
 //! - a trial is started at most once, and never after the run began to stop;
 //! - a run that was interrupted says nothing about trials it did not finish, so that the next attempt trains them.
 
+mod command;
+mod ending;
+mod input;
+
 use schemas::event::TrialStatus;
 use schemas::{Failure, FailureClass, Stage};
-use search::{Best, Evaluation, Generation, Proposal, Search};
+use search::{Best, Evaluation, Generation, Search};
 
-/// What comes to a run from outside, whoever searches.
-#[derive(Debug, Clone, PartialEq)]
-pub enum News {
-    /// Somebody asked for the end.
-    Cancel {
-        /// Why.
-        reason: Option<String>,
-    },
-    /// The worker takes no more work; what is under way may finish.
-    Drain,
-    /// The worker ends now.
-    Interrupt,
-    /// The time of the run is up.
-    OutOfTime,
-    /// Somebody changed how many trials may be under way at once. The search has a limit of its own.
-    Scale {
-        /// How many; at least 1.
-        parallelism: u32,
-    },
-    /// Another attempt owns the run.
-    Stale,
-}
-
-/// What happened.
-#[derive(Debug, Clone)]
-pub enum Input {
-    /// A trial ended and its event is durable.
-    Ended {
-        /// Its number.
-        number: u64,
-        /// What the search learns.
-        evaluation: Evaluation,
-        /// Why it failed.
-        failure: Option<Failure>,
-    },
-    /// A trial was stopped by an interruption; it is not over.
-    Dropped {
-        /// Its number.
-        number: u64,
-    },
-    /// Something came from outside.
-    Outside(News),
-    /// A trial ended because the run cannot go on, for a reason that lies outside the search.
-    Abort(Failure),
-    /// A trial could not be begun, for a reason that lies in this worker: another may go on.
-    HandBack {
-        /// Why.
-        reason: String,
-    },
-}
-
-/// Why trials are stopped.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Stop {
-    /// They end with an event of status cancelled.
-    Cancelled,
-    /// They end without an event.
-    Dropped,
-}
-
-/// What to do.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Command {
-    /// Train a candidate.
-    Train(Proposal),
-    /// Stop every trial under way.
-    StopTrials(Stop),
-    /// Announce the end; nothing follows.
-    Finish(Ending),
-}
-
-/// How a run ends.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Ending {
-    /// With a best trial.
-    Completed {
-        /// `succeeded`, or the budget that ended it early.
-        status: &'static str,
-    },
-    /// Without.
-    Failed {
-        /// Why.
-        failure: Box<Failure>,
-        /// The budget that ended it, if one did.
-        budget: Option<&'static str>,
-    },
-    /// On request.
-    Cancelled {
-        /// Why.
-        reason: Option<String>,
-    },
-    /// With its machine; a later attempt goes on.
-    Interrupted,
-    /// Nothing can be trained here; a later attempt goes on, elsewhere or when that has passed.
-    HandedBack {
-        /// Why.
-        reason: String,
-    },
-    /// Somebody else owns it; nothing is announced.
-    Stale,
-}
-
-#[derive(Debug, Clone, PartialEq)]
-enum Phase {
-    Searching,
-    /// Waiting for the trials under way, then ending so.
-    Ending(Ending),
-    /// Waiting for the trials under way, which may still finish the search.
-    Draining,
-    Over,
-}
+pub use command::{Command, Stop};
+pub use ending::Ending;
+pub use input::{Input, News};
 
 /// The limits the supervisor watches; the number of trials is the search's own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -143,6 +39,16 @@ pub struct Supervisor {
     failed_in_a_row: u32,
     completed: u32,
     last_failure: Option<Failure>,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+enum Phase {
+    Searching,
+    /// Waiting for the trials under way, then ending so.
+    Ending(Ending),
+    /// Waiting for the trials under way, which may still finish the search.
+    Draining,
+    Over,
 }
 
 impl Supervisor {
@@ -257,24 +163,6 @@ impl Supervisor {
         true
     }
 
-    fn check_failures(&mut self, commands: &mut Vec<Command>) {
-        let is_over = |limit: Option<u32>, count: u32| limit.is_some_and(|limit| count >= limit);
-        let (budget, what) = if is_over(self.limits.max_failed_trials, self.failed) {
-            ("max_failed_trials", format!("{} trials failed", self.failed))
-        } else if is_over(self.limits.max_consecutive_failures, self.failed_in_a_row) {
-            ("max_consecutive_failures", format!("{} trials failed in a row", self.failed_in_a_row))
-        } else {
-            return;
-        };
-        if !matches!(self.phase, Phase::Searching | Phase::Draining) {
-            return;
-        }
-        let mut failure = self.last_failure.clone().unwrap_or_else(|| unexplained(self.failed));
-        failure.message = format!("{what} (budget.{budget}); the last: {}", failure.message);
-        let ending = Ending::Failed { failure: Box::new(failure), budget: Some(budget) };
-        self.stop(ending, Stop::Cancelled, commands);
-    }
-
     /// Begins to stop. A run that already stops keeps its ending, except that a stale or interrupted one has no
     /// time left for another.
     fn stop(&mut self, ending: Ending, how: Stop, commands: &mut Vec<Command>) {
@@ -313,20 +201,6 @@ impl Supervisor {
         };
         commands.push(Command::Finish(ending));
     }
-
-    fn natural_ending(&self) -> Ending {
-        if self.search.best().is_some() {
-            return Ending::Completed { status: "succeeded" };
-        }
-        let mut failure = self.last_failure.clone().unwrap_or_else(|| unexplained(self.failed));
-        failure.message =
-            format!("none of {} trials succeeded; the last: {}", self.completed, failure.message);
-        Ending::Failed { failure: Box::new(failure), budget: None }
-    }
-}
-
-fn unexplained(failed: u32) -> Failure {
-    Failure::new(FailureClass::Unknown, Stage::Execute, format!("{failed} trials failed"))
 }
 
 /// A trial's status as the search knows it.

@@ -6,78 +6,24 @@
 //! takes the batch away; the entries that are left are published by whoever goes on. So a message is published once,
 //! wherever the program that published it was killed.
 
+mod due;
 mod plan;
-
-use std::time::Duration;
+mod stage;
 
 use schemas::Timestamp;
 use schemas::failure::bounded_head;
 use serde::{Deserialize, Serialize};
 use service_kit::error::CliError;
-use service_kit::exit::Exit;
 
 pub use plan::{Batch, Counts, Plan};
+pub use stage::{Stage, Wish};
 
 /// Tasks that are over and still listed.
 pub const MAX_OVER: usize = 100;
 /// Tasks that may wait at once, when another is put down for later.
 pub const MAX_WAITING: usize = 1000;
-/// Programs that may end in a row while they are at work on a task, before it is taken for the cause.
-const MAX_LEFT: u32 = 5;
 /// Bytes kept of why a task failed.
 const MAX_TROUBLE_BYTES: usize = 1024;
-
-/// Where a task stands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Stage {
-    /// Nobody has begun.
-    Queued,
-    /// Somebody is at work on it, or was when they were killed.
-    Running,
-    /// It was told to stop for a while.
-    Paused,
-    /// It was told to stop for good.
-    Cancelled,
-    /// Every entry was looked at.
-    Done,
-    /// It cannot be done.
-    Failed,
-}
-
-impl Stage {
-    /// The name on the wire.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Queued => "queued",
-            Self::Running => "running",
-            Self::Paused => "paused",
-            Self::Cancelled => "cancelled",
-            Self::Done => "done",
-            Self::Failed => "failed",
-        }
-    }
-
-    /// True when nothing more comes of it.
-    pub fn is_over(self) -> bool {
-        match self {
-            Self::Cancelled | Self::Done | Self::Failed => true,
-            Self::Queued | Self::Running | Self::Paused => false,
-        }
-    }
-}
-
-/// What somebody asks of a task.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Wish {
-    /// To go on.
-    Run,
-    /// To stop, and to go on when it is told to.
-    Pause,
-    /// To stop for good; what was published stays.
-    Cancel,
-}
 
 /// Why a task failed, as the command that asked for it says it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -147,30 +93,6 @@ impl Task {
         }
     }
 
-    /// True if whoever has time should work on it: it waits, it was left by somebody who was killed, or it has not
-    /// followed what is asked of it.
-    pub fn is_waiting(&self) -> bool {
-        match self.stage {
-            Stage::Queued | Stage::Running => true,
-            Stage::Paused | Stage::Cancelled | Stage::Done | Stage::Failed => self.batch.is_some(),
-        }
-    }
-
-    /// How long it waits until there is something to do: the next message for its time, an order for nothing.
-    pub fn wait(&self, now: Timestamp) -> Duration {
-        let (Some(rate), Some(sent), None) = (self.plan.rate, self.sent, self.stops_in()) else {
-            return Duration::ZERO;
-        };
-        // A clock that was set back, or is another's, makes it wait no longer than between any two.
-        let passed = u64::try_from(now.micros() - sent.micros()).unwrap_or(0);
-        rate.apart().saturating_sub(Duration::from_micros(passed))
-    }
-
-    /// True if whoever has time has something to do for it now.
-    pub fn is_due(&self, now: Timestamp) -> bool {
-        self.is_waiting() && self.wait(now).is_zero()
-    }
-
     /// Somebody begins, or goes on where another was killed.
     #[must_use]
     pub fn begin(self, owner: &str, now: Timestamp) -> Self {
@@ -183,16 +105,6 @@ impl Task {
     #[must_use]
     pub fn let_go(self, now: Timestamp) -> Self {
         Self { owner: None, updated: now, ..self }
-    }
-
-    /// Why nobody should go on with it: whoever did was killed, too often to be chance.
-    pub fn is_deadly(&self) -> Option<CliError> {
-        (self.left >= MAX_LEFT).then(|| {
-            let what = format!("whoever worked on the replay was killed, {} times in a row", self.left);
-            CliError::new("task-deadly", Exit::InvalidInput, what)
-                .because("it has not come further meanwhile, so it is taken for the cause")
-                .help("replay its entries one by one; `dlq-classifier tasks show` tells how far it has come")
-        })
     }
 
     /// A batch is about to be published.

@@ -11,23 +11,23 @@
 //!   metrics, because nobody knows how much of the write arrived;
 //! - flushed before the events it speaks of are acked.
 //!
-//! This is the only module that knows `sled`.
+//! This is the only room that names `sled`.
 
 mod course;
+mod entry;
+mod name;
 pub mod record;
 
 use std::path::Path;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
-use schemas::{RunId, Timestamp, TrialId};
-use serde::Serialize;
-use serde::de::DeserializeOwned;
-use service_kit::clock;
+use schemas::{RunId, Timestamp};
 use service_kit::error::CliError;
 use service_kit::exit::Exit;
 
-use record::{Child, Parent};
+use entry::time_key;
+pub use name::name_of_this_sink;
 
 /// Memory for its pages; records are small and read once per batch.
 const CACHE_BYTES: u64 = 4 << 20;
@@ -136,39 +136,6 @@ impl Ledger {
         Ok(Self { db, records: Arc::new(RwLock::new(records)) })
     }
 
-    /// What is known of a run.
-    pub fn parent(&self, run: &RunId) -> Result<Option<Parent>, LedgerError> {
-        let found: Option<Parent> = self.get(&parent_key(run))?;
-        Ok(found.map(|mut parent| {
-            if parent.is_open {
-                parent.steps.forget();
-            }
-            parent
-        }))
-    }
-
-    /// What is known of a trial.
-    pub fn child(&self, run: &RunId, trial: &TrialId) -> Result<Option<Child>, LedgerError> {
-        let found: Option<Child> = self.get(&child_key(run, trial))?;
-        Ok(found.map(|mut child| {
-            if child.is_open {
-                child.steps.forget();
-            }
-            child
-        }))
-    }
-
-    /// Records a run.
-    pub fn put_parent(&self, run: &RunId, parent: &Parent) -> Result<(), LedgerError> {
-        self.records().insert(time_key(run.as_str()), &clock::now().millis().to_be_bytes())?;
-        self.put(&parent_key(run), parent)
-    }
-
-    /// Records a trial.
-    pub fn put_child(&self, run: &RunId, trial: &TrialId, child: &Child) -> Result<(), LedgerError> {
-        self.put(&child_key(run, trial), child)
-    }
-
     /// Forgets a run and its trials: the server says that they are not what is remembered.
     pub fn forget(&self, run: &RunId) -> Result<(), LedgerError> {
         forget(&self.records(), run.as_str())
@@ -204,24 +171,6 @@ impl Ledger {
     fn records(&self) -> sled::Tree {
         self.records.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
-
-    /// A record that cannot be read, written by another version, counts as absent.
-    fn get<T: DeserializeOwned>(&self, key: &str) -> Result<Option<T>, LedgerError> {
-        let Some(value) = self.records().get(key)? else { return Ok(None) };
-        match serde_json::from_slice(&value) {
-            Ok(record) => Ok(Some(record)),
-            Err(error) => {
-                tracing::warn!(key, %error, "ledger record cannot be read and is looked up anew");
-                Ok(None)
-            }
-        }
-    }
-
-    fn put(&self, key: &str, record: &impl Serialize) -> Result<(), LedgerError> {
-        let value = serde_json::to_vec(record).map_err(|error| LedgerError(error.to_string()))?;
-        self.records().insert(key, value)?;
-        Ok(())
-    }
 }
 
 fn open_once(dir: &Path) -> sled::Result<sled::Db> {
@@ -241,39 +190,6 @@ fn is_in_use(error: &sled::Error) -> bool {
     matches!(error, sled::Error::Io(cause) if cause.to_string().contains("could not acquire lock"))
 }
 
-/// The name of the sink that uses a directory: the same after every restart. The ledger's lock on the directory proves
-/// that no other living process has it.
-///
-/// # Errors
-/// When the directory cannot be used: exit code 7.
-pub fn name_of_this_sink(dir: &Path) -> Result<String, CliError> {
-    let path = dir.join("sink-name");
-    let known = std::fs::read_to_string(&path).unwrap_or_default();
-    let (name, place) = known.trim().split_once(' ').unwrap_or((known.trim(), ""));
-    // In a copy of a directory the file is another one, whatever it says.
-    let is_copied = !place.is_empty() && place_of(&path).is_some_and(|here| here != place);
-    if !name.is_empty() && !place.is_empty() && !is_copied {
-        return Ok(name.to_owned());
-    }
-    let name = if name.is_empty() || is_copied {
-        uuid::Uuid::now_v7().simple().to_string()
-    } else {
-        name.to_owned()
-    };
-    // The file has to be there before it has a place.
-    std::fs::write(&path, &name).map_err(|error| cannot_open(dir, &error))?;
-    let place = place_of(&path).unwrap_or_else(|| "unknown".to_owned());
-    std::fs::write(&path, format!("{name} {place}")).map_err(|error| cannot_open(dir, &error))?;
-    Ok(name)
-}
-
-/// Tells a file from a copy of it.
-fn place_of(path: &Path) -> Option<String> {
-    use std::os::unix::fs::MetadataExt as _;
-
-    std::fs::metadata(path).ok().map(|file| file.ino().to_string())
-}
-
 fn forget(records: &sled::Tree, run: &str) -> Result<(), LedgerError> {
     records.remove(format!("run/{run}"))?;
     records.remove(time_key(run))?;
@@ -281,20 +197,6 @@ fn forget(records: &sled::Tree, run: &str) -> Result<(), LedgerError> {
         records.remove(entry?.0)?;
     }
     Ok(())
-}
-
-/// When a run was last written to.
-fn time_key(run: &str) -> String {
-    format!("time/{run}")
-}
-
-// Ids contain no slash.
-fn parent_key(run: &RunId) -> String {
-    format!("run/{run}")
-}
-
-fn child_key(run: &RunId, trial: &TrialId) -> String {
-    format!("trial/{run}/{trial}")
 }
 
 fn cannot_open(dir: &Path, error: &dyn std::error::Error) -> CliError {

@@ -1,5 +1,6 @@
 use schemas::RunId;
 use schemas::event::RunRequested;
+use search::Proposal;
 use serde_json::json;
 
 use super::*;

@@ -1,6 +1,6 @@
-//! The event a trial ends with.
+//! The events a trial has of its own: the one it ends with, and the exception that says what failed.
 
-use schemas::event::{TrialReported, TrialStatus};
+use schemas::event::{RunException, TrialReported, TrialStatus};
 use schemas::{Event, Failure, FailureClass, Json, Real, Stage, Timestamp, TrialId};
 use service_kit::clock;
 
@@ -42,6 +42,18 @@ impl Trial {
             Ok(result) => fill(&mut report, result),
         }
         sayable(report)
+    }
+
+    pub(super) fn exception(&self, trial_id: Option<TrialId>, failure: &Failure) -> RunException {
+        RunException {
+            run_id: self.plan.run_id.clone(),
+            attempt: self.attempt,
+            trial_id,
+            op: Some("train".to_owned()),
+            failure: failure.clone(),
+            will_retry: false,
+            next_attempt_in_ms: None,
+        }
     }
 }
 

@@ -1,3 +1,4 @@
+use super::due::MAX_LEFT;
 use super::*;
 use crate::edit::Edit;
 use crate::selection::{Named, Wanted};

@@ -1,6 +1,9 @@
 use futures_util::FutureExt as _;
+use schemas::TrialId;
 use schemas::event::{TrialReported, TrialStatus};
+use service_kit::clock;
 
+use super::record::{Child, Parent};
 use super::*;
 use crate::projection::Point;
 
@@ -187,27 +190,6 @@ fn a_trial_whose_second_training_was_begun_by_half_is_begun_again() {
     let noted = [("attempt", "1"), ("before", "failed in attempt 1"), ("status", "failed")];
     let torn = [noted[0], noted[1]];
     assert!(found(&noted).begins_again_in(2) && found(&torn).begins_again_in(2));
-}
-
-#[test]
-fn a_sink_has_its_name_after_every_restart_and_a_copy_of_its_directory_has_another() {
-    let dir = testkit::Scratch::new();
-    let (here, copy) = (dir.join("here"), dir.join("copy"));
-    for dir in [&here, &copy] {
-        std::fs::create_dir_all(dir).unwrap();
-    }
-    let name = name_of_this_sink(&here).unwrap();
-    assert_eq!(name_of_this_sink(&here).unwrap(), name);
-    std::fs::copy(here.join("sink-name"), copy.join("sink-name")).unwrap();
-    let other = name_of_this_sink(&copy).unwrap();
-    assert_ne!(other, name);
-    assert_eq!(name_of_this_sink(&copy).unwrap(), other);
-    // As a version before this one left it.
-    std::fs::write(here.join("sink-name"), "old").unwrap();
-    assert_eq!(
-        (name_of_this_sink(&here).unwrap(), name_of_this_sink(&here).unwrap()),
-        ("old".into(), "old".into())
-    );
 }
 
 #[test]

@@ -7,6 +7,7 @@
 
 use crate::headers::Headers;
 
+use super::original::kept;
 use super::{PREFIX, Verdict, one_line};
 
 /// Most bytes of headers the broker stores with a message.
@@ -83,7 +84,7 @@ pub fn block_bytes_said(name: &str, value: &str) -> Option<usize> {
 /// The headers of a letter as they would be with those of its original among them.
 pub fn beside(letter: &Headers, original: &Headers) -> Headers {
     let own = letter.0.iter().filter(|(name, _)| !name.eq_ignore_ascii_case(HEADER_BYTES)).cloned();
-    let mut headers: Vec<_> = super::kept(original).chain(own).collect();
+    let mut headers: Vec<_> = kept(original).chain(own).collect();
     headers.sort();
     Headers(headers)
 }

@@ -1,5 +1,6 @@
 //! The table, row by row.
 
+use super::super::Disposition;
 use super::*;
 
 fn said(is_optional: bool, status: u16, body: &str) -> ClientError {
