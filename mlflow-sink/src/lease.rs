@@ -145,6 +145,12 @@ impl Candidate {
         }
     }
 
+    /// The revision to give up by what the key says; none when it is not ours any more. It may be another than the one we
+    /// know of: of a write of ours whose answer was lost.
+    pub fn ours(&self, sight: &Sight) -> Option<u64> {
+        (sight.holder.as_ref() == Some(&self.me)).then_some(sight.revision)
+    }
+
     /// Our write, begun at `began`, became this revision.
     pub fn wrote(&mut self, revision: u64, began: Instant) {
         self.held = Some((revision, began));

@@ -74,6 +74,17 @@ fn a_write_of_its_own_whose_answer_was_lost_is_gone_on_from() {
 }
 
 #[test]
+fn a_lease_is_given_up_over_the_last_write_of_ours_and_over_nobody_elses() {
+    let mut ours = candidate("a");
+    ours.wrote(5, Instant::now());
+    assert_eq!(ours.ours(&key(6, Some("a"))), Some(6), "the answer to the sixth was lost");
+    assert_eq!(ours.ours(&key(7, Some("b"))), None);
+    assert_eq!(ours.ours(&key(8, None)), None, "it was given up, and the answer was lost");
+    let copy = Sight { revision: 9, holder: Some(holder("a", "of another process")) };
+    assert_eq!(ours.ours(&copy), None);
+}
+
+#[test]
 fn a_holder_that_renews_is_left_alone_and_a_silent_one_is_followed() {
     let (mut sink, mut now) = (candidate("b"), Instant::now());
     for revision in 1..10 {

@@ -120,7 +120,8 @@ impl Pipeline {
     pub(crate) async fn words_about_the_lease(&self) -> async_nats::Subscriber {
         let client = &self.broker.client;
         let words = client.subscribe(format!("$KV.{MLFLOW_BUCKET}.sinks.leader")).await.unwrap();
-        client.flush().await.unwrap();
+        // A flush hands the subscription to the socket; an answer on the same connection shows that the broker has it.
+        self.leader().await;
         words
     }
 

@@ -88,6 +88,20 @@ async fn a_sink_that_slept_through_the_whole_term_of_another_trusts_its_ledger_n
 }
 
 #[tokio::test]
+async fn a_sink_that_is_stopped_gives_up_a_lease_whose_last_renewal_it_has_not_heard_of() {
+    let (pipeline, mlflow) = (Pipeline::start().await, Mlflow::shared().await);
+    let mut sink = Place::new();
+    sink.start(&pipeline, &mlflow.url());
+    leads(&sink, &pipeline).await;
+    let mut words = pipeline.words_about_the_lease().await;
+    // Its own word once more, as the broker has it of a renewal whose answer was lost.
+    let word = words.next().await.unwrap();
+    pipeline.broker.jetstream.publish(word.subject, word.payload).await.unwrap().await.unwrap();
+    sink.stop().await;
+    assert_eq!(pipeline.leader().await, None);
+}
+
+#[tokio::test]
 async fn a_sink_that_is_stopped_hands_over_at_once() {
     let (pipeline, mlflow) = (Pipeline::start().await, Mlflow::shared().await);
     let (mut first, mut second) = (Place::new(), Place::new());

@@ -20,6 +20,8 @@ const WISH_KEY: &str = "sinks.wanted";
 const LOOK_EVERY: Duration = Duration::from_millis(500);
 /// Deadline of one look or write: below the time the lease is valid for, so that it is renewed in the next try.
 const PATIENCE: Duration = Duration::from_secs(1);
+/// How often it is tried to give the lease up: it runs out by itself soon after.
+const TRIES: u32 = 3;
 
 /// What the key holds.
 #[derive(Debug, Default, Serialize, Deserialize)]
@@ -85,14 +87,29 @@ impl Office {
             let term = until.map(|until| Term { number: self.terms, until });
             self.term.send_if_modified(|known| std::mem::replace(known, term) != term);
         }
-        if let Some(revision) = self.candidate.revision() {
-            let given_up = timeout(PATIENCE, self.bucket.update(KEY, value(&self.nobody()), revision)).await;
-            if let Ok(Ok(revision)) = given_up {
-                self.note(revision);
-            }
-        }
+        self.give_up().await;
         if self.is_demanding {
             let _ = timeout(PATIENCE, self.bucket.delete(WISH_KEY)).await;
+        }
+    }
+
+    /// Gives the lease up for good. A broker that does not answer in time may have heard us, or not, and the answer to our
+    /// last write may have been lost: the key says what is left to do.
+    async fn give_up(&mut self) {
+        let mut held = self.candidate.revision();
+        for _ in 0..TRIES {
+            if let Some(revision) = held {
+                match timeout(PATIENCE, self.bucket.update(KEY, value(&self.nobody()), revision)).await {
+                    Ok(Ok(revision)) => return self.note(revision),
+                    Ok(Err(error)) => tracing::debug!(%error, "the lease was not given up yet"),
+                    Err(_) => tracing::debug!("the lease was not given up yet: no answer"),
+                }
+            }
+            let Ok(Ok(entry)) = timeout(PATIENCE, self.bucket.entry(KEY)).await else { continue };
+            held = self.candidate.ours(&sight(entry.as_ref()).0);
+            if held.is_none() {
+                return;
+            }
         }
     }
 
@@ -138,11 +155,7 @@ impl Office {
 
     async fn look(&mut self) -> Result<(), String> {
         let entry = timeout(PATIENCE, self.bucket.entry(KEY)).await.map_err(text)?.map_err(text)?;
-        let held = entry.as_ref().map(held).unwrap_or_default();
-        let revision = entry.as_ref().map_or(0, |entry| entry.revision);
-        let last = held.sink.clone().or(held.last);
-        let holder = held.sink.map(|name| Holder { name, nonce: held.nonce });
-        let sight = Sight { revision, holder };
+        let (sight, last) = sight(entry.as_ref());
         let now = Instant::now();
         let Move::Write(revision) = self.candidate.look(&sight, now) else { return Ok(()) };
         self.catch_up_ledger(&sight, last.as_deref())?;
@@ -172,6 +185,14 @@ impl Office {
         }
         self.ledger.forget_all().map_err(text)
     }
+}
+
+/// What the key says: who holds the lease, and who had it last.
+fn sight(entry: Option<&kv::Entry>) -> (Sight, Option<String>) {
+    let Held { sink, nonce, last } = entry.map(held).unwrap_or_default();
+    let last = sink.clone().or(last);
+    let holder = sink.map(|name| Holder { name, nonce });
+    (Sight { revision: entry.map_or(0, |entry| entry.revision), holder }, last)
 }
 
 /// What an entry says; one that cannot be read, or was deleted by a person, holds nobody.
