@@ -1,5 +1,5 @@
-//! A bare client that reads the headers of all dead letters and does nothing with them: what `list` cannot be much faster
-//! than, however it reads.
+//! A bare client that reads the headers of all dead letters on one connection and does nothing with them: what the broker
+//! and the client library take by themselves.
 
 use std::time::Duration;
 

@@ -80,3 +80,15 @@ fn what_waits_to_be_written_is_bounded_by_its_bytes_and_what_is_dropped_is_count
     assert_eq!(remember(MAX_ENTRY_BYTES + 1), 2, "one that is too large was never to be kept");
     assert_eq!(received.try_iter().count(), 2);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_disk_that_does_not_answer_is_waited_for_five_seconds() {
+    let (orders, _received) = sync_channel(MAX_ORDERS);
+    // Of a thread that never ends.
+    let (_end, ended) = oneshot::channel();
+    let cache = over(orders, ended);
+    let began = tokio::time::Instant::now();
+    cache.close().await;
+    let waited = began.elapsed();
+    assert!((Duration::from_secs(5)..Duration::from_millis(5100)).contains(&waited), "{waited:?}");
+}

@@ -14,15 +14,15 @@ use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
 use crate::fence::{Fence, Terms};
-use crate::lease::{Candidate, Holder, SILENCE};
+use crate::lease::{Candidate, Holder};
 use crate::ledger::Ledger;
 use office::Office;
 
 /// How long a command waits for the lease: a sink gives way within two looks, one that is gone within the time its key
 /// has to stand still.
 const DEMAND_PATIENCE: Duration = Duration::from_secs(20);
-/// How long the lease is waited for to be given up; others take it after as long a silence.
-const RELEASE_PATIENCE: Duration = SILENCE;
+/// How long the lease is waited for to be given up.
+const RELEASE_PATIENCE: Duration = Duration::from_secs(3);
 
 /// This sink's part in who takes events.
 pub(crate) struct Leader {

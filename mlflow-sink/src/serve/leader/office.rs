@@ -20,7 +20,7 @@ const WISH_KEY: &str = "sinks.wanted";
 const LOOK_EVERY: Duration = Duration::from_millis(500);
 /// Deadline of one look or write: below the time the lease is valid for, so that it is renewed in the next try.
 const PATIENCE: Duration = Duration::from_secs(1);
-/// How often it is tried to give the lease up: it runs out by itself soon after.
+/// How often it is tried to give the lease up, where the broker answers in time; it runs out by itself soon after.
 const TRIES: u32 = 3;
 
 /// What the key holds.
