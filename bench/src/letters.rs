@@ -46,9 +46,13 @@ async fn reading(programs: &Programs, effort: Effort) -> Result<Vec<Finding>, Cl
     filling::letters(&broker, letters).await?;
     let rounds = effort.choose(3, 9);
     let mut findings = Vec::new();
-    for (arguments, lines) in
-        [(&["list", "-o", "ndjson"], Some(letters)), (&["groups", "-o", "ndjson"], None)]
-    {
+    let commands: [(&str, &[&str], Option<u32>); 3] = [
+        ("list", &["list", "-o", "ndjson"], Some(letters)),
+        // With the line of the headings.
+        ("list as a table", &["list", "-o", "table"], Some(letters + 1)),
+        ("groups", &["groups", "-o", "ndjson"], None),
+    ];
+    for (title, arguments, lines) in commands {
         let mut bare = Vec::new();
         let read_bare = async || {
             bare.push(bare::headers(&stand, letters).await?.as_secs_f64());
@@ -56,17 +60,15 @@ async fn reading(programs: &Programs, effort: Effort) -> Result<Vec<Finding>, Cl
         };
         let timed = command::median(programs.path(PROGRAM)?, &stand, arguments, rounds, read_bare).await?;
         if lines.is_some_and(|lines| lines != timed.lines) {
-            return Err(CliError::internal(format!("{} of {letters} letters were listed", timed.lines)));
+            return Err(CliError::internal(format!(
+                "{title} printed {} lines for {letters} letters",
+                timed.lines
+            )));
         }
         // The first round is a warm-up, for either.
         let peer = Figure::new(median(&bare[1..]).unwrap_or_default(), Unit::Seconds);
         let peer = Peer::new("a bare client reads their headers", peer);
-        findings.extend(rows(
-            &format!("{}, {letters} entries", arguments[0]),
-            &timed,
-            LISTED_WITHIN,
-            Some(peer),
-        ));
+        findings.extend(rows(&format!("{title}, {letters} entries"), &timed, LISTED_WITHIN, Some(peer)));
     }
     Ok(findings)
 }

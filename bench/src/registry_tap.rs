@@ -47,7 +47,8 @@ impl RegistryTap {
         };
         let subject = format!("$KV.{RUNS_BUCKET}.>");
         let mut passing = broker.client.subscribe(subject).await.map_err(|error| refused(&error))?;
-        broker.client.flush().await.map_err(|error| refused(&error))?;
+        // A flush hands the subscription to the socket; an answer on the same connection shows that the broker has it.
+        broker.jetstream.query_account().await.map_err(|error| refused(&error))?;
         let (sender, changes) = mpsc::channel(WAITING);
         let mut task = JoinSet::new();
         task.spawn(async move {

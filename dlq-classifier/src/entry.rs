@@ -98,7 +98,7 @@ impl Entry {
             block = block.or_else(|| block_bytes_said(name, value));
         });
         let verdict = Verdict::find(headers)?;
-        let bytes = whole.unwrap_or(letter.payload().len()).saturating_sub(block.unwrap_or(0));
+        let bytes = letter.bytes(whole).saturating_sub(block.unwrap_or(0));
         let entry = Self::of(verdict, letter.sequence, bytes);
         if entry.run_id.is_some() {
             return Some(entry);

@@ -11,6 +11,7 @@
 //! ([`crate::telemetry`]).
 
 mod aside;
+mod columns;
 mod listing;
 pub mod plain_text;
 mod ready;

@@ -63,7 +63,7 @@ mod tests {
     use super::*;
 
     fn extent(first: u64, last: u64, messages: u64) -> Extent {
-        Extent { first, last, messages }
+        Extent { first, last, messages, bytes: 0 }
     }
 
     #[test]

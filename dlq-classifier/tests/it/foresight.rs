@@ -150,8 +150,7 @@ async fn a_dry_run_of_many_trials_reads_the_stream_once() {
     serving.kill().await;
     room.publish(TRIAL, &[], br#"{"trial_id":"t249","run_id":"r","status":"succeeded"}"#).await;
     let created = format!("$JS.EVENT.ADVISORY.CONSUMER.CREATED.{STREAM}.>");
-    let mut readings = room.stranger.subscribe(created).await.unwrap();
-    room.stranger.flush().await.unwrap();
+    let mut readings = testkit::subscribe(&room.stranger, created).await;
     let rows = room.json(&["replay", "--all", "--dry-run", "--edit", ".status = \"succeeded\""]).await;
     assert_eq!(column(&rows, "effect").iter().filter(|effect| *effect == "new").count(), 249);
     assert_eq!(text(&rows[249], "effect"), "none");

@@ -118,11 +118,7 @@ impl Pipeline {
 
     /// Every word about the lease from now on, as it comes to the broker: the bucket itself keeps but the last one.
     pub(crate) async fn words_about_the_lease(&self) -> async_nats::Subscriber {
-        let client = &self.broker.client;
-        let words = client.subscribe(format!("$KV.{MLFLOW_BUCKET}.sinks.leader")).await.unwrap();
-        // A flush hands the subscription to the socket; an answer on the same connection shows that the broker has it.
-        self.leader().await;
-        words
+        testkit::subscribe(&self.broker.client, format!("$KV.{MLFLOW_BUCKET}.sinks.leader")).await
     }
 
     async fn consumer(&self) -> Option<PullConsumer> {

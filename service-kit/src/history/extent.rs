@@ -1,5 +1,7 @@
 //! How far a stream reaches and how densely it is filled, and what follows for whoever reads it in stretches. Pure.
 
+/// A message of a stream is small where all of them take so many bytes on average, with what the store needs for each.
+const SMALL: u64 = 2048;
 /// How many messages of a stretch are asked for at least, where all that were expected have come and it is not at its end.
 const LEAST_ASKED: u64 = 16;
 
@@ -12,6 +14,36 @@ pub struct Extent {
     pub last: u64,
     /// Messages it holds between them.
     pub messages: u64,
+    /// What they take in its store, in bytes.
+    pub bytes: u64,
+}
+
+/// How messages are asked for by somebody who wants their headers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Asking {
+    /// As they are, many at once: a small message is sent with less work than its headers alone, which the broker has to
+    /// write anew.
+    Whole,
+    /// Without their payloads, few at once: whatever they are.
+    Headers,
+}
+
+impl Asking {
+    /// Messages that are asked for at once: so many may stand in memory with all their headers before the first is looked at.
+    pub(super) fn most(self) -> u64 {
+        match self {
+            Self::Whole => 500,
+            Self::Headers => 200,
+        }
+    }
+
+    /// Bytes that may come for one question; no bound where payloads are left out.
+    pub(super) fn most_bytes(self) -> Option<usize> {
+        match self {
+            Self::Whole => Some(4 * 1024 * 1024),
+            Self::Headers => None,
+        }
+    }
 }
 
 impl Extent {
@@ -27,6 +59,11 @@ impl Extent {
         let expected = u64::try_from(share.div_ceil(u128::from(self.sequences()))).unwrap_or(u64::MAX);
         expected.max(LEAST_ASKED).min(sequences)
     }
+
+    /// How its messages are asked for, as long as none is found too large.
+    pub(super) fn asking(&self) -> Asking {
+        if self.bytes <= self.messages.saturating_mul(SMALL) { Asking::Whole } else { Asking::Headers }
+    }
 }
 
 #[cfg(test)]
@@ -35,20 +72,28 @@ mod tests {
 
     #[test]
     fn a_stretch_of_a_stream_without_gaps_is_asked_for_exactly() {
-        let extent = Extent { first: 41, last: 1040, messages: 1000 };
+        let extent = Extent { first: 41, last: 1040, messages: 1000, bytes: 0 };
         assert_eq!(extent.sequences(), 1000);
         assert_eq!([1, 15, 16, 400].map(|sequences| extent.expected(sequences)), [1, 15, 16, 400]);
     }
 
     #[test]
     fn one_of_a_stream_with_gaps_is_asked_for_by_its_share() {
-        let extent = Extent { first: 1, last: 1000, messages: 250 };
+        let extent = Extent { first: 1, last: 1000, messages: 250, bytes: 0 };
         assert_eq!([1, 8, 40, 400, 401].map(|sequences| extent.expected(sequences)), [1, 8, 16, 100, 101]);
     }
 
     #[test]
     fn no_number_is_too_large() {
-        let extent = Extent { first: 0, last: u64::MAX, messages: u64::MAX };
+        let extent = Extent { first: 0, last: u64::MAX, messages: u64::MAX, bytes: u64::MAX };
         assert_eq!(extent.expected(u64::MAX), u64::MAX);
+        assert_eq!(extent.asking(), Asking::Whole);
+    }
+
+    #[test]
+    fn what_is_small_on_average_is_asked_for_whole() {
+        let asking = |bytes| Extent { first: 1, last: 10, messages: 10, bytes }.asking();
+        assert_eq!(asking(20_480), Asking::Whole);
+        assert_eq!(asking(20_481), Asking::Headers);
     }
 }

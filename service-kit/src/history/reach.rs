@@ -10,7 +10,12 @@ use crate::error::CliError;
 pub async fn extent(broker: &Broker, stream: &str) -> Result<Option<Extent>, CliError> {
     let handle = broker.jetstream.get_stream(stream).await.map_err(|error| broken(&error))?;
     let state = &handle.cached_info().state;
-    let extent = Extent { first: state.first_sequence, last: state.last_sequence, messages: state.messages };
+    let extent = Extent {
+        first: state.first_sequence,
+        last: state.last_sequence,
+        messages: state.messages,
+        bytes: state.bytes,
+    };
     Ok((extent.messages > 0 && extent.first <= extent.last).then_some(extent))
 }
 

@@ -30,6 +30,7 @@ pub enum Depth {
 pub struct Scan {
     messages: Option<pull::Ordered>,
     until: u64,
+    depth: Depth,
 }
 
 /// One message of a [`Scan`].
@@ -40,6 +41,7 @@ pub struct Glance {
     pub sequence: u64,
     /// When the stream took it in.
     pub time: Timestamp,
+    pub(super) depth: Depth,
 }
 
 impl Scan {
@@ -55,7 +57,7 @@ impl Scan {
         let names: Vec<&str> = filters.iter().map(String::as_str).collect();
         let last = last_sequence(broker, stream, &names).await?.unwrap_or(0).min(until);
         if last < from.max(1) {
-            return Ok(Self { messages: None, until: 0 });
+            return Ok(Self { messages: None, until: 0, depth });
         }
         let handle = broker.jetstream.get_stream_no_info(stream).await.map_err(|error| broken(&error))?;
         let config = pull::OrderedConfig {
@@ -66,7 +68,7 @@ impl Scan {
         };
         let consumer = handle.create_consumer(config).await.map_err(|error| broken(&error))?;
         let messages = consumer.messages().await.map_err(|error| broken(&error))?;
-        Ok(Self { messages: Some(messages), until: last })
+        Ok(Self { messages: Some(messages), until: last, depth })
     }
 
     /// The next message; `None` at the end.
@@ -87,7 +89,8 @@ impl Scan {
         if sequence >= self.until || is_last {
             self.messages = None;
         }
-        Ok((sequence <= self.until).then_some(Glance { message, sequence, time }))
+        let depth = self.depth;
+        Ok((sequence <= self.until).then_some(Glance { message, sequence, time, depth }))
     }
 }
 
@@ -105,6 +108,15 @@ impl Glance {
     /// Its payload; empty when it was left out.
     pub fn payload(&self) -> &Bytes {
         &self.message.payload
+    }
+
+    /// Size of its payload, also where that was left out: see [`Glance::bytes_said`].
+    pub fn bytes(&self, said: Option<usize>) -> usize {
+        match self.depth {
+            Depth::Headers => said.unwrap_or(self.payload().len()),
+            // A header of this name can only be a stranger's.
+            Depth::Whole => self.payload().len(),
+        }
     }
 
     /// Size of a payload the broker has left out, from the one header that says so; `None` for every other.

@@ -3,6 +3,8 @@
 //!
 //! [`Scan`](super::Scan) lets the broker send on while it is read; of what comes behind the end of a stretch every message
 //! would be taken apart for nothing. So a stretch has a consumer of its own, and as many messages are asked for as it holds.
+//! Small ones come with their payloads, because that is less work for the broker; from the first answer on that is none,
+//! such as that something is too large for that, they come without.
 //!
 //! Invariant: no message of a stretch is left out. One that is lost on its way shows by the consumer's own count, and one that
 //! a replica does not have yet by what the stream says when the consumer is at its end; the rest of the stretch is asked
@@ -14,14 +16,13 @@ use async_nats::jetstream;
 use async_nats::jetstream::consumer::{AckPolicy, DeliverPolicy, PullConsumer, pull};
 use futures_util::{FutureExt as _, StreamExt as _};
 
-use super::{Extent, Glance, SILENCE_LIMIT, broken, next_on, silent};
+use super::extent::Asking;
+use super::{Depth, Extent, Glance, SILENCE_LIMIT, broken, next_on, silent};
 use crate::broker::Broker;
 use crate::error::CliError;
 
 /// When nothing has come for so long what was asked for is taken for lost, as it is with a connection.
 const LOST_AFTER: Duration = Duration::from_secs(8);
-/// Messages that are asked for at once: so many may stand in memory with all their headers before the first is looked at.
-const ASKED_AT_ONCE: u64 = 200;
 /// Pause after the broker has refused something it will grant again.
 const RETRY_PAUSE: Duration = Duration::from_millis(100);
 /// When the broker forgets a consumer nobody asks any more.
@@ -34,6 +35,7 @@ pub struct Stretches {
     broker: Broker,
     stream: String,
     extent: Extent,
+    asking: Asking,
     /// The next sequence of the stretch, and its last; none is left when the first is behind the last.
     next: u64,
     until: u64,
@@ -59,6 +61,7 @@ impl Stretches {
             broker: broker.clone(),
             stream: stream.to_owned(),
             extent,
+            asking: extent.asking(),
             next,
             until,
             consumer: None,
@@ -82,16 +85,20 @@ impl Stretches {
         while self.next <= self.until {
             // Nearly every message is there already when it is asked for, and needs no timer.
             let pull = self.pull.as_mut().filter(|_| !self.seems_over);
-            let ready = pull.and_then(|pull| pull.next().now_or_never());
-            let message = if let Some(Some(Ok(message))) = ready {
-                message
-            } else {
-                let awaited = tokio::time::timeout(SILENCE_LIMIT, self.awaited());
-                let Some(message) = awaited.await.map_err(|_| silent())? else {
-                    (self.next, self.until) = (1, 0);
-                    break;
-                };
-                message
+            let message = match pull.and_then(|pull| pull.next().now_or_never()) {
+                Some(Some(Ok(message))) => message,
+                Some(Some(Err(_))) => {
+                    self.refused().await;
+                    continue;
+                }
+                Some(None) | None => {
+                    let awaited = tokio::time::timeout(SILENCE_LIMIT, self.awaited());
+                    let Some(message) = awaited.await.map_err(|_| silent())? else {
+                        (self.next, self.until) = (1, 0);
+                        break;
+                    };
+                    message
+                }
             };
             if let Some(glance) = self.take(message) {
                 return Ok(Some(glance));
@@ -118,7 +125,11 @@ impl Stretches {
         self.next = sequence.saturating_add(1);
         self.seems_over = is_last;
         let is_meant = sequence <= self.until;
-        is_meant.then_some(Glance { message, sequence, time })
+        let depth = match self.asking {
+            Asking::Whole => Depth::Whole,
+            Asking::Headers => Depth::Headers,
+        };
+        is_meant.then_some(Glance { message, sequence, time, depth })
     }
 
     /// The next message when it is there, whatever that takes; `None` when the stream has no more.
@@ -144,11 +155,18 @@ impl Stretches {
                 Ok(Some(Ok(message))) => return Some(message),
                 // All that was asked for has come, unless nothing has.
                 Ok(None) if self.has_come => self.pull = None,
-                Ok(None | Some(Err(_))) | Err(_) => {
-                    self.give_up();
-                    tokio::time::sleep(RETRY_PAUSE).await;
-                }
+                Ok(None | Some(Err(_))) | Err(_) => self.refused().await,
             }
+        }
+    }
+
+    /// What was asked for does not come: it is asked for anew, without payloads at once, and then after a pause.
+    async fn refused(&mut self) {
+        self.give_up();
+        if self.asking == Asking::Whole {
+            self.asking = Asking::Headers;
+        } else {
+            tokio::time::sleep(RETRY_PAUSE).await;
         }
     }
 
@@ -161,7 +179,7 @@ impl Stretches {
     /// Asks for what the stretch still holds; for nothing where the consumer says that there is none.
     async fn ask(&mut self) -> Result<(), Failure> {
         let left = self.until.saturating_sub(self.next).saturating_add(1);
-        let mut wanted = self.extent.expected(left).min(ASKED_AT_ONCE);
+        let mut wanted = self.extent.expected(left).min(self.asking.most());
         if self.consumer.is_none() {
             let stream = self.broker.jetstream.get_stream_no_info(&self.stream).await?;
             let consumer = stream.create_consumer(self.config()).await?;
@@ -177,7 +195,12 @@ impl Stretches {
         if let Some(consumer) = &self.consumer {
             let wanted = usize::try_from(wanted).unwrap_or(usize::MAX);
             self.has_come = false;
-            self.pull = Some(consumer.fetch().max_messages(wanted).messages().await?);
+            let fetch = consumer.fetch().max_messages(wanted);
+            let fetch = match self.asking.most_bytes() {
+                Some(bytes) => fetch.max_bytes(bytes),
+                None => fetch,
+            };
+            self.pull = Some(fetch.messages().await?);
         }
         Ok(())
     }
@@ -187,7 +210,7 @@ impl Stretches {
             deliver_policy: DeliverPolicy::ByStartSequence { start_sequence: self.next.max(1) },
             ack_policy: AckPolicy::None,
             max_deliver: 1,
-            headers_only: true,
+            headers_only: self.asking == Asking::Headers,
             inactive_threshold: FORGOTTEN_AFTER,
             num_replicas: 1,
             memory_storage: true,

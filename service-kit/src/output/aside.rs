@@ -30,9 +30,9 @@ impl<T: Serialize + Row> Aside<T> {
     }
 
     /// Adds rows that were made ready elsewhere, in the format of this list.
-    pub async fn append(&mut self, ready: Ready<T>) -> Result<(), CliError> {
-        for row in ready.rows {
-            self.push(row).await?;
+    pub async fn append(&mut self, mut ready: Ready<T>) -> Result<(), CliError> {
+        while self.listing.collect_page(&mut ready.page) {
+            self.write().await?;
         }
         if self.listing.collect_text(ready.text) { self.write().await } else { Ok(()) }
     }

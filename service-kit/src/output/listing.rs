@@ -6,7 +6,7 @@
 use serde::Serialize;
 
 use super::ready::add_text;
-use super::table::{self, Row};
+use super::table::{Page, Row};
 use super::{Format, Printer, write_out};
 use crate::error::CliError;
 
@@ -20,9 +20,9 @@ const CHUNK: usize = 64 * 1024;
 pub struct Listing<T> {
     printer: Printer,
     /// Rows of a table, not laid out yet.
-    page: Vec<T>,
+    page: Page<T>,
     /// Widths of the columns so far; none before the first page.
-    widths: Vec<u16>,
+    widths: Vec<usize>,
     text: String,
     is_begun: bool,
 }
@@ -30,7 +30,13 @@ pub struct Listing<T> {
 impl Printer {
     /// Begins a list.
     pub fn listing<T: Serialize + Row>(&self) -> Listing<T> {
-        Listing { printer: *self, page: Vec::new(), widths: Vec::new(), text: String::new(), is_begun: false }
+        Listing {
+            printer: *self,
+            page: Page::new(self.look),
+            widths: Vec::new(),
+            text: String::new(),
+            is_begun: false,
+        }
     }
 }
 
@@ -59,6 +65,21 @@ impl<T: Serialize + Row> Listing<T> {
         }
         self.is_begun = true;
         Ok(self.text.len() >= CHUNK)
+    }
+
+    /// Adds rows of a table from another page until it is empty, or until what is printed next is enough: true then.
+    pub(super) fn collect_page(&mut self, from: &mut Page<T>) -> bool {
+        while from.len() > 0 {
+            let room = PAGE - self.page.len();
+            from.move_to(&mut self.page, room);
+            if self.page.len() == PAGE {
+                self.lay_out();
+            }
+            if self.text.len() >= CHUNK {
+                return true;
+            }
+        }
+        false
     }
 
     /// Adds rows whose text is there already; true when it is enough to be printed.
@@ -90,7 +111,7 @@ impl<T: Serialize + Row> Listing<T> {
     /// Adds what ends the list to what is printed next.
     pub(super) fn collect_end(&mut self) {
         match self.printer.format {
-            Format::Table if !self.page.is_empty() || !self.is_begun => self.lay_out(),
+            Format::Table if self.page.len() > 0 || !self.is_begun => self.lay_out(),
             Format::Table | Format::Ndjson => {}
             Format::Json => self.text.push_str(if self.is_begun { "\n]\n" } else { "[]\n" }),
         }
@@ -102,9 +123,9 @@ impl<T: Serialize + Row> Listing<T> {
     }
 
     fn lay_out(&mut self) {
-        let page = table::page(&self.page, self.printer.look, &mut self.widths);
+        let page = self.page.lay_out(self.printer.look, &mut self.widths);
         self.text.push_str(&page);
-        self.page.clear();
+        self.is_begun = true;
     }
 
     fn write(&mut self) -> Result<(), CliError> {
@@ -163,10 +184,40 @@ mod tests {
     }
 
     #[test]
+    fn a_table_of_rows_made_ready_elsewhere_is_the_same_as_row_by_row() {
+        for (is_terminal, has_colour) in [(false, false), (true, false), (false, true)] {
+            let printer = Printer { format: Format::Table, look: Look { is_terminal, has_colour } };
+            let row = |number: usize| Run(format!("{number}").repeat(number % 7));
+            let mut one_by_one = printer.listing();
+            let mut in_parts = printer.listing();
+            // Neither parts nor pages end where the others do.
+            for part in [0..1, 1..PAGE - 1, PAGE - 1..3 * PAGE, 3 * PAGE..3 * PAGE + 1] {
+                for number in part.clone() {
+                    one_by_one.collect(row(number)).unwrap();
+                }
+                let mut ready = printer.ready(part.map(row)).unwrap();
+                while in_parts.collect_page(&mut ready.page) {}
+            }
+            one_by_one.collect_end();
+            in_parts.collect_end();
+            assert_eq!(in_parts.text, one_by_one.text);
+            assert_eq!(in_parts.text.lines().count(), 3 * PAGE + 2);
+        }
+    }
+
+    #[test]
     fn a_second_page_of_a_table_has_no_headings_and_columns_as_wide() {
-        let rows = [Run("longer".to_owned())];
-        let (look, mut widths) = (Look { is_terminal: false, has_colour: false }, Vec::new());
-        assert_eq!(table::page(&rows, look, &mut widths), "RUN     SAME\nlonger  x\n");
-        assert_eq!(table::page(&[Run("a".to_owned())], look, &mut widths), "a       x\n");
+        for has_colour in [false, true] {
+            let look = Look { is_terminal: false, has_colour };
+            let mut listing = Printer { format: Format::Table, look }.listing();
+            for row in ["longer", "a"] {
+                listing.page.push(Run(row.to_owned()));
+                listing.lay_out();
+            }
+            let plain = listing.text.replace("\u{1b}[1m", "").replace("\u{1b}[0m", "");
+            // A heading is bold with the spaces behind it.
+            let lines: Vec<&str> = plain.lines().map(str::trim_end).collect();
+            assert_eq!(lines, ["RUN     SAME", "longer  x", "a       x"]);
+        }
     }
 }

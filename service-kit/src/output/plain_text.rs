@@ -3,17 +3,30 @@
 
 /// `text` on one line of at most `limit` characters; control characters are written out (`\n`, `\u{1b}`).
 pub fn one_line(text: &str, limit: usize) -> String {
-    shown(text, limit, |_| false)
+    let mut out = String::with_capacity(text.len().min(limit));
+    add_one_line(&mut out, text, limit);
+    out
+}
+
+/// The same behind what is there already.
+pub(super) fn add_one_line(out: &mut String, text: &str, limit: usize) {
+    // Nearly every text is of letters nobody objects to, and can be seen to be byte by byte.
+    if text.len() <= limit && text.bytes().all(|byte| matches!(byte, b' '..=b'~')) {
+        out.push_str(text);
+    } else {
+        add_shown(out, text, limit, |_| false);
+    }
 }
 
 /// `text` of at most `limit` characters; line ends and tabs stay, every other control character is written out.
 pub fn lines(text: &str, limit: usize) -> String {
-    shown(text, limit, |character| matches!(character, '\n' | '\t'))
+    let mut out = String::with_capacity(text.len().min(limit));
+    add_shown(&mut out, text, limit, |character| matches!(character, '\n' | '\t'));
+    out
 }
 
 /// Reads no further than the bound, however long the text is.
-fn shown(text: &str, limit: usize, is_kept: impl Fn(char) -> bool) -> String {
-    let mut out = String::with_capacity(text.len().min(limit));
+fn add_shown(out: &mut String, text: &str, limit: usize, is_kept: impl Fn(char) -> bool) {
     for (position, character) in text.chars().enumerate() {
         if position == limit {
             out.push('…');
@@ -25,7 +38,6 @@ fn shown(text: &str, limit: usize, is_kept: impl Fn(char) -> bool) -> String {
             out.push(character);
         }
     }
-    out
 }
 
 /// True for what a terminal would act upon, or what makes text read differently from what it says.
@@ -49,5 +61,7 @@ mod tests {
     fn long_text_is_cut_with_a_mark() {
         assert_eq!(one_line("äöü", 2), "äö…");
         assert_eq!(one_line("äöü", 3), "äöü");
+        assert_eq!(one_line("abc", 2), "ab…");
+        assert_eq!(one_line("abc", 3), "abc");
     }
 }

@@ -1,9 +1,9 @@
 //! Rows made ready for a list by whoever has found them, on whatever thread: text where a row is the same wherever it stands,
-//! and the rows themselves for a table, whose columns are laid out by the page.
+//! and the cells or the rows themselves for a table, whose columns are laid out by the page.
 
 use serde::Serialize;
 
-use super::table::Row;
+use super::table::{Page, Row};
 use super::{Format, Printer, json_text};
 use crate::error::CliError;
 
@@ -14,23 +14,27 @@ const ROOM: usize = 1024 * 1024;
 #[derive(Debug)]
 pub struct Ready<T> {
     pub(super) text: String,
-    pub(super) rows: Vec<T>,
+    pub(super) page: Page<T>,
 }
 
 impl Printer {
     /// Makes rows ready for a list in its format.
     pub fn ready<T: Serialize + Row>(&self, rows: impl IntoIterator<Item = T>) -> Result<Ready<T>, CliError> {
-        let mut ready = Ready { text: String::new(), rows: Vec::new() };
+        let mut ready = Ready { text: String::new(), page: Page::new(self.look) };
+        let mut rows = rows.into_iter();
+        let Some(first) = rows.next() else { return Ok(ready) };
+        let others = rows.size_hint().0;
         match self.format {
-            Format::Table => ready.rows.extend(rows),
+            Format::Table => {
+                ready.page.push(first);
+                ready.page.reserve(others);
+                rows.for_each(|row| ready.page.push(row));
+            }
             Format::Json | Format::Ndjson => {
-                let mut rows = rows.into_iter();
-                if let Some(row) = rows.next() {
-                    add_text(&mut ready.text, self.format, &row)?;
-                    // Rows are much alike, and text that need not grow is not copied.
-                    let others = ready.text.len().saturating_mul(rows.size_hint().0);
-                    ready.text.reserve((others + others / 8).min(ROOM));
-                }
+                add_text(&mut ready.text, self.format, &first)?;
+                // Rows are much alike, and text that need not grow is not copied.
+                let room = ready.text.len().saturating_mul(others);
+                ready.text.reserve((room + room / 8).min(ROOM));
                 rows.try_for_each(|row| add_text(&mut ready.text, self.format, &row))?;
             }
         }

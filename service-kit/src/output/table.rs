@@ -1,11 +1,12 @@
-//! Rows for people: a light table on a terminal, the same columns without any decoration in a pipe.
+//! Rows for people: a light table on a terminal, the same columns without any decoration in a pipe ([`Columns`]).
 
 use comfy_table::{Attribute, Cell, ColumnConstraint, ContentArrangement, Table, Width, presets};
 
+use super::columns::Columns;
 use super::plain_text;
 
 /// Longest cell, in characters; whoever needs more takes JSON.
-const CELL_LIMIT: usize = 160;
+pub(super) const CELL_LIMIT: usize = 160;
 
 /// A terminal narrower than this, or of unknown width (0), gets whole lines instead of columns of single letters.
 const MIN_WIDTH: u16 = 40;
@@ -27,13 +28,85 @@ pub(super) struct Look {
     pub(super) has_colour: bool,
 }
 
-pub(super) fn render<T: Row>(rows: &[T], look: Look) -> String {
-    page(rows, look, &mut Vec::new())
+impl Look {
+    /// Plain columns, which nobody wants styled or fitted.
+    fn is_plain(self) -> bool {
+        !self.is_terminal && !self.has_colour
+    }
 }
 
-/// Rows of a table that has more: its columns are at least as wide as `widths`, which are brought up to date. Only the
-/// first page, where there are none, has headings.
-pub(super) fn page<T: Row>(rows: &[T], look: Look, widths: &mut Vec<u16>) -> String {
+/// Rows that are laid out together.
+#[derive(Debug)]
+pub(super) enum Page<T> {
+    Plain(Columns),
+    Styled(Vec<T>),
+}
+
+impl<T: Row> Page<T> {
+    /// A page of no rows yet.
+    pub(super) fn new(look: Look) -> Self {
+        if look.is_plain() {
+            Self::Plain(Columns::new(T::headings().len()))
+        } else {
+            Self::Styled(Vec::new())
+        }
+    }
+
+    /// Takes the next row.
+    pub(super) fn push(&mut self, row: T) {
+        match self {
+            Self::Plain(columns) => columns.push(&row),
+            Self::Styled(rows) => rows.push(row),
+        }
+    }
+
+    /// Makes room for so many rows like those there are.
+    pub(super) fn reserve(&mut self, rows: usize) {
+        match self {
+            Self::Plain(columns) => columns.reserve(rows),
+            Self::Styled(page) => page.reserve(rows),
+        }
+    }
+
+    /// Rows there are.
+    pub(super) fn len(&self) -> usize {
+        match self {
+            Self::Plain(columns) => columns.len(),
+            Self::Styled(rows) => rows.len(),
+        }
+    }
+
+    /// Moves its first rows, up to so many, behind those of another page of the same look.
+    pub(super) fn move_to(&mut self, other: &mut Self, most: usize) {
+        match (self, other) {
+            (Self::Plain(from), Self::Plain(to)) => from.move_to(to, most),
+            (Self::Styled(from), Self::Styled(to)) => to.extend(from.drain(..most.min(from.len()))),
+            (from, to) => unreachable!("{} rows of one look among {} of another", from.len(), to.len()),
+        }
+    }
+
+    /// Lays the rows out in columns at least as wide as `widths`, which are brought up to date, and is empty then. The first
+    /// page, where there are no widths, begins with the headings.
+    pub(super) fn lay_out(&mut self, look: Look, widths: &mut Vec<usize>) -> String {
+        match self {
+            Self::Plain(columns) => columns.lay_out(T::headings(), widths),
+            Self::Styled(rows) => styled(&std::mem::take(rows), look, widths),
+        }
+    }
+}
+
+/// A whole table.
+pub(super) fn render<T: Row>(rows: &[T], look: Look) -> String {
+    if look.is_plain() {
+        let mut columns = Columns::new(T::headings().len());
+        rows.iter().for_each(|row| columns.push(row));
+        columns.lay_out(T::headings(), &mut Vec::new())
+    } else {
+        styled(rows, look, &mut Vec::new())
+    }
+}
+
+fn styled<T: Row>(rows: &[T], look: Look, widths: &mut Vec<usize>) -> String {
     let is_first = widths.is_empty();
     let mut table = Table::new();
     table.load_style(presets::NOTHING);
@@ -59,9 +132,10 @@ pub(super) fn page<T: Row>(rows: &[T], look: Look, widths: &mut Vec<u16>) -> Str
     let needed = table.column_max_content_widths();
     for ((column, width), needed) in table.column_iter_mut().zip(widths.iter_mut()).zip(needed) {
         column.set_padding((0, 2));
-        *width = needed.max(*width);
+        *width = usize::from(needed).max(*width);
         if !is_first && !look.is_terminal {
-            column.set_constraint(ColumnConstraint::LowerBoundary(Width::Fixed(*width + 2)));
+            let least = u16::try_from(*width + 2).unwrap_or(u16::MAX);
+            column.set_constraint(ColumnConstraint::LowerBoundary(Width::Fixed(least)));
         }
     }
     let mut text = table.trim_fmt();
@@ -70,10 +144,10 @@ pub(super) fn page<T: Row>(rows: &[T], look: Look, widths: &mut Vec<u16>) -> Str
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
 
-    struct Run(&'static str, &'static str);
+    pub(in crate::output) struct Run(pub(in crate::output) &'static str, pub(in crate::output) &'static str);
 
     impl Row for Run {
         fn headings() -> &'static [&'static str] {
@@ -91,6 +165,14 @@ mod tests {
     fn a_pipe_gets_plain_columns() {
         let text = render(&[Run("a", "running"), Run("longer", "completed")], PIPE);
         assert_eq!(text, "RUN     STATE\na       running\nlonger  completed\n");
+        assert_eq!(render::<Run>(&[], PIPE), "RUN  STATE\n");
+    }
+
+    #[test]
+    fn columns_are_the_same_with_and_without_style() {
+        let rows = || [Run("a", "ä\tb"), Run("漢字", ""), Run("", "a long cell with  spaces ")];
+        let styled = styled(&rows(), PIPE, &mut Vec::new());
+        assert_eq!(render(&rows(), PIPE), styled);
     }
 
     #[test]

@@ -64,9 +64,7 @@ impl Room {
 
     /// Resolves when so many trials have reached the broker, whatever becomes of them there.
     pub(crate) async fn arrivals(&self) -> async_nats::Subscriber {
-        let arrivals = self.broker.client.subscribe("ml.run.trial").await.unwrap();
-        self.broker.client.flush().await.unwrap();
-        arrivals
+        testkit::subscribe(&self.broker.client, "ml.run.trial").await
     }
 }
 

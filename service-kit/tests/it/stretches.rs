@@ -6,7 +6,7 @@ use async_nats::jetstream::stream;
 use futures_util::TryStreamExt as _;
 use service_kit::broker::Broker;
 use service_kit::config::BrokerTarget;
-use service_kit::history::{self, Extent, Stretches};
+use service_kit::history::{self, Extent, Glance, Stretches};
 use testkit::Nats;
 
 const STREAM: &str = "MINE";
@@ -90,11 +90,12 @@ async fn gaps_are_no_end() {
 
 #[tokio::test]
 async fn what_is_removed_while_it_is_read_is_not_waited_for() {
-    let room = Room::with(300).await;
-    let mut stretches = room.stretches((1, 300)).await;
+    let room = Room::with(700).await;
+    let mut stretches = room.stretches((1, 700)).await;
+    // What is behind the first five hundred is asked for later.
     assert!(read(&mut stretches, 150).await.into_iter().eq(1..=150));
-    room.delete(201..=300).await;
-    assert!(read(&mut stretches, 300).await.into_iter().eq(151..=200));
+    room.delete(601..=700).await;
+    assert!(read(&mut stretches, 700).await.into_iter().eq(151..=600));
 }
 
 #[tokio::test]
@@ -127,6 +128,26 @@ async fn a_stretch_goes_on_where_it_was_when_its_broker_comes_back() {
     assert!(read(&mut stretches, 50).await.into_iter().eq(1..=50));
     room.nats.restart().await;
     assert!(read(&mut stretches, 500).await.into_iter().eq(51..=500));
+}
+
+#[tokio::test]
+async fn small_messages_come_whole_and_from_the_first_on_that_is_too_large_they_come_without_payloads() {
+    const LARGE: usize = 1_000_000;
+    let room = Room::with(3).await;
+    let seen = room.extent().await;
+    for _ in 0..8 {
+        room.broker.jetstream.publish("mine.large", vec![b'x'; LARGE].into()).await.unwrap().await.unwrap();
+    }
+    let mut stretches = Stretches::open(&room.broker, STREAM, seen, (1, 11)).await.unwrap();
+    let (mut sizes, mut whole) = (Vec::new(), 0);
+    while let Some(message) = stretches.next().await.unwrap() {
+        let said = message.headers().find_map(|(name, value)| Glance::bytes_said(name, value));
+        sizes.push(message.bytes(said));
+        whole += usize::from(!message.payload().is_empty());
+    }
+    assert_eq!(sizes[..3], [1; 3]);
+    assert_eq!(sizes[3..], [LARGE; 8]);
+    assert!((3..=7).contains(&whole), "{whole} with their payloads");
 }
 
 #[tokio::test]
