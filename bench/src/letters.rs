@@ -3,7 +3,7 @@
 //!
 //! The stream holds trial events of ordinary size with the headers we publish. Programs are timed from their start to
 //! their exit, connection and all; their output goes into a pipe that is read. Seconds depend on the machine, so `list` and
-//! `groups` stand beside a bare client that reads the same headers, in turns.
+//! `groups` stand beside a bare client that reads the same letters, in turns.
 
 mod bare;
 mod classify;
@@ -55,7 +55,7 @@ async fn reading(programs: &Programs, effort: Effort) -> Result<Vec<Finding>, Cl
     for (title, arguments, lines) in commands {
         let mut bare = Vec::new();
         let read_bare = async || {
-            bare.push(bare::headers(&stand, letters).await?.as_secs_f64());
+            bare.push(bare::all(&stand, letters).await?.as_secs_f64());
             Ok(())
         };
         let timed = command::median(programs.path(PROGRAM)?, &stand, arguments, rounds, read_bare).await?;
@@ -67,7 +67,7 @@ async fn reading(programs: &Programs, effort: Effort) -> Result<Vec<Finding>, Cl
         }
         // The first round is a warm-up, for either.
         let peer = Figure::new(median(&bare[1..]).unwrap_or_default(), Unit::Seconds);
-        let peer = Peer::new("a bare client reads their headers", peer);
+        let peer = Peer::new("a bare client reads them", peer);
         findings.extend(rows(&format!("{title}, {letters} entries"), &timed, LISTED_WITHIN, Some(peer)));
     }
     Ok(findings)

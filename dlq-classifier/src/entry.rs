@@ -94,7 +94,7 @@ impl Entry {
     pub fn glance(letter: &Glance) -> Option<Self> {
         let (mut whole, mut block) = (None, None);
         let headers = letter.headers().inspect(|(name, value)| {
-            whole = whole.or_else(|| Glance::bytes_said(name, value));
+            whole = Glance::bytes_said(name, value).or(whole);
             block = block.or_else(|| block_bytes_said(name, value));
         });
         let verdict = Verdict::find(headers)?;

@@ -162,3 +162,24 @@ async fn a_message_cannot_write_its_own_verdict() {
         assert_eq!(letter.headers.get(&format!("Cerebros-Original-{name}")), Some(value), "it is kept aside");
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_strangers_letter_says_of_its_size_is_not_believed() {
+    let room = Room::new().await;
+    let serving = room.serve();
+    room.publish("cerebros.nas.run.requested", &[], b"{").await;
+    room.entries(1).await;
+    serving.kill().await;
+    let letter = history::at(&room.broker, DLQ_STREAM, 1).await.unwrap().unwrap();
+    let mut headers = service_kit::publish::to_header_map(&letter.headers);
+    for (name, value) in
+        [("Cerebros-Dlq-Id", "77-beefbeef"), ("Nats-Msg-Id", "another"), ("Nats-Msg-Size", "4000000000")]
+    {
+        headers.insert(name, value);
+    }
+    let kept = room.broker.jetstream.publish_with_headers(letter.subject, headers, letter.payload).await;
+    kept.unwrap().await.unwrap();
+    let list = room.json(&["list"]).await;
+    let bytes = list.as_array().unwrap().iter().map(|entry| entry["bytes"].as_u64().unwrap());
+    assert!(bytes.eq([1, 1]), "{list}");
+}

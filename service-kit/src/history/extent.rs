@@ -1,5 +1,7 @@
 //! How far a stream reaches and how densely it is filled, and what follows for whoever reads it in stretches. Pure.
 
+use super::Depth;
+
 /// A message of a stream is small where all of them take so many bytes on average, with what the store needs for each.
 const SMALL: u64 = 2048;
 /// How many messages of a stretch are asked for at least, where all that were expected have come and it is not at its end.
@@ -18,34 +20,6 @@ pub struct Extent {
     pub bytes: u64,
 }
 
-/// How messages are asked for by somebody who wants their headers.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Asking {
-    /// As they are, many at once: a small message is sent with less work than its headers alone, which the broker has to
-    /// write anew.
-    Whole,
-    /// Without their payloads, few at once: whatever they are.
-    Headers,
-}
-
-impl Asking {
-    /// Messages that are asked for at once: so many may stand in memory with all their headers before the first is looked at.
-    pub(super) fn most(self) -> u64 {
-        match self {
-            Self::Whole => 500,
-            Self::Headers => 200,
-        }
-    }
-
-    /// Bytes that may come for one question; no bound where payloads are left out.
-    pub(super) fn most_bytes(self) -> Option<usize> {
-        match self {
-            Self::Whole => Some(4 * 1024 * 1024),
-            Self::Headers => None,
-        }
-    }
-}
-
 impl Extent {
     /// Sequences from the first to the last.
     pub fn sequences(&self) -> u64 {
@@ -60,9 +34,10 @@ impl Extent {
         expected.max(LEAST_ASKED).min(sequences)
     }
 
-    /// How its messages are asked for, as long as none is found too large.
-    pub(super) fn asking(&self) -> Asking {
-        if self.bytes <= self.messages.saturating_mul(SMALL) { Asking::Whole } else { Asking::Headers }
+    /// How its messages are asked for by somebody who wants their headers: small ones whole, because the broker sends them with
+    /// less work than their headers alone, which it has to write anew.
+    pub(super) fn depth(&self) -> Depth {
+        if self.bytes <= self.messages.saturating_mul(SMALL) { Depth::Whole } else { Depth::Headers }
     }
 }
 
@@ -87,13 +62,13 @@ mod tests {
     fn no_number_is_too_large() {
         let extent = Extent { first: 0, last: u64::MAX, messages: u64::MAX, bytes: u64::MAX };
         assert_eq!(extent.expected(u64::MAX), u64::MAX);
-        assert_eq!(extent.asking(), Asking::Whole);
+        assert_eq!(extent.depth(), Depth::Whole);
     }
 
     #[test]
     fn what_is_small_on_average_is_asked_for_whole() {
-        let asking = |bytes| Extent { first: 1, last: 10, messages: 10, bytes }.asking();
-        assert_eq!(asking(20_480), Asking::Whole);
-        assert_eq!(asking(20_481), Asking::Headers);
+        let depth = |bytes| Extent { first: 1, last: 10, messages: 10, bytes }.depth();
+        assert_eq!(depth(20_480), Depth::Whole);
+        assert_eq!(depth(20_481), Depth::Headers);
     }
 }

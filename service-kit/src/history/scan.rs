@@ -119,7 +119,8 @@ impl Glance {
         }
     }
 
-    /// Size of a payload the broker has left out, from the one header that says so; `None` for every other.
+    /// Size of a payload the broker has left out, from the one header that says so; `None` for every other. The last one counts:
+    /// the broker writes its own behind a stranger's.
     pub fn bytes_said(name: &str, value: &str) -> Option<usize> {
         if name == PAYLOAD_SIZE { value.parse().ok() } else { None }
     }

@@ -6,12 +6,11 @@
 use unicode_width::UnicodeWidthStr as _;
 
 use super::plain_text;
+use super::ready::room;
 use super::table::{CELL_LIMIT, Row};
 
 /// Spaces between two columns.
 const GAP: usize = 2;
-/// Bytes for which room is made at once, at most.
-const ROOM: usize = 1024 * 1024;
 
 /// Rows, cell by cell, not laid out yet.
 #[derive(Debug)]
@@ -39,7 +38,9 @@ impl Columns {
 
     /// Takes the next row.
     pub(super) fn push<T: Row>(&mut self, row: &T) {
+        let before = self.cells.len();
         row.cells().iter().for_each(|cell| self.add(cell));
+        debug_assert_eq!(self.cells.len() - before, self.count, "a row has a cell for each heading");
     }
 
     /// Rows there are.
@@ -61,8 +62,8 @@ impl Columns {
     /// Makes room for so many rows like those there are. Text that need not grow is not copied.
     pub(super) fn reserve(&mut self, rows: usize) {
         let Some(row) = self.text.len().checked_div(self.len()) else { return };
-        self.text.reserve((rows * (row + row / 8)).min(ROOM));
-        self.cells.reserve((rows * self.count).min(ROOM / size_of::<Cell>()));
+        self.text.reserve(room(row, rows));
+        self.cells.reserve(room(self.count * size_of::<Cell>(), rows) / size_of::<Cell>());
     }
 
     /// Sets the rows in columns at least as wide as `widths`, which are brought up to date, and is empty then. The first page,
@@ -93,12 +94,13 @@ impl Columns {
     fn write(&self, widths: &[usize], out: &mut String) {
         let mut begin = 0;
         for row in self.rows() {
+            let start = out.len();
             for (cell, width) in row.iter().zip(widths) {
                 out.push_str(&self.text[begin..cell.end]);
                 out.extend(std::iter::repeat_n(' ', width + GAP - cell.width));
                 begin = cell.end;
             }
-            out.truncate(out.trim_end_matches(' ').len());
+            out.truncate(start + out[start..].trim_end().len());
             out.push('\n');
         }
     }

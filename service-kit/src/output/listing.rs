@@ -190,8 +190,10 @@ mod tests {
             let row = |number: usize| Run(format!("{number}").repeat(number % 7));
             let mut one_by_one = printer.listing();
             let mut in_parts = printer.listing();
-            // Neither parts nor pages end where the others do.
-            for part in [0..1, 1..PAGE - 1, PAGE - 1..3 * PAGE, 3 * PAGE..3 * PAGE + 1] {
+            // Parts end within pages, and one where a page does.
+            for part in
+                [0..1, 1..PAGE - 1, PAGE - 1..2 * PAGE + 1, 2 * PAGE + 1..3 * PAGE, 3 * PAGE..3 * PAGE + 1]
+            {
                 for number in part.clone() {
                     one_by_one.collect(row(number)).unwrap();
                 }

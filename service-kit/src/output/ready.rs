@@ -7,8 +7,15 @@ use super::table::{Page, Row};
 use super::{Format, Printer, json_text};
 use crate::error::CliError;
 
-/// Text for which room is made at once, at most.
+/// Bytes for which room is made at once, at most.
 const ROOM: usize = 1024 * 1024;
+
+/// Bytes for which room is made for so many rows like one of `bytes`: rows are much alike, and what need not grow is not
+/// copied.
+pub(super) fn room(bytes: usize, rows: usize) -> usize {
+    let all = bytes.saturating_mul(rows);
+    all.saturating_add(all / 8).min(ROOM)
+}
 
 /// Rows for a list, see [`Aside::append`](super::Aside::append).
 #[derive(Debug)]
@@ -32,9 +39,7 @@ impl Printer {
             }
             Format::Json | Format::Ndjson => {
                 add_text(&mut ready.text, self.format, &first)?;
-                // Rows are much alike, and text that need not grow is not copied.
-                let room = ready.text.len().saturating_mul(others);
-                ready.text.reserve((room + room / 8).min(ROOM));
+                ready.text.reserve(room(ready.text.len(), others));
                 rows.try_for_each(|row| add_text(&mut ready.text, self.format, &row))?;
             }
         }

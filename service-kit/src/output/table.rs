@@ -169,17 +169,29 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn columns_are_the_same_with_and_without_style() {
-        let rows = || [Run("a", "ä\tb"), Run("漢字", ""), Run("", "a long cell with  spaces ")];
-        let styled = styled(&rows(), PIPE, &mut Vec::new());
-        assert_eq!(render(&rows(), PIPE), styled);
+    fn columns_are_the_same_with_and_without_style_page_by_page() {
+        let pages = [
+            vec![Run("a", "ä\tb"), Run("漢字", ""), Run("", "a long cell with  spaces \u{3000}")],
+            vec![Run("", ""), Run("a wider one", "x\u{a0}")],
+            vec![Run("e\u{301}", "\u{200b}")],
+        ];
+        let (mut plain_widths, mut styled_widths) = (Vec::new(), Vec::new());
+        for rows in pages {
+            let with_style = styled(&rows, PIPE, &mut styled_widths);
+            let mut page = Page::new(PIPE);
+            rows.into_iter().for_each(|row| page.push(row));
+            assert_eq!(page.lay_out(PIPE, &mut plain_widths), with_style);
+            assert_eq!(plain_widths, styled_widths);
+        }
     }
 
     #[test]
     fn untrusted_text_is_shown_not_obeyed() {
-        let text = render(&[Run("\u{1b}[31m", "a\nb")], PIPE);
-        assert!(!text.contains('\u{1b}'));
-        assert_eq!(text.lines().count(), 2);
+        for look in [PIPE, Look { is_terminal: true, ..PIPE }] {
+            let text = render(&[Run("\u{1b}[31m", "a\nb")], look);
+            assert!(!text.contains('\u{1b}'));
+            assert_eq!(text.lines().count(), 2);
+        }
     }
 
     #[test]
