@@ -103,9 +103,13 @@ pub struct Survey {
 }
 
 impl Survey {
-    /// Takes a run of the server. One that is not ours is not looked at.
+    /// Takes a run of the server. One that is not ours is not looked at, and neither is one once more: MLflow counts the runs of
+    /// its pages, and one that comes in at the front meanwhile pushes the last of a page onto the next.
     pub fn see(&mut self, expected: &Expected, scope: &Scope, found: &WholeRun) {
         let Some(key) = key_of(found) else { return };
+        if self.sightings.get(&key).is_some_and(|all| all.iter().any(|one| *one.id == *found.id)) {
+            return;
+        }
         let id: Arc<str> = found.id.as_str().into();
         let mut wrong = Vec::new();
         if let Some((image, run)) = image_of(expected, &key)

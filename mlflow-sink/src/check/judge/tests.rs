@@ -1,8 +1,9 @@
 use schemas::event::{MlRunStarted, TrialReported, TrialStatus};
-use schemas::{Event, Json, Timestamp, TrialId};
+use schemas::{Event, Json, Real, Timestamp, TrialId};
 use serde_json::Value;
 
 use super::*;
+use crate::client::HistoryPoint;
 use crate::client::whole::WholeRun;
 use crate::projection::Seen;
 
@@ -20,6 +21,7 @@ fn expected(is_refused: bool) -> Expected {
     let start: MlRunStarted = serde_json::from_value(start).unwrap();
     let report = TrialReported {
         parameters: Json(Value::Null),
+        spectral_norm_value: Some(Real(1.5)),
         ..TrialReported::new(run(), trial(), TrialStatus::Succeeded)
     };
     let mut expected = Expected::default();
@@ -75,6 +77,20 @@ fn what_is_missing_deleted_or_there_twice_is_told() {
     // Whoever was deleted beside the one that is used was deleted on purpose.
     let old = found("b", Some(id.as_str()), true, 0);
     assert_eq!(told(&[parent, old, child]), []);
+}
+
+#[test]
+fn a_run_that_two_pages_hold_because_one_came_in_before_it_is_seen_once() {
+    let (known, id) = (expected(false), trial());
+    let point = HistoryPoint { key: "spectral_norm_value".into(), value: Real(1.5), timestamp: 0, step: 0 };
+    let child = WholeRun { metrics: vec![point], ..found("c", Some(id.as_str()), false, 2) };
+    let mut survey = Survey::default();
+    for run in [&child, &child] {
+        survey.see(&known, &Scope::default(), run);
+    }
+    assert_eq!(survey.sightings[&(run(), Some(id))].len(), 1);
+    // Asked for twice, the points would come with the first and be missing with the second.
+    assert_eq!(survey.histories.values().map(Vec::len).collect::<Vec<_>>(), [1]);
 }
 
 #[test]
