@@ -41,6 +41,7 @@ pub struct Glance {
     pub sequence: u64,
     /// When the stream took it in.
     pub time: Timestamp,
+    /// What was asked for of it.
     pub(super) depth: Depth,
 }
 

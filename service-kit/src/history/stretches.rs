@@ -47,6 +47,7 @@ pub struct Stretches {
     broker: Broker,
     stream: String,
     extent: Extent,
+    /// How messages are asked for, from the first refusal on by their headers.
     depth: Depth,
     /// The next sequence of the stretch, and its last; none is left when the first is behind the last.
     next: u64,

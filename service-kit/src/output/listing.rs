@@ -63,7 +63,6 @@ impl<T: Serialize + Row> Listing<T> {
                 self.begin_at(begin);
             }
         }
-        self.is_begun = true;
         Ok(self.text.len() >= CHUNK)
     }
 
